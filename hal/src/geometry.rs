@@ -1,0 +1,59 @@
+//! What a device is: sizes and limits that do not change while it is in use.
+
+use crate::zone::{Extent, Lba, ZoneId};
+
+/// Sizes and limits of a device.
+///
+/// Zone `z` covers `[z · zone_blocks, (z + 1) · zone_blocks)`; the last zone may be cut short by
+/// its capacity. What can change (conditions, write pointers, capacity after a reset) is in the
+/// zone report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Geometry {
+    /// Bytes of the smallest readable and writable unit; a power of two from 64 to 65 536. Writes
+    /// of one block are atomic with respect to power loss or leave a block whose read fails or
+    /// returns bytes the writer can tell from what it wrote.
+    pub block_len_bytes: u32,
+    /// Number of zones.
+    pub zone_count: u32,
+    /// Zone size: the distance in blocks between the starts of neighbouring zones.
+    pub zone_blocks: u32,
+    /// Most zones in an open condition at once; `None` is no limit.
+    pub open_zones_max: Option<u32>,
+    /// Most zones open or closed at once; `None` is no limit. At least `open_zones_max`.
+    pub active_zones_max: Option<u32>,
+    /// Most blocks in one read or write; at least 1.
+    pub transfer_blocks_max: u32,
+    /// Buffers must start at a multiple of this address; 1 is no demand.
+    pub buffer_align_bytes: u32,
+    /// Number of storage elements; at least 1.
+    pub element_count: u16,
+}
+
+impl Geometry {
+    /// First block of `zone`.
+    #[must_use]
+    pub const fn zone_start(&self, zone: ZoneId) -> Lba {
+        Lba(zone.0 as u64 * self.zone_blocks as u64)
+    }
+
+    /// The zone that holds `lba`.
+    #[must_use]
+    pub const fn zone_of(&self, lba: Lba) -> ZoneId {
+        ZoneId((lba.0 / self.zone_blocks as u64) as u32)
+    }
+
+    /// One past the last block of the device.
+    #[must_use]
+    pub const fn end(&self) -> Lba {
+        Lba(self.zone_count as u64 * self.zone_blocks as u64)
+    }
+
+    /// Whether `extent` lies on the device and in one zone.
+    #[must_use]
+    pub const fn in_one_zone(&self, extent: Extent) -> bool {
+        extent.count.0 > 0
+            && extent.end().0 <= self.end().0
+            && self.zone_of(extent.start).0 == self.zone_of(Lba(extent.end().0 - 1)).0
+    }
+}
