@@ -1,0 +1,97 @@
+//! The superblock: what a store is and where its manifest starts. Layout: `FORMAT.md` §3.
+//!
+//! Encoded with postcard, sealed like any block but with store tag 0 and a fixed generation, since
+//! it is what tells the store's tag.
+
+use serde::{Deserialize, Serialize};
+
+use super::seal::{Identity, check, seal};
+use crate::limits::SEAL_LEN;
+
+/// The first bytes of every superblock.
+pub const MAGIC: [u8; 8] = *b"SHINGLE\0";
+/// The format this code writes, and the only one it reads.
+pub const VERSION: u16 = 1;
+/// The generation in the seal of anchor blocks, which outlive every reset of their zone.
+pub const ANCHOR_GENERATION: u32 = u32::MAX;
+
+/// What is fixed at format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Limits {
+    /// Longest key in bytes, 1 to [`KEY_LEN_MAX`](crate::limits::KEY_LEN_MAX).
+    pub key_len_max: u16,
+    /// Longest metadata in bytes, version included.
+    pub meta_len_max: u16,
+    /// Longest value in bytes.
+    pub value_len_max: u64,
+    /// Bytes of a node of a run: a power of two and a multiple of the block.
+    pub node_len_bytes: u32,
+    /// Values of this many bytes and more stay in the log; shorter ones are copied into runs.
+    pub separate_from_bytes: u32,
+}
+
+/// One copy of the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestPlace {
+    /// Its zone.
+    pub zone: u32,
+    /// The zone's generation.
+    pub generation: u32,
+}
+
+/// The root of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superblock {
+    /// Must be [`MAGIC`].
+    pub magic: [u8; 8],
+    /// Must be [`VERSION`].
+    pub version: u16,
+    /// Counts publications; the highest valid one wins.
+    pub ordinal: u64,
+    /// Names the store.
+    pub store_id: [u8; 16],
+    /// Block length it was formatted with.
+    pub block_len_bytes: u32,
+    /// Zone count it was formatted with.
+    pub zone_count: u32,
+    /// Zone size it was formatted with.
+    pub zone_blocks: u32,
+    /// What is fixed.
+    pub limits: Limits,
+    /// The copies of the manifest, equal in content.
+    pub manifest: [ManifestPlace; 2],
+    /// Number of the first edit after the snapshot.
+    pub first_edit: u64,
+}
+
+const fn identity(block: u32) -> Identity {
+    Identity { store_tag: 0, generation: ANCHOR_GENERATION, block }
+}
+
+impl Superblock {
+    /// Writes the superblock as block `block` of an anchor zone.
+    ///
+    /// # Panics
+    /// If a superblock does not fit; `BLOCK_LEN_MIN` is chosen so that it does.
+    pub fn encode(&self, out: &mut [u8], block: u32) {
+        out.fill(0);
+        let body = out.len() - SEAL_LEN;
+        assert!(postcard::to_slice(self, &mut out[..body]).is_ok());
+        seal(out, 0, identity(block));
+    }
+
+    /// Reads block `block` of an anchor zone; `None` if it is not a whole superblock.
+    #[must_use]
+    pub fn decode(bytes: &[u8], block: u32) -> Option<Self> {
+        check(bytes, identity(block)).ok()?;
+        let (superblock, _) = postcard::take_from_bytes::<Self>(bytes).ok()?;
+        (superblock.magic == MAGIC).then_some(superblock)
+    }
+
+    /// The tag that seals of this store's other blocks carry.
+    #[must_use]
+    pub fn store_tag(&self) -> u32 {
+        super::seal::checksum(&self.store_id)
+    }
+}

@@ -1,0 +1,52 @@
+//! Every bound in one place, with what it bounds.
+//!
+//! A loop, queue or table of the engine ends at one of these, or at a size that the
+//! [plan](crate::plan) derived from the memory handed in.
+
+/// Longest key a store can be formatted for, in bytes.
+pub const KEY_LEN_MAX: usize = 4096;
+/// Longest metadata (version and the rest together) a store can be formatted for, in bytes.
+pub const META_LEN_MAX: usize = 8192;
+/// Smallest block a store can be formatted on, in bytes: a superblock must fit.
+pub const BLOCK_LEN_MIN: usize = 512;
+/// Smallest and largest node, in bytes.
+pub const NODE_LEN_MIN: usize = 512;
+/// Largest node, in bytes.
+pub const NODE_LEN_MAX: usize = 65_536;
+/// Bytes at the end of each sealed unit: a tag and the checksum.
+pub const SEAL_LEN: usize = 8;
+/// Tiered levels above the bottom.
+pub const TIERS: usize = 7;
+/// The level of the single sorted bottom run.
+pub const BOTTOM: u8 = TIERS as u8;
+/// Most runs at once, over all levels.
+pub const RUNS_MAX: usize = 96;
+/// Most runs that one merge reads, the bottom included.
+pub const MERGE_INPUTS_MAX: usize = 13;
+/// Levels of nodes in a piece: data, branch, and index nodes above.
+pub const TREE_HEIGHT_MAX: usize = 6;
+/// Open snapshots and cursors at once.
+pub const SNAPSHOTS_MAX: usize = 16;
+/// Value streams being written at once.
+pub const STREAMS_MAX: usize = 8;
+/// Fragments of one value.
+pub const FRAGMENTS_MAX: usize = 64;
+/// Bytes of one encoded fragment at most: three varints of 32 bits.
+pub const FRAGMENT_LEN_MAX: usize = 15;
+/// Zones a log may spread over between two checkpoints.
+pub const LOG_ZONES_MAX: usize = 512;
+/// Tasks that can wait for one event without being woken early.
+pub const WAITERS_MAX: usize = 16;
+/// Node buffers at most: reads in flight.
+pub const NODE_BUFFERS_MAX: usize = 32;
+/// Value buffers at most: large value reads in flight.
+pub const VALUE_BUFFERS_MAX: usize = 4;
+/// How often a read starts over because what it read from was moved under it.
+pub const READ_ATTEMPTS_MAX: usize = 64;
+/// Generations that one manifest edit reserves.
+pub const GENERATIONS_RESERVED: u32 = 1024;
+/// Anchor zones.
+pub const ANCHORS: usize = 2;
+
+const _: () = assert!(RUNS_MAX >= 2 * TIERS * (MERGE_INPUTS_MAX - 1) / 2 + 2);
+const _: () = assert!(SEAL_LEN == 8);

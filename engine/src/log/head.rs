@@ -1,0 +1,297 @@
+//! The append end of a log: records go into a buffer of whole blocks, which is written at once.
+//!
+//! Two buffers take turns: one takes records while the other is on its way to the device. When a
+//! write begins, the last block, if it is not full, is carried over into the other buffer, so that
+//! blocks are padded only when someone waits for durability.
+//!
+//! ```text
+//!   append ──> active ──begin_write──> on its way ──end_write──> spare ──> active …
+//!                 └── the part of a block that is not full ──────────────────┘
+//! ```
+//!
+//! Offsets count *payload* bytes: block `b` of a zone (from 1; block 0 is the zone's header) holds
+//! payload `[(b - 1) · P, b · P)` with `P` the block length less the seal.
+//!
+//! Invariants: `L1` a record lies in one zone and leaves room for the `End` record behind it.
+//! `L2` writes of one head never overlap in time, so the zone is written in order. `L3` what is in
+//! neither buffer is on the device.
+
+use shingle_hal::{Lba, ZoneId};
+
+use crate::format::record::{RECORD_HEADER_LEN, RecordHeader, RecordKind};
+use crate::format::seal::{Identity, seal};
+use crate::limits::SEAL_LEN;
+use crate::zone::Role;
+
+/// In the tag of a log block: no record starts in it.
+pub(crate) const NO_RECORD: u32 = u32::MAX;
+
+/// The zone a head appends to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HeadZone {
+    pub(crate) id: ZoneId,
+    pub(crate) generation: u32,
+    pub(crate) start: Lba,
+    /// Blocks that can be written, the header included.
+    pub(crate) capacity: u32,
+}
+
+/// A buffer on its way to the device.
+pub(crate) struct Writing<'m> {
+    pub(crate) buffer: &'m mut [u8],
+    pub(crate) lba: Lba,
+    pub(crate) len: usize,
+    pub(crate) blocks: u32,
+    /// `Head::appended` when the write was begun, as far as it is covered.
+    pub(crate) covers: u64,
+}
+
+/// The append end of a log.
+pub(crate) struct Head<'m> {
+    pub(crate) role: Role,
+    block_len: usize,
+    active: Option<&'m mut [u8]>,
+    spare: Option<&'m mut [u8]>,
+    pub(crate) zone: Option<HeadZone>,
+    /// Zone block that the active buffer starts at.
+    first_block: u32,
+    /// Payload offset at which the next record goes.
+    pos: u32,
+    /// The last zone block whose tag was set up.
+    tagged_block: u32,
+    /// Bytes appended since open, over all zones; tickets for durability.
+    pub(crate) appended: u64,
+    /// As much of `appended` as the device has taken.
+    pub(crate) written: u64,
+    /// As much of `appended` as is durable.
+    pub(crate) synced: u64,
+    pub(crate) writing: bool,
+}
+
+impl<'m> Head<'m> {
+    /// A head over two equal buffers of whole blocks.
+    pub(crate) fn new(role: Role, memory: &'m mut [u8], block_len: usize) -> Self {
+        let half = memory.len() / 2 / block_len * block_len;
+        assert!(half >= 2 * block_len);
+        let (active, rest) = memory.split_at_mut(half);
+        Self {
+            role,
+            block_len,
+            active: Some(active),
+            spare: Some(&mut rest[..half]),
+            zone: None,
+            first_block: 0,
+            pos: 0,
+            tagged_block: 0,
+            appended: 0,
+            written: 0,
+            synced: 0,
+            writing: false,
+        }
+    }
+
+    /// Payload bytes of a block.
+    pub(crate) fn payload(&self) -> u32 {
+        (self.block_len - SEAL_LEN) as u32
+    }
+
+    /// The longest record that an empty buffer takes.
+    pub(crate) fn record_len_max(&self) -> usize {
+        let blocks = self.active.as_ref().or(self.spare.as_ref()).map_or(0, |b| b.len())
+            / self.block_len;
+        // One block for the zone header and one for a block carried over.
+        (blocks - 2) * self.payload() as usize
+    }
+
+    /// Payload bytes left in the zone for records.
+    pub(crate) fn zone_room(&self) -> u32 {
+        self.zone.map_or(0, |zone| {
+            let end = u64::from(zone.capacity - 1) * u64::from(self.payload());
+            let end = end.min(u64::from(u32::MAX)) as u32;
+            end.saturating_sub(self.pos).saturating_sub(RECORD_HEADER_LEN as u32)
+        })
+    }
+
+    fn buffer_room(&self) -> usize {
+        let Some(active) = &self.active else { return 0 };
+        let blocks = (active.len() / self.block_len) as u32;
+        let end = u64::from(self.first_block + blocks - 1) * u64::from(self.payload());
+        end.saturating_sub(u64::from(self.pos)) as usize
+    }
+
+    /// Whether a record of `len` bytes can be appended now.
+    pub(crate) fn fits(&self, len: usize) -> bool {
+        len <= self.zone_room() as usize && len <= self.buffer_room()
+    }
+
+    /// Where the next record goes.
+    pub(crate) fn place(&self) -> (u32, u32) {
+        (self.zone.map_or(0, |zone| zone.generation), self.pos)
+    }
+
+    /// Starts a zone; `header` is its first block, sealed.
+    pub(crate) fn start(&mut self, zone: HeadZone, header: impl FnOnce(&mut [u8])) {
+        assert!(!self.writing, "L2");
+        self.zone = Some(zone);
+        self.first_block = 0;
+        self.pos = 0;
+        self.tagged_block = 0;
+        let active = self.active.as_mut().expect("no write under way");
+        header(&mut active[..self.block_len]);
+    }
+
+    /// Appends a record in parts; the first is filled with the header. Returns its offset.
+    ///
+    /// # Panics
+    /// If it does not [fit](Self::fits).
+    pub(crate) fn append(&mut self, kind: RecordKind, op_count: u16, seq: u64, parts: &[&[u8]]) -> u32 {
+        let len = RECORD_HEADER_LEN + parts.iter().map(|part| part.len()).sum::<usize>();
+        assert!(kind == RecordKind::End || self.fits(len), "L1");
+        let offset = self.pos;
+        let header = RecordHeader { kind, op_count, len: len as u32, seq, offset };
+        self.mark_record();
+        self.copy(&header.encode());
+        for part in parts {
+            self.copy(part);
+        }
+        self.appended += len as u64;
+        offset
+    }
+
+    /// Ends the zone's records, if there is room to say so.
+    pub(crate) fn append_end(&mut self) {
+        if self.zone.is_some() && self.buffer_room() >= RECORD_HEADER_LEN {
+            self.append(RecordKind::End, 0, 0, &[]);
+        }
+    }
+
+    fn mark_record(&mut self) {
+        self.enter_block();
+        let in_block = self.pos % self.payload();
+        let at = self.tag_at(self.pos);
+        let tag = &mut self.active.as_mut().expect("active buffer")[at..at + 4];
+        if tag == NO_RECORD.to_le_bytes() {
+            tag.copy_from_slice(&in_block.to_le_bytes());
+        }
+    }
+
+    /// Gives the block of `pos` an empty tag when the first byte goes into it.
+    fn enter_block(&mut self) {
+        let block = 1 + self.pos / self.payload();
+        if block > self.tagged_block {
+            let at = self.tag_at(self.pos);
+            let active = self.active.as_mut().expect("active buffer");
+            active[at..at + 4].copy_from_slice(&NO_RECORD.to_le_bytes());
+            self.tagged_block = block;
+        }
+    }
+
+    /// Index in the active buffer of the tag of the block that holds payload offset `pos`.
+    fn tag_at(&self, pos: u32) -> usize {
+        let block = (1 + pos / self.payload() - self.first_block) as usize;
+        (block + 1) * self.block_len - SEAL_LEN
+    }
+
+    fn copy(&mut self, mut bytes: &[u8]) {
+        let payload = self.payload();
+        while !bytes.is_empty() {
+            self.enter_block();
+            let in_block = (self.pos % payload) as usize;
+            let at = self.tag_at(self.pos) + SEAL_LEN - self.block_len + in_block;
+            let len = bytes.len().min(payload as usize - in_block);
+            let active = self.active.as_mut().expect("active buffer");
+            active[at..at + len].copy_from_slice(&bytes[..len]);
+            bytes = &bytes[len..];
+            self.pos += len as u32;
+        }
+    }
+
+    /// Whether a write would have something to write.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.written < self.appended
+    }
+
+    /// Takes what was appended out for writing: whole blocks, or with `pad` all of it. `None` when
+    /// there is nothing to write or a write is under way.
+    pub(crate) fn begin_write(&mut self, pad: bool, identity: impl Fn(u32) -> Identity) -> Option<Writing<'m>> {
+        let zone = self.zone?;
+        if self.writing {
+            return None;
+        }
+        let payload = self.payload();
+        let partial = (self.pos % payload) as usize;
+        if pad && partial > 0 {
+            let at = self.tag_at(self.pos) + SEAL_LEN - self.block_len + partial;
+            let end = self.tag_at(self.pos);
+            self.active.as_mut()?[at..end].fill(0);
+            self.pos += payload - partial as u32;
+        }
+        let blocks = 1 + self.pos / payload - self.first_block;
+        if blocks == 0 || (blocks == 1 && self.first_block == 0 && !pad) {
+            return None;
+        }
+        let len = blocks as usize * self.block_len;
+        let carried = if pad { 0 } else { partial };
+        self.spare.as_ref()?;
+        let buffer = self.active.take()?;
+        let next = self.spare.take()?;
+        if carried > 0 {
+            next[..carried].copy_from_slice(&buffer[len..len + carried]);
+            let tag = self.block_len - SEAL_LEN;
+            next[tag..tag + 4].copy_from_slice(&buffer[len + tag..len + tag + 4]);
+        }
+        self.active = Some(next);
+        let first = self.first_block;
+        let skip = u32::from(first == 0); // the header block is sealed already
+        for (index, unit) in buffer[..len].chunks_exact_mut(self.block_len).enumerate() {
+            if index as u32 >= skip {
+                let tag = crate::format::seal::le_u32(&unit[self.block_len - SEAL_LEN..]);
+                seal(unit, tag, identity(first + index as u32));
+            }
+        }
+        self.first_block += blocks;
+        self.writing = true;
+        Some(Writing {
+            buffer,
+            lba: zone.start.plus(u64::from(first)),
+            len,
+            blocks: first + blocks,
+            covers: self.appended - carried as u64,
+        })
+    }
+
+    /// The write is done.
+    pub(crate) fn end_write(&mut self, writing: Writing<'m>) {
+        assert!(self.writing && self.spare.is_none(), "L2");
+        self.writing = false;
+        self.written = writing.covers;
+        self.spare = Some(writing.buffer);
+    }
+
+    /// Blocks of the zone that are in neither buffer nor on their way.
+    pub(crate) fn first_buffered_block(&self) -> u32 {
+        self.first_block
+    }
+
+    /// Copies payload that is still in the active buffer.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(crate) fn read_buffered(&self, offset: u32, out: &mut [u8]) {
+        let payload = self.payload();
+        assert!(1 + offset / payload >= self.first_block, "L3");
+        let active = self.active.as_ref().expect("active buffer");
+        let mut offset = offset;
+        let mut out = out;
+        while !out.is_empty() {
+            let in_block = (offset % payload) as usize;
+            let block = (1 + offset / payload - self.first_block) as usize;
+            let len = out.len().min(payload as usize - in_block);
+            let (now, rest) = out.split_at_mut(len);
+            let at = block * self.block_len + in_block;
+            now.copy_from_slice(&active[at..at + len]);
+            out = rest;
+            offset += len as u32;
+        }
+    }
+}

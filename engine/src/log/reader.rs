@@ -1,0 +1,220 @@
+//! Reading a log zone back, record by record, for recovery and for reclaim.
+//!
+//! The reader keeps a window of the zone's payload, checked block by block and with the seals cut
+//! out, so that heads of records are plain slices. Values that are not wanted are stepped over
+//! without being read. The window ends where a block cannot be read or fails its check; there, the
+//! zone's records end.
+//!
+//! Invariants: `W1` the window holds only bytes of checked blocks. `W2` a record is reported whole
+//! only if every block asked for by [`RecordReader::covers`] was checked.
+
+use shingle_hal::{Class, Device, Lba};
+
+use crate::error::{Fault, Structure};
+use crate::format::record::{OP_HEADER_LEN, OpHeader, RECORD_HEADER_LEN, RecordHeader};
+use crate::limits::SEAL_LEN;
+use crate::media::{Media, Place};
+
+/// A zone to read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogZone {
+    pub(crate) start: Lba,
+    pub(crate) generation: u32,
+    /// Blocks that may hold records, the header included.
+    pub(crate) blocks: u32,
+}
+
+/// A reader over one zone. `'b` is its window's memory.
+pub(crate) struct RecordReader<'b> {
+    zone: LogZone,
+    buffer: &'b mut [u8],
+    block_len: usize,
+    /// First block of the window and number of checked blocks in it.
+    first: u32,
+    checked: u32,
+    /// The window ends because the next block is bad or there is none.
+    ended: bool,
+}
+
+impl<'b> RecordReader<'b> {
+    pub(crate) fn new(zone: LogZone, buffer: &'b mut [u8], block_len: usize) -> Self {
+        assert!(buffer.len() >= 2 * block_len);
+        Self { zone, buffer, block_len, first: 0, checked: 0, ended: false }
+    }
+
+    fn payload(&self) -> u32 {
+        (self.block_len - SEAL_LEN) as u32
+    }
+
+    /// Payload bytes of the window at `offset`, after a [`covers`](Self::covers) that was true.
+    pub(crate) fn bytes(&self, offset: u32, len: usize) -> &[u8] {
+        let at = (offset - (self.first - 1) * self.payload()) as usize;
+        &self.buffer[at..at + len]
+    }
+
+    /// Whether `[offset, offset + len)` is in the window.
+    fn has(&self, offset: u32, len: usize) -> bool {
+        if self.checked == 0 {
+            return false;
+        }
+        let start = u64::from(self.first - 1) * u64::from(self.payload());
+        let end = start + u64::from(self.checked) * u64::from(self.payload());
+        u64::from(offset) >= start && u64::from(offset) + len as u64 <= end
+    }
+
+    /// Brings `[offset, offset + len)` into the window; false if the zone ends before.
+    ///
+    /// # Errors
+    /// The device's, where it is more than an unreadable block.
+    pub(crate) async fn covers<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        offset: u32,
+        len: usize,
+    ) -> Result<bool, Fault<D::Error>> {
+        if self.has(offset, len) {
+            return Ok(true);
+        }
+        let first = 1 + offset / self.payload();
+        let in_block = (offset % self.payload()) as usize;
+        let needed = (in_block + len).div_ceil(self.payload() as usize);
+        let room = self.buffer.len() / self.block_len;
+        assert!(needed <= room, "the window is planned for the longest head");
+        if u64::from(first) + needed as u64 > u64::from(self.zone.blocks) {
+            return Ok(false);
+        }
+        self.load(media, first).await?;
+        Ok(self.has(offset, len))
+    }
+
+    async fn load<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        first: u32,
+    ) -> Result<(), Fault<D::Error>> {
+        let room = (self.buffer.len() / self.block_len) as u32;
+        let room = room.min(media.geometry.transfer_blocks_max);
+        let blocks = room.min(self.zone.blocks - first);
+        self.first = first;
+        let place = self.place(first);
+        let start = place.zone_start.plus(u64::from(first));
+        let len = blocks as usize * self.block_len;
+        let whole = media.read_raw(start, &mut self.buffer[..len], Class::Maintenance).await;
+        self.checked = 0;
+        match whole {
+            Ok(()) => {
+                while self.checked < blocks && self.check(media, self.checked) {
+                    self.checked += 1;
+                }
+            }
+            Err(_) => self.load_singly(media, blocks).await?,
+        }
+        self.ended = self.checked < blocks;
+        let payload = self.payload() as usize;
+        for index in 1..self.checked as usize {
+            let from = index * self.block_len;
+            self.buffer.copy_within(from..from + payload, index * payload);
+        }
+        Ok(())
+    }
+
+    /// Reads block by block up to the first that cannot be read.
+    async fn load_singly<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        blocks: u32,
+    ) -> Result<(), Fault<D::Error>> {
+        while self.checked < blocks {
+            let place = self.place(self.first + self.checked);
+            let at = self.checked as usize * self.block_len;
+            let block = &mut self.buffer[at..at + self.block_len];
+            let len = self.block_len;
+            match media.read_units(place, block, len, Structure::LogRecord, Class::Maintenance).await {
+                Ok(()) => self.checked += 1,
+                Err(Fault::Damaged(_)) => break,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Ok(())
+    }
+
+    fn place(&self, block: u32) -> Place {
+        Place { zone_start: self.zone.start, generation: self.zone.generation, block }
+    }
+
+    fn check<D: Device>(&self, media: &Media<D>, index: u32) -> bool {
+        let at = index as usize * self.block_len;
+        let unit = &self.buffer[at..at + self.block_len];
+        media
+            .check_units(self.place(self.first + index), unit, self.block_len, Structure::LogRecord)
+            .is_ok()
+    }
+
+    /// The record at `offset` or behind the padding there, with its own offset; `None` at the end.
+    ///
+    /// # Errors
+    /// The device's.
+    pub(crate) async fn record<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        offset: u32,
+    ) -> Result<Option<RecordHeader>, Fault<D::Error>> {
+        let mut offset = offset;
+        if offset % self.payload() != 0 {
+            if !self.covers(media, offset, 1).await? {
+                return Ok(None);
+            }
+            if self.bytes(offset, 1) == [0] {
+                offset = offset.next_multiple_of(self.payload());
+            }
+        }
+        if !self.covers(media, offset, RECORD_HEADER_LEN).await? {
+            return Ok(None);
+        }
+        let header = RecordHeader::decode(self.bytes(offset, RECORD_HEADER_LEN));
+        Ok(header.filter(|header| header.offset == offset))
+    }
+
+    /// The operation header at `offset`; `None` if there is none.
+    ///
+    /// # Errors
+    /// The device's.
+    pub(crate) async fn op<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        offset: u32,
+    ) -> Result<Option<OpHeader>, Fault<D::Error>> {
+        if !self.covers(media, offset, OP_HEADER_LEN).await? {
+            return Ok(None);
+        }
+        Ok(OpHeader::decode(self.bytes(offset, OP_HEADER_LEN)))
+    }
+
+    /// Whether the record's blocks are all there; with `each`, every one is read and checked, else
+    /// only the last (enough where a zone is written in order).
+    ///
+    /// # Errors
+    /// The device's.
+    pub(crate) async fn is_whole<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        header: &RecordHeader,
+        each: bool,
+    ) -> Result<bool, Fault<D::Error>> {
+        let payload = self.payload();
+        let Some(last) = header.offset.checked_add(header.len - 1) else { return Ok(false) };
+        if !each {
+            return self.covers(media, last, 1).await;
+        }
+        let mut at = header.offset;
+        while at <= last {
+            if !self.covers(media, at, 1).await? {
+                return Ok(false);
+            }
+            // Everything in the window is checked: go on behind it.
+            let end = u64::from(self.first - 1 + self.checked) * u64::from(payload);
+            at = u32::try_from(end).unwrap_or(u32::MAX);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,256 @@
+//! The manifest's media side: appending edits to both copies, and reading a copy back.
+//!
+//! A copy is one zone: header block, snapshot, edits. When it has grown past its bound, or after a
+//! restart, a new snapshot goes to two fresh zones and a superblock makes it the manifest
+//! (`checkpoint`). No copy is appended to after a restart: what the cut left behind its last whole
+//! edit is never looked at again.
+//!
+//! Invariants: `N1` both copies hold the same blocks from block 1 on, but for their zone's identity
+//! in the seal and the chain. `N2` an edit's block chains to the one before it, so stale blocks of
+//! an earlier attempt end the manifest instead of continuing it.
+
+use shingle_hal::{Class, Device, Lba, ZoneId};
+
+use crate::error::Fault;
+use crate::format::edit::{Change, EDIT_HEADER_LEN, EditHeader};
+use crate::format::seal::{le_u32, seal};
+use crate::limits::SEAL_LEN;
+use crate::media::{Media, Place};
+
+/// One copy that is open for appending.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copy {
+    pub(crate) zone: ZoneId,
+    pub(crate) start: Lba,
+    pub(crate) generation: u32,
+    pub(crate) capacity: u32,
+    /// The next block.
+    pub(crate) next: u32,
+    chain: u32,
+}
+
+impl Copy {
+    pub(crate) fn new(zone: ZoneId, start: Lba, generation: u32, capacity: u32) -> Self {
+        Self { zone, start, generation, capacity, next: 1, chain: 0 }
+    }
+}
+
+/// The state of the manifest between edits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Manifest {
+    /// The copies, once the manifest can be appended to.
+    pub(crate) copies: Option<[Copy; 2]>,
+    /// The copies that the newest durable superblock names.
+    pub(crate) published: Option<[ZoneId; 2]>,
+    /// Number of the next edit.
+    pub(crate) next_edit: u64,
+    /// Blocks of the snapshot, header excluded.
+    pub(crate) snapshot_blocks: u32,
+    /// Ordinal of the newest superblock.
+    pub(crate) ordinal: u64,
+}
+
+impl Manifest {
+    /// Whether `blocks` more can be appended without a new snapshot.
+    pub(crate) fn has_room(&self, blocks: u32) -> bool {
+        let Some(copies) = &self.copies else { return false };
+        let bound = self.snapshot_blocks + self.snapshot_blocks.max(32) + 1;
+        copies.iter().all(|copy| copy.next + blocks <= copy.capacity.min(bound))
+    }
+}
+
+/// Blocks of an edit being put together, in memory handed in. Changes never straddle blocks.
+pub(crate) struct EditBuilder<'b> {
+    buffer: &'b mut [u8],
+    block_len: usize,
+    /// Blocks that are full.
+    blocks: usize,
+    /// Bytes of changes in the block being filled.
+    fill: usize,
+    overflowed: bool,
+}
+
+impl<'b> EditBuilder<'b> {
+    pub(crate) fn new(buffer: &'b mut [u8], block_len: usize) -> Self {
+        Self { buffer, block_len, blocks: 0, fill: 0, overflowed: false }
+    }
+
+    fn body_len(&self) -> usize {
+        self.block_len - EDIT_HEADER_LEN - SEAL_LEN
+    }
+
+    /// Adds a change; when the memory is used up the edit has [overflowed](Self::overflowed) and
+    /// only a snapshot can stand for it.
+    pub(crate) fn push(&mut self, change: &Change<'_>) {
+        if self.overflowed {
+            return;
+        }
+        for _ in 0..2 {
+            let at = self.blocks * self.block_len + EDIT_HEADER_LEN;
+            let room = at + self.fill..at + self.body_len();
+            let Some(out) = self.buffer.get_mut(room) else { break };
+            if let Ok(used) = postcard::to_slice(change, out) {
+                self.fill += used.len();
+                return;
+            }
+            self.close_block();
+        }
+        self.overflowed = true;
+    }
+
+    fn close_block(&mut self) {
+        let at = self.blocks * self.block_len;
+        let fill = at + EDIT_HEADER_LEN + self.fill;
+        self.buffer[fill..at + self.block_len].fill(0);
+        // The length is kept in the header's place until the edit is sealed.
+        self.buffer[at + 12..at + 14].copy_from_slice(&(self.fill as u16).to_le_bytes());
+        self.blocks += 1;
+        self.fill = 0;
+    }
+
+    pub(crate) fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.blocks == 0 && self.fill == 0 && !self.overflowed
+    }
+
+    /// Whether a block of changes could still be added.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        (self.blocks + 2) * self.block_len > self.buffer.len()
+    }
+
+    /// Blocks the edit takes.
+    pub(crate) fn block_count(&self) -> u32 {
+        (self.blocks + usize::from(self.fill > 0)) as u32
+    }
+
+    /// Forgets what was written out; the next blocks continue the same edit.
+    fn restart(&mut self) {
+        self.blocks = 0;
+        self.fill = 0;
+    }
+}
+
+/// Appends what `builder` holds to one copy.
+async fn append_copy<D: Device>(
+    media: &Media<D>,
+    copy: &mut Copy,
+    builder: &mut EditBuilder<'_>,
+    edit: u64,
+    first_part: u32,
+    last: bool,
+) -> Result<(), Fault<D::Error>> {
+    let blocks = builder.block_count();
+    let block_len = builder.block_len;
+    assert!(copy.next + blocks <= copy.capacity, "N1: checked before");
+    let mut chain = copy.chain;
+    for index in 0..blocks {
+        let at = index as usize * block_len;
+        let block = &mut builder.buffer[at..at + block_len];
+        let len = u16::from_le_bytes([block[12], block[13]]);
+        let header = EditHeader {
+            edit,
+            part: first_part + index,
+            last: last && index + 1 == blocks,
+            len,
+            chain,
+        };
+        header.encode(block);
+        seal(block, 0, media.identity(copy.generation, copy.next + index));
+        chain = le_u32(&block[block_len - 4..]);
+    }
+    let lba = copy.start.plus(u64::from(copy.next));
+    let len = blocks as usize * block_len;
+    media.write(lba, &builder.buffer[..len], Class::Maintenance).await.map_err(Fault::Device)?;
+    copy.next += blocks;
+    copy.chain = chain;
+    Ok(())
+}
+
+/// Appends blocks of one edit to both copies. `part` counts the edit's blocks over calls.
+///
+/// # Errors
+/// The device's; the copies may then differ.
+pub(crate) async fn append<D: Device>(
+    media: &Media<D>,
+    copies: &mut [Copy; 2],
+    builder: &mut EditBuilder<'_>,
+    edit: u64,
+    part: &mut u32,
+    last: bool,
+) -> Result<(), Fault<D::Error>> {
+    if builder.fill > 0 || (builder.blocks == 0 && last) {
+        builder.close_block();
+    }
+    let [a, b] = copies;
+    append_copy(media, a, builder, edit, *part, last).await?;
+    append_copy(media, b, builder, edit, *part, last).await?;
+    *part += builder.block_count();
+    builder.restart();
+    Ok(())
+}
+
+/// Where reading a copy stands.
+pub(crate) struct Cursor {
+    place: Place,
+    limit: u32,
+    chain: u32,
+    edit: u64,
+    part: u32,
+}
+
+/// What the next block of a copy says.
+pub(crate) enum Next {
+    /// Changes in the buffer's first bytes, from `start` to `end`; `last` closes the edit.
+    Changes {
+        /// First byte of the changes.
+        start: usize,
+        /// One past the last byte.
+        end: usize,
+        /// Whether the edit is now whole.
+        last: bool,
+    },
+    /// The manifest ends here.
+    End,
+}
+
+impl Cursor {
+    /// Before the snapshot of a copy whose zone is written up to `limit`.
+    pub(crate) fn new(zone_start: Lba, generation: u32, limit: u32, first_edit: u64) -> Self {
+        let place = Place { zone_start, generation, block: 1 };
+        Self { place, limit, chain: 0, edit: first_edit, part: 0 }
+    }
+
+    /// Blocks read so far, header included.
+    pub(crate) fn block(&self) -> u32 {
+        self.place.block
+    }
+
+    /// The edit that is read next.
+    pub(crate) fn edit(&self) -> u64 {
+        self.edit
+    }
+
+    /// Takes the next block, already read into `block` but not checked.
+    pub(crate) fn take<D: Device>(&mut self, media: &Media<D>, block: &[u8]) -> Next {
+        let identity = media.identity(self.place.generation, self.place.block);
+        if self.place.block >= self.limit || crate::format::seal::check(block, identity).is_err() {
+            return Next::End;
+        }
+        let Some((header, body)) = EditHeader::decode(block) else { return Next::End };
+        if header.edit != self.edit || header.part != self.part || header.chain != self.chain {
+            return Next::End;
+        }
+        self.chain = le_u32(&block[block.len() - 4..]);
+        self.place.block += 1;
+        if header.last {
+            self.edit += 1;
+            self.part = 0;
+        } else {
+            self.part += 1;
+        }
+        Next::Changes { start: EDIT_HEADER_LEN, end: EDIT_HEADER_LEN + body.len(), last: header.last }
+    }
+}

@@ -1,0 +1,179 @@
+//! The only reader of the device: nothing gets past here without its seal checked.
+//!
+//! A request is cut at the device's longest transfer; what comes back is checked unit by unit
+//! against the identity it must have (`format::seal`). A failed check is [`Damage`] with the
+//! extent, never bytes. Writes go through here too, called by `zone` alone.
+//!
+//! Invariants: `M1` every byte returned was sealed for the place it was read from (test harness,
+//! canary `UnboundSeal`). `M2` no request crosses the longest transfer.
+
+use core::cell::Cell;
+use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request};
+
+use crate::error::{Damage, Fault, Structure};
+use crate::format::seal::{Identity, check};
+
+/// How often a request that asks to be retried is retried.
+const RETRIES: u32 = 3;
+
+/// Requests and bytes since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct MediaStats {
+    /// Read requests.
+    pub reads: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Write requests.
+    pub writes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Syncs.
+    pub syncs: u64,
+    /// Zone resets.
+    pub resets: u64,
+}
+
+/// Where a row of sealed units lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// First block of the zone.
+    pub(crate) zone_start: Lba,
+    /// Generation of the zone.
+    pub(crate) generation: u32,
+    /// First block, counted from the start of the zone.
+    pub(crate) block: u32,
+}
+
+/// The device with its geometry and counters.
+pub(crate) struct Media<D> {
+    pub(crate) device: D,
+    pub(crate) geometry: Geometry,
+    store_tag: Cell<u32>,
+    stats: Cell<MediaStats>,
+}
+
+impl<D: Device> Media<D> {
+    pub(crate) fn new(device: D) -> Self {
+        let geometry = device.geometry();
+        Self { device, geometry, store_tag: Cell::new(0), stats: Cell::default() }
+    }
+
+    pub(crate) fn set_store_tag(&self, tag: u32) {
+        self.store_tag.set(tag);
+    }
+
+    pub(crate) fn identity(&self, generation: u32, block: u32) -> Identity {
+        Identity { store_tag: self.store_tag.get(), generation, block }
+    }
+
+    pub(crate) fn stats(&self) -> MediaStats {
+        self.stats.get()
+    }
+
+    fn count(&self, change: impl FnOnce(&mut MediaStats)) {
+        let mut stats = self.stats.get();
+        change(&mut stats);
+        self.stats.set(stats);
+    }
+
+    /// Bytes of a block.
+    pub(crate) fn block_len(&self) -> usize {
+        self.geometry.block_len_bytes as usize
+    }
+
+    fn transfer_len(&self) -> usize {
+        self.geometry.transfer_blocks_max as usize * self.block_len()
+    }
+
+    /// Reads blocks without checking them; for anchors, whose identity is not known yet.
+    pub(crate) async fn read_raw(
+        &self,
+        start: Lba,
+        buf: &mut [u8],
+        class: Class,
+    ) -> Result<(), D::Error> {
+        let block_len = self.block_len();
+        let mut lba = start;
+        for part in buf.chunks_mut(self.transfer_len()) {
+            let mut attempt = 0;
+            loop {
+                self.count(|s| {
+                    s.reads += 1;
+                    s.read_bytes += part.len() as u64;
+                });
+                match self.device.read(lba, part, Request::of(class)).await {
+                    Ok(()) => break,
+                    Err(error) => match error.kind() {
+                        ErrorKind::RecoveredRead { .. } => break,
+                        ErrorKind::Timeout if attempt < RETRIES => attempt += 1,
+                        _ => return Err(error),
+                    },
+                }
+            }
+            lba = lba.plus((part.len() / block_len) as u64);
+        }
+        Ok(())
+    }
+
+    /// Reads `buf.len() / unit_len` sealed units and checks each.
+    pub(crate) async fn read_units(
+        &self,
+        place: Place,
+        buf: &mut [u8],
+        unit_len: usize,
+        structure: Structure,
+        class: Class,
+    ) -> Result<(), Fault<D::Error>> {
+        debug_assert!(unit_len.is_multiple_of(self.block_len()) && buf.len().is_multiple_of(unit_len));
+        let start = place.zone_start.plus(u64::from(place.block));
+        let blocks = (buf.len() / self.block_len()) as u32;
+        if let Err(error) = self.read_raw(start, buf, class).await {
+            return Err(Fault::of_read(error, Extent::new(start, blocks), structure));
+        }
+        self.check_units(place, buf, unit_len, structure).map_err(Fault::Damaged)
+    }
+
+    /// Checks units that were read.
+    pub(crate) fn check_units(
+        &self,
+        place: Place,
+        buf: &[u8],
+        unit_len: usize,
+        structure: Structure,
+    ) -> Result<(), Damage> {
+        let unit_blocks = (unit_len / self.block_len()) as u32;
+        for (index, unit) in buf.chunks_exact(unit_len).enumerate() {
+            let block = place.block + index as u32 * unit_blocks;
+            if let Err(check) = check(unit, self.identity(place.generation, block)) {
+                let start = place.zone_start.plus(u64::from(block));
+                return Err(Damage { extent: Extent::new(start, unit_blocks), structure, check });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes blocks that are already sealed.
+    pub(crate) async fn write(&self, start: Lba, data: &[u8], class: Class) -> Result<(), D::Error> {
+        let block_len = self.block_len();
+        let mut lba = start;
+        for part in data.chunks(self.transfer_len()) {
+            self.count(|s| {
+                s.writes += 1;
+                s.written_bytes += part.len() as u64;
+            });
+            self.device.write(lba, part, Request::of(class)).await?;
+            lba = lba.plus((part.len() / block_len) as u64);
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn sync(&self) -> Result<(), D::Error> {
+        self.count(|s| s.syncs += 1);
+        self.device.sync().await
+    }
+
+    pub(crate) fn count_reset(&self) {
+        self.count(|s| s.resets += 1);
+    }
+}
