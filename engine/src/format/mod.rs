@@ -8,4 +8,5 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)
 )]
 
+pub mod entry;
 pub mod varint;
