@@ -9,4 +9,5 @@
 )]
 
 pub mod entry;
+pub mod filter;
 pub mod varint;
