@@ -8,6 +8,8 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)
 )]
 
+pub mod data;
 pub mod entry;
 pub mod filter;
+pub mod node;
 pub mod varint;
