@@ -8,6 +8,7 @@
     deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)
 )]
 
+pub mod branch;
 pub mod data;
 pub mod entry;
 pub mod filter;
