@@ -3,20 +3,21 @@
 //! Why: a put must be readable at once and a flush must find the entries in order, without a heap.
 //! A skip list needs no balancing and never moves an entry, so a cursor is an offset.
 //!
-//! Layout of the arena (memory only, never on media); integers little-endian, but the prefix:
+//! Layout of the arena (memory only, never on media), integers little-endian:
 //!
 //! ```text
 //! 0    the head: a node of full height without a key; the offset 0 also means "none"
 //! ..   nodes, payloads and ranges in the order they came, up to `used`
 //!
-//! node:  prefix u64, rank u64, payload u32, payload_len u32, key_len u16, height u8, zero u8,
-//!        next u32 * height, key           (prefix: the key's first 8 bytes, big-endian)
+//! node:  rank u64, payload u32, payload_len u32, key_len u16, height u8, zero u8,
+//!        link * height, key
+//! link:  next u32, prefix u64: the first 8 bytes of the next node's key, as a number
 //! range: seq u64, start_len u16, end_len u16, bounded u8, start, end
 //! ```
 //!
-//! A payload is an encoded [`Entry`]. Most comparisons end at the prefix, which lies in the cache
-//! line that the search touches anyway. The height of a tower comes from a hash of key and sequence
-//! number under the seed, so the same operations build the same list.
+//! A payload is an encoded [`Entry`]. Most comparisons end at the prefix in the link, so a search
+//! touches the nodes it steps on and not those it only looks at. The height of a tower comes from a
+//! hash of key and sequence number under the seed, so the same operations build the same list.
 //!
 //! Invariants:
 //! - `M1` Level 0 holds every node once, ascending by key, then rank, without equals; each level
@@ -42,13 +43,14 @@ pub const KEY_LEN_MAX: usize = u16::MAX as usize;
 
 const HEIGHT_MAX: usize = 12;
 const HEAD: u32 = 0;
-const RANK: usize = 8;
-const PAYLOAD: usize = 16;
-const PAYLOAD_LEN: usize = 20;
-const KEY_LEN: usize = 24;
-const HEIGHT: usize = 26;
-const TOWER: usize = 28;
-const HEAD_LEN: usize = TOWER + 4 * HEIGHT_MAX;
+const RANK: usize = 0;
+const PAYLOAD: usize = 8;
+const PAYLOAD_LEN: usize = 12;
+const KEY_LEN: usize = 16;
+const HEIGHT: usize = 18;
+const TOWER: usize = 20;
+const LINK: usize = 12;
+const HEAD_LEN: usize = TOWER + LINK * HEIGHT_MAX;
 const RANGE_HEAD: usize = 13;
 
 /// The memtable has no room for this now; after a flush it may.
@@ -96,7 +98,7 @@ pub struct Memtable<'m> {
     used: u32,
     count: u32,
     /// The last node of each level.
-    tails: [u32; HEIGHT_MAX],
+    lasts: [u32; HEIGHT_MAX],
     /// Levels in use: one more than the highest that has a node.
     levels: usize,
     ranges: [u32; RANGES_MAX],
@@ -107,7 +109,7 @@ impl<'m> Memtable<'m> {
     /// An empty memtable in `arena`.
     ///
     /// # Panics
-    /// If the arena is shorter than the head (76 bytes) or longer than 4 GiB.
+    /// If the arena is shorter than the head (164 bytes) or longer than 4 GiB.
     pub fn new(arena: &'m mut [u8], seed: u64) -> Self {
         assert!(arena.len() >= HEAD_LEN && u32::try_from(arena.len()).is_ok());
         let mut memtable = Memtable {
@@ -115,7 +117,7 @@ impl<'m> Memtable<'m> {
             seed,
             used: 0,
             count: 0,
-            tails: [HEAD; HEIGHT_MAX],
+            lasts: [HEAD; HEIGHT_MAX],
             levels: 1,
             ranges: [0; RANGES_MAX],
             range_count: 0,
@@ -130,7 +132,7 @@ impl<'m> Memtable<'m> {
         self.arena[HEIGHT] = HEIGHT_MAX as u8;
         self.used = HEAD_LEN as u32;
         self.count = 0;
-        self.tails = [HEAD; HEIGHT_MAX];
+        self.lasts = [HEAD; HEIGHT_MAX];
         self.levels = 1;
         self.range_count = 0;
     }
@@ -182,9 +184,29 @@ impl<'m> Memtable<'m> {
         self.arena[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }
 
+    /// The next node on a level, or the head for none, and the prefix of its key.
+    #[inline]
+    fn link_of(&self, node: u32, level: usize) -> (u32, u64) {
+        let at = node as usize + TOWER + LINK * level;
+        let link = self.arena[at..at + LINK].first_chunk::<LINK>();
+        let &[a, b, c, d, ref prefix @ ..] = link.expect("a link");
+        (
+            u32::from_le_bytes([a, b, c, d]),
+            u64::from_le_bytes(*prefix),
+        )
+    }
+
+    #[inline]
+    fn put_link(&mut self, node: u32, level: usize, (next, prefix): (u32, u64)) {
+        let at = node as usize + TOWER + LINK * level;
+        let link = &mut self.arena[at..at + LINK];
+        link[..4].copy_from_slice(&next.to_le_bytes());
+        link[4..].copy_from_slice(&prefix.to_le_bytes());
+    }
+
     #[inline]
     fn next_of(&self, node: u32, level: usize) -> u32 {
-        self.u32_at(node as usize + TOWER + 4 * level)
+        self.link_of(node, level).0
     }
 
     #[inline]
@@ -201,7 +223,7 @@ impl<'m> Memtable<'m> {
     fn key_of(&self, node: u32) -> &[u8] {
         let node = node as usize;
         let len = u16::from_le_bytes([self.arena[node + KEY_LEN], self.arena[node + KEY_LEN + 1]]);
-        let key_at = node + TOWER + 4 * usize::from(self.arena[node + HEIGHT]);
+        let key_at = node + TOWER + LINK * usize::from(self.arena[node + HEIGHT]);
         &self.arena[key_at..key_at + usize::from(len)]
     }
 
@@ -215,15 +237,6 @@ impl<'m> Memtable<'m> {
 
     #[inline]
     fn compare(&self, node: u32, target: &Target<'_>) -> Ordering {
-        match self.u64_at(node as usize).cmp(&target.prefix) {
-            Ordering::Equal => self.compare_whole(node, target),
-            order => order,
-        }
-    }
-
-    #[inline]
-    fn compare_whole(&self, node: u32, target: &Target<'_>) -> Ordering {
-        // Equal prefixes of shorter keys are padded, so they say nothing of the lengths.
         self.key_of(node)
             .cmp(target.key)
             .then_with(|| self.rank_of(node).cmp(&target.rank))
@@ -232,21 +245,25 @@ impl<'m> Memtable<'m> {
     /// The last node before the target on each level in use, and the first not before it.
     #[inline]
     fn splice(&self, target: &Target<'_>, before: &mut [u32; HEIGHT_MAX]) -> (u32, bool) {
-        let tail = self.tails[0];
-        if tail == HEAD || self.compare(tail, target) == Ordering::Less {
+        let last = self.lasts[0];
+        if last == HEAD || self.compare(last, target) == Ordering::Less {
             // Ascending inserts: the new node goes last on every level.
-            *before = self.tails;
+            *before = self.lasts;
             return (HEAD, false);
         }
         let (mut node, mut beyond, mut equal) = (HEAD, HEAD, false);
         for level in (0..self.levels).rev() {
             loop {
-                let next = self.next_of(node, level);
+                let (next, prefix) = self.link_of(node, level);
                 // A node already found beyond the target need not be compared again.
                 if next == HEAD || next == beyond {
                     break;
                 }
-                let order = self.compare(next, target);
+                // Equal prefixes of short keys are padded, so they say nothing of the lengths.
+                let order = match prefix.cmp(&target.prefix) {
+                    Ordering::Equal => self.compare(next, target),
+                    order => order,
+                };
                 if order != Ordering::Less {
                     beyond = next;
                     equal = order == Ordering::Equal;
@@ -293,42 +310,41 @@ impl<'m> Memtable<'m> {
             return self.replace(beyond, entry, payload_len);
         }
         let height = self.height_for(key, target.rank);
-        let node_len = TOWER + 4 * height + key.len();
+        let node_len = TOWER + LINK * height + key.len();
         if node_len + payload_len > self.bytes_left() {
             return Err(Full);
         }
         let node = self.used as usize;
         let payload = node + node_len;
         let room = &mut self.arena[node..payload + payload_len];
-        room[..8].copy_from_slice(&target.prefix.to_le_bytes());
         room[RANK..RANK + 8].copy_from_slice(&target.rank.to_u64().to_le_bytes());
         room[PAYLOAD..PAYLOAD + 4].copy_from_slice(&(payload as u32).to_le_bytes());
         room[PAYLOAD_LEN..PAYLOAD_LEN + 4].copy_from_slice(&(payload_len as u32).to_le_bytes());
         room[KEY_LEN..KEY_LEN + 2].copy_from_slice(&(key.len() as u16).to_le_bytes());
         room[HEIGHT] = height as u8;
         room[HEIGHT + 1] = 0;
-        room[TOWER + 4 * height..node_len].copy_from_slice(key);
+        room[TOWER + LINK * height..node_len].copy_from_slice(key);
         let written = entry.encode(&mut room[node_len..]);
         assert_eq!(
             written,
             Some(payload_len),
             "an entry whose lengths disagree"
         );
-        self.link(node as u32, height, &before);
+        self.link(node as u32, height, target.prefix, &before);
         self.used = (payload + payload_len) as u32;
         self.count += 1;
         Ok(())
     }
 
     #[inline]
-    fn link(&mut self, node: u32, height: usize, before: &[u32; HEIGHT_MAX]) {
+    fn link(&mut self, node: u32, height: usize, prefix: u64, before: &[u32; HEIGHT_MAX]) {
         // Above the levels in use `before` is still the head.
         for (level, &previous) in before.iter().enumerate().take(height) {
-            let next = self.next_of(previous, level);
-            self.put_u32(node as usize + TOWER + 4 * level, next);
-            self.put_u32(previous as usize + TOWER + 4 * level, node);
-            if next == HEAD {
-                self.tails[level] = node;
+            let link = self.link_of(previous, level);
+            self.put_link(node, level, link);
+            self.put_link(previous, level, (node, prefix));
+            if link.0 == HEAD {
+                self.lasts[level] = node;
             }
         }
         self.levels = self.levels.max(height);
@@ -358,7 +374,7 @@ impl<'m> Memtable<'m> {
     pub fn get(&self, key: &[u8], seq: u64) -> Option<Entry<'_>> {
         let target = Target::new(key, Rank::of_seq(seq));
         let (node, _) = self.find(&target);
-        if node == HEAD || self.u64_at(node as usize) != target.prefix || self.key_of(node) != key {
+        if node == HEAD || self.key_of(node) != key {
             return None;
         }
         Some(self.entry_of(node))
@@ -382,7 +398,7 @@ impl<'m> Memtable<'m> {
     /// The last entry.
     #[inline]
     pub fn last(&self) -> Option<Cursor> {
-        self.cursor(self.tails[0])
+        self.cursor(self.lasts[0])
     }
 
     /// The first entry not before `(key, rank)`.
@@ -512,40 +528,41 @@ impl<'m> Memtable<'m> {
         assert!((1..=HEIGHT_MAX).contains(&self.levels) && self.range_count <= RANGES_MAX);
         assert_eq!(self.height_of(HEAD), HEIGHT_MAX);
         // The next node expected on each level, as level 0 is walked.
-        let mut expected: [u32; HEIGHT_MAX] =
-            core::array::from_fn(|level| self.next_of(HEAD, level));
+        let mut expected: [(u32, u64); HEIGHT_MAX] =
+            core::array::from_fn(|level| self.link_of(HEAD, level));
         let (mut previous, mut count) = (HEAD, 0);
-        while expected[0] != HEAD {
-            let node = expected[0];
+        while expected[0].0 != HEAD {
+            let node = expected[0].0;
             count += 1;
             assert!(
                 count <= self.count,
                 "M1: more nodes than were inserted, or a cycle"
             );
             let (key, entry) = (self.key_of(node), self.entry_of(node));
-            assert_eq!(self.u64_at(node as usize), prefix(key));
             assert_eq!(self.rank_of(node), entry.rank());
             assert_eq!(self.height_of(node), self.height_for(key, entry.rank()));
             if previous != HEAD {
                 let target = Target::new(key, entry.rank());
                 assert_eq!(self.compare(previous, &target), Ordering::Less, "M1: order");
             }
-            for (level, next) in expected.iter_mut().enumerate().take(self.height_of(node)) {
-                assert!(
-                    level < self.levels && *next == node,
+            for (level, link) in expected.iter_mut().enumerate().take(self.height_of(node)) {
+                assert!(level < self.levels, "M1: a tower above the levels in use");
+                assert_eq!(
+                    *link,
+                    (node, prefix(key)),
                     "M1: level {level} misses a node"
                 );
-                *next = self.next_of(node, level);
+                *link = self.link_of(node, level);
                 assert!(
-                    *next != HEAD || self.tails[level] == node,
-                    "M1: tail of level {level}"
+                    link.0 != HEAD || self.lasts[level] == node,
+                    "M1: last of level {level}"
                 );
             }
             previous = node;
         }
         assert_eq!(count, self.count);
         assert!(
-            expected.iter().all(|&next| next == HEAD),
+            expected.iter().all(|link| link.0 == HEAD),
             "M1: a node above is not on level 0"
         );
         for (start, end, _) in self.ranges() {
