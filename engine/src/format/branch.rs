@@ -180,8 +180,8 @@ impl<'a> Branch<'a> {
     /// Puts the separator of this index into `key`; `None` past the last, over malformed bytes, or
     /// if it does not fit.
     pub fn separator_at(&self, index: usize, key: &mut KeyBuf<'_>) -> Option<()> {
-        let (head, tail) = self.0.key_parts(self.0.at(index).ok()??)?;
-        key.set(head, tail).ok()
+        let (head, suffix) = self.0.key_parts(self.0.at(index).ok()??)?;
+        key.set(head, suffix).ok()
     }
 }
 
@@ -263,8 +263,8 @@ mod tests {
             for pair in keys.windows(2) {
                 let (prev, next) = (&pair[0], &pair[1]);
                 let len = separator_len(prev, next);
-                prop_assert!(&next[..len] > &prev[..] && next[..len] <= next[..]);
-                prop_assert!(len == 0 || &next[..len - 1] <= &prev[..]);
+                prop_assert!(next[..len] > prev[..] && next[..len] <= next[..]);
+                prop_assert!(len == 0 || next[..len - 1] <= prev[..]);
                 let mut out = [9u8; 16];
                 prop_assert_eq!(separator(prev, next, &mut out), Some(&next[..len]));
             }

@@ -204,8 +204,8 @@ impl<'a> Data<'a> {
     /// Puts the key at a position into `key`.
     #[inline]
     pub fn read_key(&self, position: Position, key: &mut KeyBuf<'_>) -> Result<(), Malformed> {
-        let (head, tail) = self.0.key_parts(position).ok_or(Malformed)?;
-        key.set(head, tail)
+        let (head, suffix) = self.0.key_parts(position).ok_or(Malformed)?;
+        key.set(head, suffix)
     }
 
     /// The nearest Boundary at or before `position`.
@@ -452,6 +452,22 @@ mod tests {
             let at = data.first(&mut KeyBuf::new(&mut room)).unwrap().unwrap();
             assert_eq!(data.entry_at(at), Some(entry));
         }
+    }
+
+    #[test]
+    fn data_of_two_entries_is_these_bytes() {
+        // On media: if this fails, the format changed.
+        let mut buf = vec![0xee; 512];
+        let mut builder = DataBuilder::new(&mut buf);
+        assert!(builder.push(&mut buf, b"ab", &Entry::inline(1, b"x")));
+        assert!(builder.push(&mut buf, b"abc", &Entry::tombstone(0)));
+        builder.finish(&mut buf);
+        let mut want = vec![0; 512];
+        want[..16].copy_from_slice(&[1, 0, 0, 0, 2, 0, 28, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        want[16..24].copy_from_slice(&[0, 2, b'a', b'b', 0, 1, 1, b'x']);
+        want[24..28].copy_from_slice(&[2, 1, b'c', 0b1_0011]);
+        want[500..502].copy_from_slice(&[16, 0]);
+        assert_eq!(buf, want);
     }
 
     #[test]

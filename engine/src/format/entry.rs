@@ -675,7 +675,8 @@ pub(crate) mod tests {
 
         #[test]
         fn decode_any_bytes_yields_consistent_entry_or_none(
-            first in 0u8..32, rest in prop::collection::vec(prop_oneof![0u8..6, any::<u8>()], 0..40),
+            first in 0u8..32,
+            rest in prop::collection::vec(prop_oneof![0u8..6, any::<u8>()], 0..40),
         ) {
             let bytes: Vec<u8> = core::iter::once(first).chain(rest).collect();
             if let Some((entry, len)) = Entry::decode(&bytes) {

@@ -102,14 +102,14 @@ impl<'k> KeyBuf<'k> {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    /// Makes `head` then `tail` the key; unchanged if they do not fit.
+    /// Makes `head` then `suffix` the key; unchanged if they do not fit.
     #[inline]
-    pub fn set(&mut self, head: &[u8], tail: &[u8]) -> Result<(), Malformed> {
-        let len = head.len() + tail.len();
+    pub fn set(&mut self, head: &[u8], suffix: &[u8]) -> Result<(), Malformed> {
+        let len = head.len() + suffix.len();
         let room = self.bytes.get_mut(..len).ok_or(Malformed)?;
         let (left, right) = room.split_at_mut_checked(head.len()).ok_or(Malformed)?;
         left.copy_from_slice(head);
-        right.copy_from_slice(tail);
+        right.copy_from_slice(suffix);
         self.len = len;
         Ok(())
     }
@@ -426,10 +426,10 @@ impl<'a, P: Payload> List<'a, P> {
     pub(crate) fn key_parts(&self, position: Position) -> Option<(&'a [u8], &'a [u8])> {
         let base = usize::from(position.base);
         let head = self.bytes.get(base..base + usize::from(position.shared))?;
-        let tail = self
+        let suffix = self
             .bytes
             .get(usize::from(position.suffix)..usize::from(position.payload))?;
-        Some((head, tail))
+        Some((head, suffix))
     }
 
     /// Where a group begins, and one more than the index of the last Boundary before it.
@@ -603,9 +603,9 @@ impl<'a, P: Payload> List<'a, P> {
             }
             let shared = usize::from(position.shared);
             if shared <= common {
-                let (_, tail) = self.key_parts(position).ok_or(Malformed)?;
-                let target_tail = key.get(shared..).ok_or(Malformed)?;
-                let order = tail.cmp(target_tail).then(item_rank.cmp(&rank));
+                let (_, suffix) = self.key_parts(position).ok_or(Malformed)?;
+                let target_suffix = key.get(shared..).ok_or(Malformed)?;
+                let order = suffix.cmp(target_suffix).then(item_rank.cmp(&rank));
                 if order != Ordering::Less {
                     return Ok((Some(before), Some(position)));
                 }
