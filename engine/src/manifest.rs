@@ -108,6 +108,15 @@ impl<'b> EditBuilder<'b> {
         self.fill = 0;
     }
 
+    /// The first block's memory, for a zone header, while the edit is still empty.
+    ///
+    /// # Panics
+    /// If it is not.
+    pub(crate) fn first_block(&mut self) -> &mut [u8] {
+        assert!(self.is_empty());
+        &mut self.buffer[..self.block_len]
+    }
+
     pub(crate) fn overflowed(&self) -> bool {
         self.overflowed
     }

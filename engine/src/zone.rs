@@ -97,13 +97,16 @@ pub(crate) struct Zone {
     role: u8,
     flags: u8,
     pub(crate) element: [u8; 2],
-    reserved: U32,
+    /// One more than the payload offset at which recovery found the zone's records to end; 0 for
+    /// a zone whose end a record marks.
+    pub(crate) sealed: U32,
 }
 
 const NEEDS_RESET: u8 = 1;
 const CONVENTIONAL: u8 = 2;
 const OPEN_HEAD: u8 = 4;
 const PINNED: u8 = 8;
+const ACTIVE: u8 = 16;
 pub(crate) const ZONE_LEN: usize = size_of::<Zone>();
 const SLOTS_PER_ZONE: usize = 2;
 
@@ -130,6 +133,12 @@ impl Zone {
     }
     pub(crate) fn set_pinned(&mut self, pinned: bool) {
         self.set_flag(PINNED, pinned);
+    }
+    /// The device held a resource for it when it was opened.
+    pub(crate) fn take_active(&mut self) -> bool {
+        let active = self.flags & ACTIVE != 0;
+        self.set_flag(ACTIVE, false);
+        active
     }
     fn set_flag(&mut self, flag: u8, on: bool) {
         self.flags = if on { self.flags | flag } else { self.flags & !flag };
@@ -185,6 +194,7 @@ impl<'m> Zones<'m> {
         let empty =
             matches!(descriptor.condition, ZoneCondition::Empty | ZoneCondition::NotWritePointer);
         zone.set_flag(NEEDS_RESET, !empty);
+        zone.set_flag(ACTIVE, descriptor.condition.is_active());
         zone.written = U32::new(descriptor.write_pointer.0);
         if descriptor.condition.is_usable() && zone.role() == Role::Retired {
             zone.set_role(Role::Free);
@@ -299,8 +309,44 @@ impl<'m> Zones<'m> {
         zone.merge_delta = I32::new(0);
         zone.set_head(false);
         zone.set_pinned(false);
+        zone.sealed = U32::new(0);
         self.free -= 1;
         self.index_insert(id);
+    }
+
+    /// Puts a zone to use as the manifest says; what the device reported as written stays known.
+    /// False if it is in use already.
+    pub(crate) fn install_known(&mut self, id: ZoneId, generation: u32, role: Role) -> bool {
+        let before = self.get(id).role();
+        if !matches!(before, Role::Free | Role::Retired) || self.find(generation).is_some() {
+            return false;
+        }
+        if before == Role::Retired {
+            self.free += 1;
+            self.get_mut(id).set_role(Role::Free);
+        }
+        let written = self.get(id).written;
+        self.install(id, generation, role);
+        self.get_mut(id).written = written;
+        true
+    }
+
+    /// Frees a zone as the manifest says. False if it is not in use.
+    pub(crate) fn free_known(&mut self, id: ZoneId) -> bool {
+        let used = !matches!(self.get(id).role(), Role::Free | Role::Releasing | Role::Retired);
+        if used {
+            self.release(id);
+            self.freed(id);
+        }
+        used
+    }
+
+    /// Sets a zone aside for superblocks.
+    pub(crate) fn set_anchor(&mut self, id: ZoneId) {
+        if self.get(id).role() == Role::Free {
+            self.free -= 1;
+        }
+        self.get_mut(id).set_role(Role::Anchor);
     }
 
     /// Nothing refers to the zone any more; it waits for the edit that says so.
@@ -349,12 +395,17 @@ impl<'m> Zones<'m> {
         zone.live_mem = U32::new(live.expect("Z3: memtable liveness is exact"));
     }
 
+    /// A snapshot is gone: zones that waited for it may be reclaimed.
+    pub(crate) fn clear_pins(&mut self) {
+        self.table.iter_mut().for_each(|zone| zone.set_pinned(false));
+    }
+
     /// Panics if an invariant does not hold.
     pub(crate) fn check_invariants(&self) {
         let free = self.iter().filter(|(_, zone)| zone.role() == Role::Free).count();
         assert_eq!(free as u32, self.free, "Z4");
         for (id, zone) in self.iter() {
-            if !matches!(zone.role(), Role::Free | Role::Releasing | Role::Retired) {
+            if !matches!(zone.role(), Role::Free | Role::Releasing | Role::Retired | Role::Anchor) {
                 assert_eq!(self.find(zone.generation.get()), Some(id), "Z2");
             }
         }

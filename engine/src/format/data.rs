@@ -155,6 +155,22 @@ impl<'a> Data<'a> {
         self.with_key(self.0.prev(position)?, key)
     }
 
+    /// Where the first entry not before `(target, rank)` is, without its key.
+    #[inline]
+    pub fn find_ge(&self, target: &[u8], rank: Rank) -> Result<Option<Position>, Malformed> {
+        Ok(self.0.search(target, rank)?.1)
+    }
+
+    /// Where the first entry is.
+    pub fn first_position(&self) -> Option<Position> {
+        self.0.first().ok().flatten()
+    }
+
+    /// Where the last entry is.
+    pub fn last_position(&self) -> Result<Option<Position>, Malformed> {
+        self.0.last()
+    }
+
     /// The first entry not before `(target, rank)`.
     #[inline]
     pub fn seek(

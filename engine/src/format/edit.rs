@@ -37,7 +37,7 @@ pub struct PieceRecord {
     /// Number of nodes; the last one is the root.
     pub nodes: u32,
     /// Number of entries.
-    pub entries: u64,
+    pub entries: u32,
     /// The run it belongs to.
     pub run: u32,
     /// The run's level.
@@ -47,7 +47,7 @@ pub struct PieceRecord {
     /// Bytes of the first key.
     pub first_len: u16,
     /// The first bytes of the first key, padded with zeros.
-    pub first: [u8; 24],
+    pub first: [u8; 16],
 }
 
 /// One change of the state.
@@ -80,6 +80,13 @@ pub enum Change<'a> {
         written: u32,
         /// Bytes referred to.
         live: u32,
+    },
+    /// Recovery found a log zone's records to end here; the log goes on in its next zone.
+    Seal {
+        /// Which.
+        zone: u32,
+        /// One more than the offset in its payload.
+        end: u32,
     },
     /// A piece is added behind the last one of its run.
     Piece(PieceRecord),

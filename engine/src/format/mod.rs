@@ -10,7 +10,11 @@
 
 pub mod branch;
 pub mod data;
+pub mod edit;
 pub mod entry;
 pub mod filter;
 pub mod node;
+pub mod record;
+pub mod seal;
+pub mod superblock;
 pub mod varint;

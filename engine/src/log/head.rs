@@ -41,6 +41,7 @@ pub(crate) struct Writing<'m> {
     pub(crate) buffer: &'m mut [u8],
     pub(crate) lba: Lba,
     pub(crate) len: usize,
+    /// The zone block behind the last one.
     pub(crate) blocks: u32,
     /// `Head::appended` when the write was begun, as far as it is covered.
     pub(crate) covers: u64,
@@ -55,6 +56,8 @@ pub(crate) struct Head<'m> {
     pub(crate) zone: Option<HeadZone>,
     /// Zone block that the active buffer starts at.
     first_block: u32,
+    /// Zone block up to which the device has taken everything.
+    written_block: u32,
     /// Payload offset at which the next record goes.
     pos: u32,
     /// The last zone block whose tag was set up.
@@ -66,6 +69,8 @@ pub(crate) struct Head<'m> {
     /// As much of `appended` as is durable.
     pub(crate) synced: u64,
     pub(crate) writing: bool,
+    /// The zone is being left: nothing more goes into it.
+    pub(crate) leaving: bool,
 }
 
 impl<'m> Head<'m> {
@@ -81,12 +86,14 @@ impl<'m> Head<'m> {
             spare: Some(&mut rest[..half]),
             zone: None,
             first_block: 0,
+            written_block: 0,
             pos: 0,
             tagged_block: 0,
             appended: 0,
             written: 0,
             synced: 0,
             writing: false,
+            leaving: false,
         }
     }
 
@@ -105,6 +112,9 @@ impl<'m> Head<'m> {
 
     /// Payload bytes left in the zone for records.
     pub(crate) fn zone_room(&self) -> u32 {
+        if self.leaving {
+            return 0;
+        }
         self.zone.map_or(0, |zone| {
             let end = u64::from(zone.capacity - 1) * u64::from(self.payload());
             let end = end.min(u64::from(u32::MAX)) as u32;
@@ -133,19 +143,43 @@ impl<'m> Head<'m> {
     pub(crate) fn start(&mut self, zone: HeadZone, header: impl FnOnce(&mut [u8])) {
         assert!(!self.writing, "L2");
         self.zone = Some(zone);
+        self.leaving = false;
         self.first_block = 0;
+        self.written_block = 0;
         self.pos = 0;
         self.tagged_block = 0;
         let active = self.active.as_mut().expect("no write under way");
         header(&mut active[..self.block_len]);
     }
 
-    /// Appends a record in parts; the first is filled with the header. Returns its offset.
+    /// Appends a record made of `parts`. Returns its offset.
     ///
     /// # Panics
     /// If it does not [fit](Self::fits).
-    pub(crate) fn append(&mut self, kind: RecordKind, op_count: u16, seq: u64, parts: &[&[u8]]) -> u32 {
-        let len = RECORD_HEADER_LEN + parts.iter().map(|part| part.len()).sum::<usize>();
+    pub(crate) fn append(
+        &mut self,
+        kind: RecordKind,
+        op_count: u16,
+        seq: u64,
+        parts: &[&[u8]],
+    ) -> u32 {
+        let len = parts.iter().map(|part| part.len()).sum();
+        self.append_parts(kind, op_count, seq, len, parts.iter().copied())
+    }
+
+    /// Appends a record whose parts come to `body_len` bytes. Returns its offset.
+    ///
+    /// # Panics
+    /// If it does not [fit](Self::fits), or the parts have another length.
+    pub(crate) fn append_parts<'a>(
+        &mut self,
+        kind: RecordKind,
+        op_count: u16,
+        seq: u64,
+        body_len: usize,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> u32 {
+        let len = RECORD_HEADER_LEN + body_len;
         assert!(kind == RecordKind::End || self.fits(len), "L1");
         let offset = self.pos;
         let header = RecordHeader { kind, op_count, len: len as u32, seq, offset };
@@ -154,15 +188,18 @@ impl<'m> Head<'m> {
         for part in parts {
             self.copy(part);
         }
+        assert_eq!(self.pos as usize, offset as usize + len, "the parts are as long as was said");
         self.appended += len as u64;
         offset
     }
 
-    /// Ends the zone's records, if there is room to say so.
-    pub(crate) fn append_end(&mut self) {
-        if self.zone.is_some() && self.buffer_room() >= RECORD_HEADER_LEN {
+    /// Ends the zone's records; false if the buffer has no room for it now.
+    pub(crate) fn append_end(&mut self) -> bool {
+        let room = self.buffer_room() >= RECORD_HEADER_LEN;
+        if room {
             self.append(RecordKind::End, 0, 0, &[]);
         }
+        room
     }
 
     fn mark_record(&mut self) {
@@ -265,6 +302,7 @@ impl<'m> Head<'m> {
         assert!(self.writing && self.spare.is_none(), "L2");
         self.writing = false;
         self.written = writing.covers;
+        self.written_block = writing.blocks;
         self.spare = Some(writing.buffer);
     }
 
@@ -273,25 +311,20 @@ impl<'m> Head<'m> {
         self.first_block
     }
 
-    /// Copies payload that is still in the active buffer.
+    /// The first block that is not on the device; below the first buffered one while a write is
+    /// under way.
+    pub(crate) fn first_unwritten_block(&self) -> u32 {
+        self.written_block
+    }
+
+    /// Copies blocks that are still in the active buffer, unsealed.
     ///
     /// # Panics
-    /// If it is not.
-    pub(crate) fn read_buffered(&self, offset: u32, out: &mut [u8]) {
-        let payload = self.payload();
-        assert!(1 + offset / payload >= self.first_block, "L3");
+    /// If they are not.
+    pub(crate) fn copy_blocks(&self, first: u32, out: &mut [u8]) {
+        assert!(first >= self.first_block, "L3");
         let active = self.active.as_ref().expect("active buffer");
-        let mut offset = offset;
-        let mut out = out;
-        while !out.is_empty() {
-            let in_block = (offset % payload) as usize;
-            let block = (1 + offset / payload - self.first_block) as usize;
-            let len = out.len().min(payload as usize - in_block);
-            let (now, rest) = out.split_at_mut(len);
-            let at = block * self.block_len + in_block;
-            now.copy_from_slice(&active[at..at + len]);
-            out = rest;
-            offset += len as u32;
-        }
+        let at = (first - self.first_block) as usize * self.block_len;
+        out.copy_from_slice(&active[at..at + out.len()]);
     }
 }

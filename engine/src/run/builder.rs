@@ -22,7 +22,7 @@ use crate::format::seal::{Identity, seal};
 use crate::limits::{SNAPSHOTS_MAX, TREE_HEIGHT_MAX};
 use crate::run::tree::FIRST_LEN;
 
-/// Levels above the data nodes.
+/// Levels above the data nodes at most; a store on small zones gets by with fewer.
 const UPPER: usize = TREE_HEIGHT_MAX - 1;
 /// Sequence numbers of a range-delete state, one for each snapshot stripe.
 pub(crate) type Cover = heapless::Vec<u64, { SNAPSHOTS_MAX + 1 }>;
@@ -55,15 +55,24 @@ pub(crate) struct Shape {
     pub(crate) block_len: usize,
     pub(crate) store_tag: u32,
     pub(crate) filter_len: usize,
+    /// Levels of nodes, data nodes included.
+    pub(crate) height: usize,
 }
 
 impl Shape {
-    pub(crate) fn new(node_len: usize, block_len: usize, store_tag: u32, key_len_max: usize) -> Self {
+    pub(crate) fn new(
+        node_len: usize,
+        block_len: usize,
+        store_tag: u32,
+        key_len_max: usize,
+        height: usize,
+    ) -> Self {
+        assert!((3..=TREE_HEIGHT_MAX).contains(&height));
         // Up to five eighths of a branch for the filter, as long as the longest separator fits.
         let for_keys = key_len_max + 64;
         let filter_len = (node_len * 5 / 8).min(node_len.saturating_sub(for_keys));
         let filter_len = (filter_len / filter::BLOCK_LEN * filter::BLOCK_LEN).max(filter::BLOCK_LEN);
-        Self { node_len, block_len, store_tag, filter_len }
+        Self { node_len, block_len, store_tag, filter_len, height }
     }
 
     pub(crate) fn node_blocks(&self) -> u32 {
@@ -76,8 +85,13 @@ impl Shape {
 }
 
 /// Bytes of memory a builder needs besides its output buffer.
-pub(crate) const fn memory_len(node_len: usize, key_len_max: usize) -> usize {
-    TREE_HEIGHT_MAX * node_len + 2 * (key_len_max + 1)
+pub(crate) const fn memory_len(height: usize, node_len: usize, key_len_max: usize) -> usize {
+    height * node_len + 2 * (key_len_max + 1)
+}
+
+/// Nodes that the output must hold: what one push may emit, twice.
+pub(crate) const fn output_nodes_min(height: usize) -> usize {
+    2 * (height + 1)
 }
 
 /// Builds one piece after another.
@@ -91,10 +105,12 @@ pub(crate) struct PieceBuilder<'m> {
     data: Option<DataBuilder>,
     upper: [Option<BranchBuilder>; UPPER],
     place: Option<PiecePlace>,
+    /// First block of the piece that the output belongs to.
+    start: u32,
     /// Nodes emitted, and how many of them the output still holds.
     nodes: u32,
     pending: u32,
-    entries: u64,
+    entries: u32,
     boundaries: bool,
     cover: Cover,
     first: [u8; FIRST_LEN],
@@ -104,9 +120,9 @@ pub(crate) struct PieceBuilder<'m> {
 impl<'m> PieceBuilder<'m> {
     /// A builder; `output` takes at least twice the height of a tree in nodes.
     pub(crate) fn new(shape: Shape, memory: &'m mut [u8], output: &'m mut [u8], key_len_max: usize) -> Self {
-        assert!(output.len() >= (TREE_HEIGHT_MAX + 2) * shape.node_len);
+        assert!(output.len() >= output_nodes_min(shape.height) * shape.node_len);
         let (data_node, rest) = memory.split_at_mut(shape.node_len);
-        let (upper_nodes, rest) = rest.split_at_mut(UPPER * shape.node_len);
+        let (upper_nodes, rest) = rest.split_at_mut((shape.height - 1) * shape.node_len);
         let (last_key, separator) = rest.split_at_mut(key_len_max + 1);
         Self {
             shape,
@@ -118,6 +134,7 @@ impl<'m> PieceBuilder<'m> {
             data: None,
             upper: [const { None }; UPPER],
             place: None,
+            start: 0,
             nodes: 0,
             pending: 0,
             entries: 0,
@@ -146,6 +163,7 @@ impl<'m> PieceBuilder<'m> {
         self.abandon();
         self.cover = cover;
         self.boundaries = false;
+        self.start = place.start;
         self.place = Some(place);
     }
 
@@ -160,8 +178,8 @@ impl<'m> PieceBuilder<'m> {
     /// Whether `versions` more entries of one key are sure to fit before the piece must end.
     pub(crate) fn has_room(&self, versions: u32) -> bool {
         let Some(place) = self.place else { return false };
-        let needed = self.nodes + versions + TREE_HEIGHT_MAX as u32 + 2;
-        let top = self.upper[UPPER - 1].as_ref();
+        let needed = self.nodes + versions + self.shape.height as u32 + 2;
+        let top = self.upper[self.shape.height - 2].as_ref();
         let top_room = top.is_none_or(|top| top.room() > 4 * self.separator.len());
         needed <= place.nodes_max && top_room
     }
@@ -177,7 +195,7 @@ impl<'m> PieceBuilder<'m> {
 
     /// Sets the range-delete state from `key` on.
     pub(crate) fn push_cover(&mut self, key: &[u8], cover: &Cover) -> Pushed {
-        if self.output_room() < TREE_HEIGHT_MAX + 1 {
+        if self.output_room() < self.shape.height + 1 {
             return Pushed::OutputFull;
         }
         self.cover.clone_from(cover);
@@ -190,7 +208,7 @@ impl<'m> PieceBuilder<'m> {
 
     /// Adds a version of a key.
     pub(crate) fn push(&mut self, key: &[u8], entry: &Entry<'_>) -> Pushed {
-        if self.output_room() < TREE_HEIGHT_MAX + 1 {
+        if self.output_room() < self.shape.height + 1 {
             return Pushed::OutputFull;
         }
         self.push_entry(key, entry);
@@ -222,9 +240,12 @@ impl<'m> PieceBuilder<'m> {
         let Some(data) = self.data.as_mut() else { unreachable!("begun above") };
         if !data.push(self.data_node, key, entry) {
             self.end_data();
+            if hash.is_some() && self.is_filter_full() {
+                self.end_upper(0);
+            }
             self.begin_data(key, boundary);
             if let Some(hash) = hash {
-                assert!(self.add_hash(hash) || self.restart_branch(key, hash, boundary), "B1");
+                assert!(self.add_hash(hash), "B1: there is room for a key");
             }
             let Some(data) = self.data.as_mut() else { unreachable!("begun above") };
             assert!(data.push(self.data_node, key, entry), "an entry fits an empty node");
@@ -233,11 +254,8 @@ impl<'m> PieceBuilder<'m> {
         assert!(self.last_key.set(key, &[]).is_ok());
     }
 
-    fn restart_branch(&mut self, key: &[u8], hash: u64, boundary: bool) -> bool {
-        self.end_data();
-        self.end_upper(0);
-        self.begin_data(key, boundary);
-        self.add_hash(hash)
+    fn is_filter_full(&self) -> bool {
+        self.upper[0].as_ref().is_some_and(|branch| branch.key_count() == branch.key_capacity())
     }
 
     fn add_hash(&mut self, hash: u64) -> bool {
@@ -302,7 +320,7 @@ impl<'m> PieceBuilder<'m> {
         let known = Branch::new(node).and_then(|node| node.separator_at(0, &mut key));
         assert!(known.is_some(), "a node just built is whole");
         let separator_len = key.len;
-        assert!(level + 1 < UPPER, "the piece is ended before its top level overflows");
+        assert!(level + 2 < self.shape.height, "the piece is ended before its top level overflows");
         // The parent may itself end first; then it is emitted before this node, with only nodes
         // before it under it.
         self.add_child_of(level, separator_len);
@@ -374,9 +392,9 @@ impl<'m> PieceBuilder<'m> {
             self.abandon();
             return None;
         }
-        assert!(self.output_room() > TREE_HEIGHT_MAX);
+        assert!(!self.is_output_ready());
         self.end_data();
-        for upper in 0..UPPER {
+        for upper in 0..self.shape.height - 1 {
             let above = self.upper[upper + 1..].iter().any(Option::is_some);
             if above {
                 self.end_upper(upper);
@@ -403,27 +421,25 @@ impl<'m> PieceBuilder<'m> {
 
     /// Whether the output must be written before the next push or finish.
     pub(crate) fn is_output_ready(&self) -> bool {
-        self.output_room() < TREE_HEIGHT_MAX + 1
+        self.output_room() < self.shape.height + 1
     }
 
-    /// The sealed nodes to write, the block of the zone where they go, and their generation.
-    pub(crate) fn output(&self, place: PiecePlace) -> (u32, &[u8]) {
+    /// The sealed nodes to write and the block of the zone where they go.
+    pub(crate) fn output(&self) -> (u32, &[u8]) {
         let first = self.nodes - self.pending;
-        let block = place.start + first * self.shape.node_blocks();
+        let block = self.start + first * self.shape.node_blocks();
         (block, &self.output[..self.pending as usize * self.shape.node_len])
     }
 
-    pub(crate) fn place(&self) -> Option<PiecePlace> {
-        self.place
+    /// Goes on in the range-delete state of a merge that was interrupted.
+    pub(crate) fn set_cover(&mut self, cover: Cover) {
+        assert!(self.place.is_none());
+        self.cover = cover;
     }
 
     /// The output was written.
     pub(crate) fn output_written(&mut self) {
         self.pending = 0;
-    }
-
-    pub(crate) fn last_key(&self) -> &[u8] {
-        self.last_key.key()
     }
 }
 

@@ -13,14 +13,14 @@
 //! and of a role that holds runs.
 
 use core::cmp::Ordering;
-use zerocopy::byteorder::little_endian::{U16, U32, U64};
+use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::format::edit::PieceRecord;
 use crate::limits::{BOTTOM, RUNS_MAX, TIERS};
 
 /// Bytes of the first key that the table keeps.
-pub(crate) const FIRST_LEN: usize = 24;
+pub(crate) const FIRST_LEN: usize = 16;
 
 /// A piece as the table keeps it.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -30,7 +30,7 @@ pub(crate) struct Piece {
     start: U32,
     nodes: U32,
     run: U32,
-    entries: U64,
+    entries: U32,
     first_len: U16,
     level: u8,
     boundaries: u8,
@@ -47,7 +47,7 @@ impl Piece {
             start: U32::new(record.start),
             nodes: U32::new(record.nodes),
             run: U32::new(record.run),
-            entries: U64::new(record.entries),
+            entries: U32::new(record.entries),
             first_len: U16::new(record.first_len),
             level: record.level,
             boundaries: u8::from(record.boundaries),
@@ -265,6 +265,15 @@ impl<'m> Tree<'m> {
             self.next_run = self.next_run.max(merge.run + 1);
         }
         self.version += 1;
+    }
+
+    /// Sets a merge as the manifest says. False if there is no such level.
+    pub(crate) fn set_known_merge(&mut self, level: u8, merge: Option<Merge>) -> bool {
+        let known = usize::from(level) < TIERS;
+        if known {
+            self.set_merge(level, merge);
+        }
+        known
     }
 
     /// Sets the key a merge has reached, or appends to it. False if it is too long.

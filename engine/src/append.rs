@@ -1,0 +1,241 @@
+//! Appending to a log: room, records, group commit, and the change to the next zone.
+//!
+//! A put takes three steps of which only the middle one must not be interrupted:
+//!
+//! ```text
+//!   make_room  (awaits: write a buffer out, roll to the next zone)
+//!   append     (no await: record into the buffer, entry into the memtable, sequence number)
+//!   make_durable (awaits: write out with padding, device sync; one caller does it for all)
+//! ```
+//!
+//! Invariants: `A1` the `Take` edit of a log zone is written before the zone's first block, so a
+//! sync that makes a record durable makes the way to it durable. `A2` a zone is left behind only
+//! after everything in it was written, and its `End` record is its last.
+
+use shingle_hal::{Class, Device, ZoneId};
+
+use crate::canary::{Bug, planted};
+use crate::state::{Core, Side};
+use crate::error::Fault;
+use crate::format::edit::Change;
+use crate::format::seal::seal;
+use crate::log::head::HeadZone;
+use crate::zone::{Role, prepare};
+
+/// The first bytes of a zone's header block.
+pub(crate) const ZONE_MAGIC: [u8; 8] = *b"SHNGZONE";
+
+impl<D: Device> Core<'_, D> {
+    /// Writes what a head holds: whole blocks, or everything with `pad`. Waits for a write that is
+    /// under way first.
+    pub(crate) async fn write_out(&self, side: Side, pad: bool) -> Result<(), Fault<D::Error>> {
+        let side = self.state.borrow().real_side(side);
+        self.progress
+            .wait_for(|| (!self.state.borrow_mut().head(side).writing).then_some(()))
+            .await;
+        let writing = {
+            let mut state = self.state.borrow_mut();
+            let head = state.head(side);
+            let generation = head.zone.map_or(0, |zone| zone.generation);
+            head.begin_write(pad, |block| self.media.identity(generation, block))
+        };
+        let Some(writing) = writing else { return Ok(()) };
+        let guard = WriteGuard { core: self, side, done: false };
+        let class = if side == Side::Log { Class::Foreground } else { Class::Maintenance };
+        let result = self.media.write(writing.lba, &writing.buffer[..writing.len], class).await;
+        guard.finish(writing, result)
+    }
+
+    /// Makes everything appended to a head up to `ticket` durable. One caller writes and syncs for
+    /// all that wait.
+    pub(crate) async fn make_durable(&self, side: Side, ticket: u64) -> Result<(), Fault<D::Error>> {
+        let side = self.state.borrow().real_side(side);
+        loop {
+            let (written, synced) = {
+                let mut state = self.state.borrow_mut();
+                let head = state.head(side);
+                (head.written, head.synced)
+            };
+            if synced >= ticket || (written >= ticket && planted(Bug::AckWithoutSync)) {
+                return Ok(());
+            }
+            if self.is_read_only() {
+                return Err(Fault::NoSpace);
+            }
+            if written < ticket {
+                self.write_out(side, true).await?;
+                continue;
+            }
+            let Some(_guard) = self.commits.try_enter() else {
+                // Somebody syncs: wait for the outcome and look again.
+                drop(self.commits.enter().await);
+                continue;
+            };
+            self.sync_device().await?;
+        }
+    }
+
+    /// Waits until a record of `len` bytes fits the head of `side`. There is no await between this
+    /// returning true and the caller's next one, so the room is still there.
+    pub(crate) async fn make_room(&self, side: Side, len: usize) -> Result<(), Fault<D::Error>> {
+        loop {
+            if self.is_read_only() {
+                return Err(Fault::NoSpace);
+            }
+            let (fits, zone_fits) = {
+                let mut state = self.state.borrow_mut();
+                let head = state.head(side);
+                (head.fits(len), head.zone.is_some() && len <= head.zone_room() as usize)
+            };
+            if fits {
+                return Ok(());
+            }
+            if zone_fits {
+                self.write_out(side, false).await?;
+            } else {
+                self.roll(side, len).await?;
+            }
+        }
+    }
+
+    /// Leaves the head's zone and starts the next, unless someone else just did.
+    pub(crate) async fn roll(&self, side: Side, len: usize) -> Result<(), Fault<D::Error>> {
+        let _guard = self.rolls.enter().await;
+        let side = self.state.borrow().real_side(side);
+        let full = {
+            let mut state = self.state.borrow_mut();
+            let head = state.head(side);
+            head.zone.is_none() || len > head.zone_room() as usize
+        };
+        if !full {
+            return Ok(());
+        }
+        self.begin_writing().await?;
+        // Take first: without a zone to go on in, the old one stays.
+        let role = if side == Side::Log { Role::Log } else { Role::Cold };
+        let next = self.take_zone(role, true).await?;
+        self.leave(side).await?;
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        let zone = state.zones.get(next);
+        let generation = zone.generation.get();
+        let start = state.zones.start(next);
+        let capacity = zone.capacity.get();
+        state.zones.get_mut(next).set_head(true);
+        let head = HeadZone { id: next, generation, start, capacity };
+        state.head(side).start(head, |block| self.zone_header(block, generation, role));
+        Ok(())
+    }
+
+    /// Ends the head's zone: its `End` record, everything written, the resource given back.
+    async fn leave(&self, side: Side) -> Result<(), Fault<D::Error>> {
+        let old = {
+            let mut state = self.state.borrow_mut();
+            let head = state.head(side);
+            head.leaving = true;
+            head.zone
+        };
+        let Some(old) = old else { return Ok(()) };
+        loop {
+            self.progress
+                .wait_for(|| (!self.state.borrow_mut().head(side).writing).then_some(()))
+                .await;
+            if self.state.borrow_mut().head(side).append_end() {
+                break;
+            }
+            self.write_out(side, false).await?;
+        }
+        // The head is leaving, so nobody appends meanwhile.
+        self.write_out(side, true).await?;
+        let (left, conventional) = {
+            let mut state = self.state.borrow_mut();
+            let head = state.head(side);
+            assert!(!head.is_dirty(), "A2: a zone is left with unwritten records");
+            let left = old.capacity.saturating_sub(head.first_buffered_block());
+            let zone = state.zones.get_mut(old.id);
+            zone.set_head(false);
+            zone.written = (old.capacity - left).into();
+            (left, zone.is_conventional())
+        };
+        if left > 0 && !conventional {
+            self.give_back(old.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Frees the open and active resource of a zone that is not written any more.
+    pub(crate) async fn give_back(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {
+        let device = &self.media.device;
+        let limited = self.media.geometry.active_zones_max.is_some();
+        let result = if limited { device.finish(zone).await } else { device.close(zone).await };
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => self.poison(Fault::Device(error)),
+        }
+    }
+
+    /// The header block of a zone, sealed.
+    pub(crate) fn zone_header(&self, block: &mut [u8], generation: u32, role: Role) {
+        block.fill(0);
+        block[..8].copy_from_slice(&ZONE_MAGIC);
+        block[8..24].copy_from_slice(&self.superblock.get().store_id);
+        block[24..28].copy_from_slice(&generation.to_le_bytes());
+        block[28] = role as u8;
+        seal(block, 0, self.media.identity(generation, 0));
+    }
+
+    /// Takes a free zone, resets it if it must be, and (with `record`) writes the edit that says so.
+    pub(crate) async fn take_zone(&self, role: Role, record: bool) -> Result<ZoneId, Fault<D::Error>> {
+        self.reserve_generations().await?;
+        let taken = {
+            let mut state = self.state.borrow_mut();
+            state.zones.take(role, None).map(|zone| (zone, state.zones.begin_prepare(zone)))
+        };
+        let Some((zone, (needs_reset, conventional))) = taken else { return Err(Fault::NoSpace) };
+        if let Err(error) = prepare(&self.media, zone, needs_reset, conventional).await {
+            return self.poison(Fault::Device(error));
+        }
+        if record {
+            let generation = self.state.borrow().zones.get(zone).generation.get();
+            let change = Change::Take { zone: zone.0, generation, role: role as u8 };
+            self.commit_edit(|_, edit| edit.push(&change)).await?;
+        }
+        Ok(zone)
+    }
+}
+
+/// Ends a write, also when its future is dropped: then nobody knows what the device did.
+struct WriteGuard<'c, 'm, D: Device> {
+    core: &'c Core<'m, D>,
+    side: Side,
+    done: bool,
+}
+
+impl<'m, D: Device> WriteGuard<'_, 'm, D> {
+    fn finish(
+        mut self,
+        writing: crate::log::head::Writing<'m>,
+        result: Result<(), D::Error>,
+    ) -> Result<(), Fault<D::Error>> {
+        self.done = true;
+        {
+            let mut state = self.core.state.borrow_mut();
+            state.head(self.side).end_write(writing);
+            state.read_only |= result.is_err();
+        }
+        self.core.progress.notify();
+        result.map_err(Fault::Device)
+    }
+}
+
+impl<D: Device> Drop for WriteGuard<'_, '_, D> {
+    fn drop(&mut self) {
+        if !self.done {
+            let mut state = self.core.state.borrow_mut();
+            state.read_only = true;
+            state.head(self.side).writing = false;
+            drop(state);
+            self.core.progress.notify();
+        }
+    }
+}

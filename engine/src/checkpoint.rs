@@ -1,0 +1,447 @@
+//! Publishing: manifest edits, snapshots of the manifest, superblocks, and the release of zones.
+//!
+//! The order of a new snapshot, and why:
+//!
+//! ```text
+//!   1 snapshot into two fresh zones      cut after: the old manifest is untouched
+//!   2 sync                               before 3, or a superblock could point to nothing
+//!   3 superblock into anchor A, sync     cut after: A names the new, B the old; both are whole
+//!   4 superblock into anchor B, sync     before 5, or B could name zones that were reset
+//!   5 the old copies' zones are free
+//! ```
+//!
+//! A full anchor is reset just before its superblock is written, when the other anchor still holds
+//! a whole one: between 3 and 4 there is always one anchor with a valid superblock.
+//!
+//! Invariants: `K1` a zone is reset only after the edit (or superblock) that frees it is durable.
+//! `K2` an edit that refers to nodes or records is written only after they are durable.
+//! `K3` both anchors are never without a superblock at once (canary `AnchorsResetTogether`).
+
+use shingle_hal::{Class, Device, ZoneId};
+
+use crate::canary::{Bug, planted};
+use crate::state::{Core, State};
+use crate::error::Fault;
+use crate::format::edit::{Change, KEY_PART_LEN};
+use crate::format::superblock::{ManifestPlace, Superblock};
+use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS};
+use crate::manifest::{self, Copy, EditBuilder};
+use crate::media::Media;
+use crate::zone::{Role, Zones, prepare};
+
+/// Blocks of an anchor zone that are used.
+pub(crate) const ANCHOR_BLOCKS: u32 = 16;
+
+/// An anchor zone and the next block to write in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Anchor {
+    pub(crate) zone: ZoneId,
+    pub(crate) next: u32,
+    pub(crate) blocks: u32,
+    pub(crate) conventional: bool,
+}
+
+/// Writes a superblock to one anchor.
+pub(crate) async fn write_superblock<D: Device>(
+    media: &Media<D>,
+    anchor: &mut Anchor,
+    superblock: &Superblock,
+    block: &mut [u8],
+) -> Result<(), D::Error> {
+    if anchor.next >= anchor.blocks {
+        if !anchor.conventional {
+            media.count_reset();
+            media.device.reset(anchor.zone).await?;
+        }
+        anchor.next = 0;
+    }
+    superblock.encode(block, anchor.next);
+    let start = media.geometry.zone_start(anchor.zone);
+    media.write(start.plus(u64::from(anchor.next)), block, Class::Maintenance).await?;
+    anchor.next += 1;
+    media.device_close(anchor).await
+}
+
+impl<D: Device> Media<D> {
+    /// Gives back the open resource of an anchor between superblocks.
+    async fn device_close(&self, anchor: &Anchor) -> Result<(), D::Error> {
+        if anchor.conventional { Ok(()) } else { self.device.close(anchor.zone).await }
+    }
+}
+
+/// Where the snapshot of the state is written from.
+struct Snapshot<'e, 'c, 'm, D: Device> {
+    core: &'c Core<'m, D>,
+    builder: EditBuilder<'e>,
+    copies: [Copy; 2],
+    edit: u64,
+    part: u32,
+}
+
+impl<D: Device> Snapshot<'_, '_, '_, D> {
+    async fn push(&mut self, change: &Change<'_>) -> Result<(), Fault<D::Error>> {
+        if self.builder.is_nearly_full() {
+            self.write(false).await?;
+        }
+        self.builder.push(change);
+        assert!(!self.builder.overflowed(), "two blocks take any change");
+        Ok(())
+    }
+
+    async fn write(&mut self, last: bool) -> Result<(), Fault<D::Error>> {
+        let blocks = self.builder.block_count().max(1);
+        if self.copies.iter().any(|copy| copy.next + blocks > copy.capacity) {
+            return Err(Fault::NoSpace);
+        }
+        let Self { core, builder, copies, edit, part } = self;
+        manifest::append(&core.media, copies, builder, *edit, part, last).await
+    }
+
+    async fn zones(&mut self) -> Result<(), Fault<D::Error>> {
+        let count = self.core.state.borrow().zones.len();
+        for id in 0..count {
+            let zone = *self.core.state.borrow().zones.get(ZoneId(id));
+            match zone.role() {
+                Role::Log | Role::Cold | Role::Run | Role::Bottom => {
+                    let generation = zone.generation.get();
+                    let role = zone.role() as u8;
+                    self.push(&Change::Take { zone: id, generation, role }).await?;
+                    let (written, live) = (zone.written.get(), zone.live.get());
+                    if zone.role().holds_values() && live > 0 {
+                        self.push(&Change::Fill { zone: id, written, live }).await?;
+                    }
+                    if zone.sealed.get() > 0 {
+                        self.push(&Change::Seal { zone: id, end: zone.sealed.get() }).await?;
+                    }
+                }
+                Role::Retired => self.push(&Change::Retire { zone: id }).await?,
+                Role::Free | Role::Anchor | Role::Manifest | Role::Releasing => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn tree(&mut self) -> Result<(), Fault<D::Error>> {
+        let count = self.core.state.borrow().tree.pieces().len();
+        for index in 0..count {
+            let record = self.core.state.borrow().tree.pieces()[index].record();
+            self.push(&Change::Piece(record)).await?;
+        }
+        for level in 0..TIERS as u8 {
+            let merge = self.core.state.borrow().tree.merge(level);
+            let Some(merge) = merge else { continue };
+            let (into, run, last_input) = (merge.into, merge.run, merge.last_input);
+            self.push(&Change::Merge { level, into, run, last_input }).await?;
+            let mut at = 0;
+            loop {
+                let mut part = [0; KEY_PART_LEN];
+                let (len, done) = {
+                    let state = self.core.state.borrow();
+                    let key = state.tree.merge_key(level);
+                    let len = (key.len() - at).min(KEY_PART_LEN);
+                    part[..len].copy_from_slice(&key[at..at + len]);
+                    (len, at + len == key.len())
+                };
+                let change = Change::MergeKey { level, first: at == 0, part: &part[..len] };
+                self.push(&change).await?;
+                at += len;
+                if done {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Builds an edit from the state, applying what it says, and appends it to both copies. When
+    /// it does not fit, a new snapshot takes its place. It is durable after the next sync.
+    pub(crate) async fn commit_edit(
+        &self,
+        build: impl FnOnce(&mut State<'_>, &mut EditBuilder<'_>),
+    ) -> Result<(), Fault<D::Error>> {
+        let _guard = self.edits.enter().await;
+        if self.is_read_only() {
+            return Err(Fault::NoSpace);
+        }
+        let mut memory = self.edit.take().await;
+        let mut builder = EditBuilder::new(&mut memory, self.media.block_len());
+        let manifest = {
+            let mut state = self.state.borrow_mut();
+            build(&mut state, &mut builder);
+            push_counters(&mut state.zones, &mut builder, 0);
+            state.manifest
+        };
+        if builder.is_empty() {
+            return Ok(());
+        }
+        let room = !builder.overflowed() && manifest.has_room(builder.block_count());
+        let Some(mut copies) = manifest.copies.filter(|_| room) else {
+            return self.rotate(&mut memory).await;
+        };
+        let (edit, mut part) = (manifest.next_edit, 0);
+        let result =
+            manifest::append(&self.media, &mut copies, &mut builder, edit, &mut part, true).await;
+        if let Err(fault) = result {
+            return self.poison(fault);
+        }
+        let mut state = self.state.borrow_mut();
+        state.manifest.copies = Some(copies);
+        state.manifest.next_edit += 1;
+        Ok(())
+    }
+
+    /// Makes the manifest writable after open: nothing is appended to what a cut may have torn.
+    pub(crate) async fn begin_writing(&self) -> Result<(), Fault<D::Error>> {
+        if self.state.borrow().manifest.copies.is_some() {
+            return Ok(());
+        }
+        let _guard = self.edits.enter().await;
+        if self.state.borrow().manifest.copies.is_some() {
+            return Ok(());
+        }
+        let mut memory = self.edit.take().await;
+        self.rotate(&mut memory).await
+    }
+
+    /// Reserves generations durably before one beyond the reserve is used.
+    pub(crate) async fn reserve_generations(&self) -> Result<(), Fault<D::Error>> {
+        let reserved = {
+            let state = self.state.borrow();
+            state.zones.next_generation < state.zones.generation_limit
+        };
+        if reserved {
+            return Ok(());
+        }
+        self.begin_writing().await?;
+        self.commit_edit(|state, edit| push_counters(&mut state.zones, edit, u32::MAX)).await?;
+        self.sync_device().await
+    }
+
+    /// Writes a snapshot to fresh zones and publishes it. Under the `edits` lock.
+    async fn rotate(&self, memory: &mut [u8]) -> Result<(), Fault<D::Error>> {
+        match self.rotate_steps(memory).await {
+            Ok(()) => Ok(()),
+            // Without room for a snapshot nothing more can be promised.
+            Err(fault) => {
+                self.state.borrow_mut().read_only = true;
+                self.poison(fault)
+            }
+        }
+    }
+
+    async fn rotate_steps(&self, memory: &mut [u8]) -> Result<(), Fault<D::Error>> {
+        let old = self.state.borrow().manifest.published;
+        self.give_back_after_mount().await?;
+        let copies = [self.new_copy().await?, self.new_copy().await?];
+        let mut snapshot = {
+            let mut state = self.state.borrow_mut();
+            state.counters.snapshots += 1;
+            let reserve =
+                if planted(Bug::GenerationReused) { 0 } else { GENERATIONS_RESERVED };
+            state.zones.generation_limit = state.zones.next_generation + reserve;
+            let builder = EditBuilder::new(memory, self.media.block_len());
+            Snapshot { core: self, builder, copies, edit: state.manifest.next_edit, part: 0 }
+        };
+        for index in 0..2 {
+            let copy = snapshot.copies[index];
+            let block = &mut snapshot.builder.first_block();
+            self.zone_header(block, copy.generation, Role::Manifest);
+            self.media.write(copy.start, block, Class::Maintenance).await.map_err(Fault::Device)?;
+        }
+        let (counters, mark) = {
+            let state = self.state.borrow();
+            let generation_limit = state.zones.generation_limit;
+            let counters = Change::Counters { generation_limit, next_run: state.tree.next_run };
+            (counters, state.checkpoint)
+        };
+        snapshot.push(&counters).await?;
+        let checkpoint = Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq };
+        snapshot.push(&checkpoint).await?;
+        snapshot.zones().await?;
+        snapshot.tree().await?;
+        snapshot.write(true).await?;
+        let Snapshot { copies, edit, .. } = snapshot;
+        if !planted(Bug::SuperblockBeforeSnapshot) {
+            self.sync_device().await?;
+        }
+        self.publish(memory, copies, edit).await?;
+        let mut state = self.state.borrow_mut();
+        for zone in old.into_iter().flatten() {
+            state.zones.release(zone);
+            state.zones.freed(zone);
+        }
+        let manifest = &mut state.manifest;
+        manifest.published = Some([copies[0].zone, copies[1].zone]);
+        manifest.snapshot_blocks = copies[0].next;
+        manifest.copies = Some(copies);
+        manifest.next_edit = edit + 1;
+        Ok(())
+    }
+
+    /// Gives back the active resources that the last life's heads still hold. A zone that nothing
+    /// refers to is reset, any other finished.
+    async fn give_back_after_mount(&self) -> Result<(), Fault<D::Error>> {
+        if self.media.geometry.active_zones_max.is_none() {
+            return Ok(());
+        }
+        let count = self.state.borrow().zones.len();
+        for id in (0..count).map(ZoneId) {
+            let role = {
+                let mut state = self.state.borrow_mut();
+                let zone = state.zones.get_mut(id);
+                if !zone.take_active() || zone.is_head() {
+                    continue;
+                }
+                zone.role()
+            };
+            let device = &self.media.device;
+            let done = match role {
+                Role::Anchor | Role::Manifest | Role::Retired => continue,
+                Role::Free => {
+                    self.state.borrow_mut().zones.begin_prepare(id);
+                    self.media.count_reset();
+                    device.reset(id).await
+                }
+                _ => device.finish(id).await,
+            };
+            done.map_err(Fault::Device)?;
+        }
+        Ok(())
+    }
+
+    /// A fresh zone for a copy; it needs no reserved generation, because its blocks are chained.
+    async fn new_copy(&self) -> Result<Copy, Fault<D::Error>> {
+        let (copy, (needs_reset, conventional)) = {
+            let mut state = self.state.borrow_mut();
+            let twin = state
+                .zones
+                .iter()
+                .filter(|(_, zone)| zone.role() == Role::Manifest)
+                .max_by_key(|(_, zone)| zone.generation.get())
+                .map(|(_, zone)| zone.element);
+            let Some(zone) = state.zones.take(Role::Manifest, twin) else {
+                return Err(Fault::NoSpace);
+            };
+            let prepare = state.zones.begin_prepare(zone);
+            let entry = state.zones.get(zone);
+            let generation = entry.generation.get();
+            let start = state.zones.start(zone);
+            (Copy::new(zone, start, generation, entry.capacity.get()), prepare)
+        };
+        prepare(&self.media, copy.zone, needs_reset, conventional).await.map_err(Fault::Device)?;
+        Ok(copy)
+    }
+
+    /// Publishes a superblock in both anchors.
+    async fn publish(&self, memory: &mut [u8], copies: [Copy; 2], edit: u64) -> Result<(), Fault<D::Error>> {
+        let (superblock, mut anchors) = {
+            let mut state = self.state.borrow_mut();
+            state.manifest.ordinal += 1;
+            let mut superblock = self.superblock.get();
+            superblock.ordinal = state.manifest.ordinal;
+            superblock.first_edit = edit;
+            superblock.manifest = copies
+                .map(|copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation });
+            (superblock, state.anchors)
+        };
+        self.superblock.set(superblock);
+        let block = &mut memory[..self.media.block_len()];
+        if planted(Bug::AnchorsResetTogether) && anchors.iter().all(|a| a.next >= a.blocks) {
+            for anchor in &mut anchors {
+                self.media.device.reset(anchor.zone).await.map_err(Fault::Device)?;
+                anchor.next = 0;
+            }
+            self.sync_device().await?;
+        }
+        for anchor in &mut anchors {
+            write_superblock(&self.media, anchor, &superblock, block).await.map_err(Fault::Device)?;
+            self.sync_device().await?;
+        }
+        self.state.borrow_mut().anchors = anchors;
+        Ok(())
+    }
+
+    /// Frees zones that nothing refers to: edit, sync, and only then are they free.
+    ///
+    /// Returns how many.
+    pub(crate) async fn release_dead(&self) -> Result<u32, Fault<D::Error>> {
+        const AT_ONCE: usize = 64;
+        let mut dead = heapless::Vec::<ZoneId, AT_ONCE>::new();
+        {
+            let state = self.state.borrow();
+            for (id, _) in state.zones.iter() {
+                if is_dead(&state, id) && dead.push(id).is_err() {
+                    break;
+                }
+            }
+        }
+        if dead.is_empty() {
+            return Ok(0);
+        }
+        self.begin_writing().await?;
+        self.commit_edit(|state, edit| {
+            // What was dead stays dead: only heads and pointers bring life, and neither can reach
+            // a zone without bytes in use.
+            for &zone in &dead {
+                state.zones.release(zone);
+                edit.push(&Change::Free { zone: zone.0 });
+            }
+            state.tree.version += 1;
+        })
+        .await?;
+        if planted(Bug::ResetBeforeEdit) {
+            for &zone in &dead {
+                if !self.state.borrow().zones.get(zone).is_conventional() {
+                    self.media.device.reset(zone).await.map_err(Fault::Device)?;
+                }
+            }
+        }
+        self.sync_device().await?;
+        let mut state = self.state.borrow_mut();
+        for &zone in &dead {
+            state.zones.freed(zone);
+        }
+        drop(state);
+        self.progress.notify();
+        Ok(dead.len() as u32)
+    }
+}
+
+/// Adds the generation limit to an edit when fewer than `least` are left.
+fn push_counters(zones: &mut Zones<'_>, edit: &mut EditBuilder<'_>, least: u32) {
+    let left = zones.generation_limit.saturating_sub(zones.next_generation);
+    let near = left < GENERATIONS_RESERVED / 4 && !edit.is_empty();
+    if (near || left < least) && !planted(Bug::GenerationReused) {
+        zones.generation_limit = zones.next_generation + GENERATIONS_RESERVED;
+        edit.push(&Change::Counters { generation_limit: zones.generation_limit, next_run: 0 });
+    } else if planted(Bug::GenerationReused) {
+        zones.generation_limit = zones.next_generation + GENERATIONS_RESERVED;
+    }
+}
+
+/// Whether nothing refers to a zone, now and ever again.
+pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
+    let zone = state.zones.get(id);
+    if zone.is_head() || zone.live.get() > 0 || zone.live_mem.get() > 0 {
+        return false;
+    }
+    match zone.role() {
+        Role::Run | Role::Bottom => true,
+        Role::Log | Role::Cold => is_behind(state, id),
+        _ => false,
+    }
+}
+
+/// Whether a log zone lies before what replay reads and before what streams under way wrote.
+pub(crate) fn is_behind(state: &State<'_>, id: ZoneId) -> bool {
+    let zone = state.zones.get(id);
+    let mark = if zone.role() == Role::Log { state.checkpoint.log } else { state.checkpoint.cold };
+    let generation = zone.generation.get();
+    !zone.is_head()
+        && generation < mark.generation
+        && state.streams.iter().flatten().all(|&oldest| generation < oldest)
+}
+
+const _: () = assert!(ANCHORS == 2 && BLOCK_LEN_MIN >= 512);

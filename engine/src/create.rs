@@ -1,0 +1,246 @@
+//! Formatting: an empty store on a device.
+//!
+//! Both anchors are emptied and synced before anything else is written: a cut at any point leaves a
+//! device without a store or with the new one, never the old store's superblock over overwritten
+//! zones.
+
+use shingle_hal::{Class, Device, Geometry, ZoneCondition, ZoneDescriptor, ZoneId};
+
+use crate::checkpoint::{ANCHOR_BLOCKS, write_superblock};
+use crate::state::Mark;
+use crate::error::{Fault, FormatError};
+use crate::format::edit::{Change, LogPlace};
+use crate::format::seal::seal;
+use crate::format::superblock::{Limits, MAGIC, ManifestPlace, Superblock, VERSION};
+use crate::limits::{
+    ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, KEY_LEN_MAX, META_LEN_MAX, NODE_LEN_MAX,
+    NODE_LEN_MIN,
+};
+use crate::manifest::{self, Copy, EditBuilder};
+use crate::media::Media;
+use crate::recover::{anchor_zones, read_anchors};
+use crate::zone::Role;
+
+/// Fewest usable zones of a device.
+const ZONES_MIN: u32 = 32;
+
+/// What a store is formatted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct FormatOptions {
+    /// Names the store; must differ from that of any store the device held before.
+    pub store_id: [u8; 16],
+    /// What is fixed from now on.
+    pub limits: Limits,
+}
+
+impl Limits {
+    /// Limits that suit a device: large ones where blocks and zones are large, small ones for a
+    /// microcontroller's flash.
+    #[must_use]
+    pub fn for_geometry(geometry: &Geometry) -> Self {
+        let zone_len = u64::from(geometry.zone_blocks) * u64::from(geometry.block_len_bytes);
+        if geometry.block_len_bytes >= 4096 && zone_len >= 256 << 10 {
+            Self {
+                key_len_max: 4096,
+                meta_len_max: 2560,
+                value_len_max: 64 << 20,
+                node_len_bytes: 16_384,
+                separate_from_bytes: 4096,
+            }
+        } else {
+            let node = geometry.block_len_bytes.max(512);
+            Self {
+                key_len_max: 64,
+                meta_len_max: 32,
+                value_len_max: 16 << 10,
+                node_len_bytes: node,
+                separate_from_bytes: 192,
+            }
+        }
+    }
+
+    fn check(&self, geometry: &Geometry) -> Result<(), &'static str> {
+        let node_len = self.node_len_bytes as usize;
+        let block_len = geometry.block_len_bytes as usize;
+        if self.key_len_max == 0 || usize::from(self.key_len_max) > KEY_LEN_MAX {
+            return Err("the longest key must have 1 to 4096 bytes");
+        }
+        if usize::from(self.meta_len_max) > META_LEN_MAX {
+            return Err("the longest metadata may have 8192 bytes");
+        }
+        if !node_len.is_power_of_two() || !(NODE_LEN_MIN..=NODE_LEN_MAX).contains(&node_len) {
+            return Err("a node must have 512 to 65536 bytes, a power of two");
+        }
+        if !node_len.is_multiple_of(block_len) {
+            return Err("a node must be a multiple of the block");
+        }
+        let entry = crate::plan::Plan::entry_len_max(self) + usize::from(self.key_len_max);
+        if entry + 64 > crate::format::data::DataBuilder::item_len_max(node_len) {
+            return Err("a node must hold the longest key with its metadata and an inline value");
+        }
+        if node_len < 2 * (usize::from(self.key_len_max) + 96) {
+            return Err("a node must hold two of the longest keys");
+        }
+        if self.value_len_max > u64::from(u32::MAX) / 2 {
+            return Err("the longest value may have 2 GiB");
+        }
+        Ok(())
+    }
+}
+
+/// Formats a device; everything on it is lost. `memory` is used for the time of the call.
+///
+/// # Errors
+/// See [`FormatError`]. The device then holds no store, or still the old one.
+///
+/// # Power loss
+/// Leaves no store, or the new one.
+pub async fn format<D: Device>(
+    device: &D,
+    memory: &mut [u8],
+    options: &FormatOptions,
+) -> Result<(), FormatError<D::Error>> {
+    let media = Media::new(device);
+    let geometry = media.geometry;
+    let block_len = media.block_len();
+    if block_len < BLOCK_LEN_MIN || !block_len.is_power_of_two() {
+        return Err(FormatError::UnsupportedGeometry("blocks must have at least 512 bytes"));
+    }
+    if geometry.active_zones_max.is_some_and(|max| max < 8) {
+        return Err(FormatError::UnsupportedGeometry("at least 8 active zones are needed"));
+    }
+    options.limits.check(&geometry).map_err(FormatError::InvalidOptions)?;
+    let needed_bytes = 4 * block_len;
+    if memory.len() < needed_bytes {
+        return Err(FormatError::MemoryTooSmall { needed_bytes });
+    }
+    if geometry.zone_count < ZONES_MIN {
+        let zones = geometry.zone_count;
+        return Err(FormatError::DeviceTooSmall { zones_needed: ZONES_MIN, zones });
+    }
+    write_store(&media, memory, options).await.map_err(|fault| match fault {
+        Fault::Device(error) => FormatError::Device(error),
+        _ => FormatError::DeviceTooSmall { zones_needed: ZONES_MIN, zones: geometry.zone_count },
+    })
+}
+
+async fn write_store<D: Device>(
+    media: &Media<&D>,
+    memory: &mut [u8],
+    options: &FormatOptions,
+) -> Result<(), Fault<D::Error>> {
+    let (old, mut anchors) = read_anchors(media, memory).await.map_err(Fault::Device)?;
+    let ordinal = old.map_or(0, |old| old.ordinal);
+    let descriptors = anchor_zones(media).await.map_err(Fault::Device)?;
+    for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
+        empty_anchor(media, descriptor, memory).await?;
+        anchor.next = 0;
+    }
+    media.sync().await.map_err(Fault::Device)?;
+    let mut superblock = Superblock {
+        magic: MAGIC,
+        version: VERSION,
+        ordinal: ordinal + 1,
+        store_id: options.store_id,
+        block_len_bytes: media.geometry.block_len_bytes,
+        zone_count: media.geometry.zone_count,
+        zone_blocks: media.geometry.zone_blocks,
+        limits: options.limits,
+        manifest: [ManifestPlace { zone: 0, generation: 0 }; 2],
+        first_edit: 1,
+    };
+    media.set_store_tag(superblock.store_tag());
+    let copies = first_copies(media, &descriptors).await?;
+    superblock.manifest =
+        copies.map(|copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation });
+    write_manifest(media, memory, copies, &superblock).await?;
+    media.sync().await.map_err(Fault::Device)?;
+    let block = &mut memory[..media.block_len()];
+    for anchor in &mut anchors {
+        write_superblock(media, anchor, &superblock, block).await.map_err(Fault::Device)?;
+        media.sync().await.map_err(Fault::Device)?;
+    }
+    Ok(())
+}
+
+/// Removes every superblock from an anchor zone.
+async fn empty_anchor<D: Device>(
+    media: &Media<&D>,
+    descriptor: &ZoneDescriptor,
+    memory: &mut [u8],
+) -> Result<(), Fault<D::Error>> {
+    if descriptor.condition != ZoneCondition::NotWritePointer {
+        return media.device.reset(descriptor.zone).await.map_err(Fault::Device);
+    }
+    let block = &mut memory[..media.block_len()];
+    block.fill(0);
+    for index in 0..ANCHOR_BLOCKS.min(descriptor.capacity.0) {
+        let lba = descriptor.start.plus(u64::from(index));
+        media.write(lba, block, Class::Maintenance).await.map_err(Fault::Device)?;
+    }
+    Ok(())
+}
+
+/// The first two usable zones that are not anchors, emptied.
+async fn first_copies<D: Device>(
+    media: &Media<&D>,
+    anchors: &[ZoneDescriptor; ANCHORS],
+) -> Result<[Copy; 2], Fault<D::Error>> {
+    let mut found = heapless::Vec::<Copy, 2>::new();
+    let mut first = 0;
+    while found.len() < 2 && first < media.geometry.zone_count {
+        let mut descriptors = [ZoneDescriptor::EMPTY; 16];
+        let count = media
+            .device
+            .report(ZoneId(first), &mut descriptors)
+            .await
+            .map_err(Fault::Device)?;
+        if count == 0 {
+            break;
+        }
+        for descriptor in &descriptors[..count] {
+            let anchor = anchors.iter().any(|anchor| anchor.zone == descriptor.zone);
+            if anchor || !descriptor.condition.is_usable() || found.len() == 2 {
+                continue;
+            }
+            let condition = descriptor.condition;
+            if !matches!(condition, ZoneCondition::NotWritePointer | ZoneCondition::Empty) {
+                media.device.reset(descriptor.zone).await.map_err(Fault::Device)?;
+            }
+            let generation = found.len() as u32 + 1;
+            let copy =
+                Copy::new(descriptor.zone, descriptor.start, generation, descriptor.capacity.0);
+            assert!(found.push(copy).is_ok());
+        }
+        first += count as u32;
+    }
+    found.into_array().map_err(|_| Fault::NoSpace)
+}
+
+async fn write_manifest<D: Device>(
+    media: &Media<&D>,
+    memory: &mut [u8],
+    mut copies: [Copy; 2],
+    superblock: &Superblock,
+) -> Result<(), Fault<D::Error>> {
+    let block_len = media.block_len();
+    for copy in &copies {
+        let block = &mut memory[..block_len];
+        block.fill(0);
+        block[..8].copy_from_slice(&crate::append::ZONE_MAGIC);
+        block[8..24].copy_from_slice(&superblock.store_id);
+        block[24..28].copy_from_slice(&copy.generation.to_le_bytes());
+        block[28] = Role::Manifest as u8;
+        seal(block, 0, media.identity(copy.generation, 0));
+        media.write(copy.start, block, Class::Maintenance).await.map_err(Fault::Device)?;
+    }
+    let generation_limit = 3 + GENERATIONS_RESERVED;
+    let start = LogPlace { generation: generation_limit, offset: 0 };
+    let mark = Mark { log: start, cold: start, seq: 0 };
+    let mut builder = EditBuilder::new(memory, block_len);
+    builder.push(&Change::Counters { generation_limit, next_run: 1 });
+    builder.push(&Change::Checkpoint { log: mark.log, cold: mark.cold, seq: 0 });
+    let edit = superblock.first_edit;
+    manifest::append(media, &mut copies, &mut builder, edit, &mut 0, true).await
+}

@@ -1,0 +1,293 @@
+//! What to do next in the background, and how much of it a foreground write pays for.
+//!
+//! ```text
+//!   due first   dead zones are freed                     (cheap, makes room)
+//!               a frozen memtable is flushed             (writers will wait for it)
+//!               a level over its fanout is merged        (readers pay for every run)
+//!               the emptiest log zone is reclaimed       (when free zones run low)
+//! ```
+//!
+//! Every write adds to a debt, more the more is due; whoever maintains works it off in steps
+//! (after bLSM's "spring and gear" and TigerBeetle's per-operation pacing). A writer works off
+//! what `maintain` has left, so that nothing piles up where nobody calls it.
+//!
+//! Invariants: `P1` a step does a bounded amount of media work. `P2` without room for a write,
+//! steps are taken until there is room or nothing is left to do; only then the store is full.
+
+use shingle_hal::Device;
+
+use crate::compact::Step;
+use crate::state::Core;
+use crate::error::Fault;
+
+/// Zones that only maintenance may take: flush, merge, survivors, manifest copies, changes of zone.
+const RESERVE_BASE: u32 = 8;
+/// Of these, what deletes may use up.
+const RESERVE_FOR_DELETES: u32 = 2;
+
+impl<D: Device> Core<'_, D> {
+    /// Media bytes that one step may move.
+    fn step_bytes(&self) -> u64 {
+        (self.plan.output_len as u64).clamp(4 * self.shape.node_len as u64, 1 << 20)
+    }
+
+    /// Free zones below which nothing but deletes and maintenance may take one.
+    pub(crate) fn reserve(&self) -> u32 {
+        RESERVE_BASE + self.plan.fanout as u32
+    }
+
+    /// Free zones below which reclaim is due.
+    fn low_water(&self) -> u32 {
+        let zones = self.state.borrow().zones.len();
+        self.reserve() + 2 + zones / 64
+    }
+
+    /// Whether a write may take a zone now, or use what is left of the head's.
+    pub(crate) fn has_room_for_write(&self, is_delete: bool) -> bool {
+        let state = self.state.borrow();
+        let least = if is_delete { self.reserve() - RESERVE_FOR_DELETES } else { self.reserve() };
+        state.zones.free_count() > least
+    }
+
+    /// One step of whatever is due most. Waits for a step under way first.
+    pub(crate) async fn step(&self) -> Result<Step, Fault<D::Error>> {
+        let _guard = self.jobs.enter().await;
+        self.step_locked().await
+    }
+
+    async fn step_locked(&self) -> Result<Step, Fault<D::Error>> {
+        if self.is_read_only() {
+            return Ok(Step::Idle);
+        }
+        let free = self.state.borrow().zones.free_count();
+        if free < self.low_water() * 2 {
+            let freed = self.release_dead().await?;
+            if freed > 0 {
+                return Ok(Step::Did(u64::from(freed) * u64::from(self.payload())));
+            }
+        }
+        let budget = self.step_bytes();
+        // A flush goes before all else; a merge gives way to reclaim when zones run out.
+        let urgent = free <= self.reserve() + 1;
+        let flushing = self.state.borrow().frozen.is_some();
+        if !urgent || flushing {
+            match self.job_step(budget).await? {
+                Step::Idle => {}
+                did => return Ok(did),
+            }
+        }
+        let zone_bytes = self.zone_payload();
+        if free < self.low_water() {
+            let gain = if urgent { zone_bytes / 64 } else { zone_bytes / 16 };
+            match self.reclaim_step(budget, gain.max(1)).await? {
+                Step::Idle => {}
+                did => return Ok(did),
+            }
+        }
+        self.job_step(budget).await
+    }
+
+    fn zone_payload(&self) -> u64 {
+        u64::from(self.media.geometry.zone_blocks) * u64::from(self.payload())
+    }
+
+    /// How many bytes of maintenance a byte of foreground writing pays for, in sixteenths.
+    fn gear(&self) -> u64 {
+        let (frozen, runs_over, free) = {
+            let state = self.state.borrow();
+            let over: usize = (0..crate::limits::BOTTOM)
+                .map(|level| {
+                    (state.tree.level(level).count() + 1).saturating_sub(self.plan.fanout)
+                })
+                .sum();
+            (state.frozen.is_some(), over, state.zones.free_count())
+        };
+        let low = self.low_water();
+        let mut gear = 0;
+        if frozen {
+            gear += 32;
+        }
+        if runs_over > 0 {
+            gear += 48 + 32 * runs_over as u64;
+        }
+        if free < low {
+            // Survivors to copy for each byte gained, rising as the last free zones go.
+            let missing = u64::from(low - free);
+            gear += 32 + 128 * missing / u64::from(low - self.reserve().min(low - 1));
+        }
+        gear
+    }
+
+    /// Takes note of a write of `bytes` and works off what is owed.
+    pub(crate) async fn pay(&self, bytes: u64) -> Result<(), Fault<D::Error>> {
+        let owed = bytes * self.gear() / 16;
+        self.state.borrow_mut().debt += owed;
+        let step = self.step_bytes();
+        while self.state.borrow().debt >= step {
+            let Some(_guard) = self.jobs.try_enter() else { return Ok(()) };
+            match self.step_locked().await? {
+                Step::Did(did) => {
+                    let mut state = self.state.borrow_mut();
+                    state.debt = state.debt.saturating_sub(did.max(step / 4));
+                }
+                Step::Idle => self.state.borrow_mut().debt = 0,
+            }
+        }
+        Ok(())
+    }
+
+    /// Works until nothing is due, or until `steps` steps were taken. Returns the steps taken.
+    pub(crate) async fn work(&self, steps: u32) -> Result<u32, Fault<D::Error>> {
+        for step in 0..steps {
+            if self.step().await? == Step::Idle {
+                return Ok(step);
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Makes room in the memtable for an entry: freezes it when it is full, and flushes the other
+    /// one first if that is still waiting.
+    ///
+    /// `holds_jobs` says whether the caller holds the `jobs` lock.
+    pub(crate) async fn make_entry_room(
+        &self,
+        key_len: usize,
+        entry_len: usize,
+        holds_jobs: bool,
+    ) -> Result<(), Fault<D::Error>> {
+        loop {
+            {
+                let mut state = self.state.borrow_mut();
+                let active = state.active;
+                if state.tables[active].room_for(key_len, entry_len) && !self.is_replay_bound(&state) {
+                    return Ok(());
+                }
+                if state.frozen.is_none() && !state.tables[active].is_empty() {
+                    state.freeze();
+                    continue;
+                }
+                if state.tables[active].room_for(key_len, entry_len) {
+                    if state.frozen.is_none() {
+                        return Ok(());
+                    }
+                } else if state.frozen.is_none() {
+                    return Err(Fault::NoMemory);
+                }
+            }
+            if self.is_read_only() {
+                return Err(Fault::NoSpace);
+            }
+            self.flush_now(holds_jobs).await?;
+        }
+    }
+
+    /// Takes steps until the frozen memtable is flushed.
+    async fn flush_now(&self, holds_jobs: bool) -> Result<(), Fault<D::Error>> {
+        let _guard = if holds_jobs { None } else { Some(self.jobs.enter().await) };
+        while self.state.borrow().frozen.is_some() {
+            if self.is_read_only() {
+                return Err(Fault::NoSpace);
+            }
+            self.job_step(u64::MAX).await?;
+        }
+        Ok(())
+    }
+
+    fn is_replay_bound(&self, state: &crate::state::State<'_>) -> bool {
+        state.replay_cost > 16 * crate::recover::REPLAY_READS_MAX
+    }
+
+    /// Makes room for a write, or finds that the store is full.
+    pub(crate) async fn make_zone_room(&self, bytes: u64, is_delete: bool) -> Result<bool, Fault<D::Error>> {
+        let mut idle = 0;
+        loop {
+            if self.is_read_only() {
+                return Err(Fault::NoSpace);
+            }
+            if self.has_room_for_write(is_delete) && (is_delete || self.has_capacity(bytes)) {
+                return Ok(true);
+            }
+            if self.step().await? == Step::Idle {
+                // What is known to be dead is freed; find out about the rest, once.
+                if idle > 0 {
+                    return Ok(false);
+                }
+                idle += 1;
+                let mut state = self.state.borrow_mut();
+                state.full_merge = true;
+                if state.frozen.is_none() && !state.tables[state.active].is_empty() {
+                    state.freeze();
+                }
+            }
+        }
+    }
+
+    /// Flushes everything that is in the memtables now.
+    pub(crate) async fn flush_all(&self) -> Result<(), Fault<D::Error>> {
+        for _ in 0..2 {
+            self.flush_now(false).await?;
+            let mut state = self.state.borrow_mut();
+            let active = state.active;
+            if state.tables[active].is_empty() && state.tables[active].range_count() == 0 {
+                return Ok(());
+            }
+            if state.frozen.is_none() {
+                state.freeze();
+            }
+        }
+        self.flush_now(false).await
+    }
+
+    /// Merges everything into the bottom and frees what is dead.
+    pub(crate) async fn merge_all(&self) -> Result<(), Fault<D::Error>> {
+        self.state.borrow_mut().full_merge = true;
+        while self.state.borrow().full_merge && self.state.borrow().tree.deepest_tier().is_some() {
+            let _guard = self.jobs.enter().await;
+            if self.job_step(u64::MAX).await? == Step::Idle {
+                break;
+            }
+        }
+        self.state.borrow_mut().full_merge = false;
+        let _guard = self.jobs.enter().await;
+        while self.release_dead().await? > 0 {}
+        Ok(())
+    }
+
+    /// Bytes of values and runs that the store promises to hold.
+    pub(crate) fn capacity_bytes(&self) -> u64 {
+        let state = self.state.borrow();
+        let heads = 8;
+        let mut blocks = 0;
+        let mut zones = 0;
+        for (_, zone) in state.zones.iter() {
+            if zone.role() != crate::zone::Role::Retired {
+                zones += 1;
+                blocks += u64::from(zone.capacity.get().saturating_sub(1));
+            }
+        }
+        let kept = u64::from(self.reserve() + heads).min(zones);
+        let mean = blocks.checked_div(zones).unwrap_or(0);
+        (blocks - kept * mean) * u64::from(self.payload()) / 100 * 95
+    }
+
+    /// Bytes of values and runs that are referred to; what is not yet known to be dead counts.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let mut state = self.state.borrow_mut();
+        let appended = state.log.appended;
+        let (at, version, bytes) = state.used;
+        let stale = version != state.tree.version || at > appended || appended - at > self.zone_payload();
+        if stale {
+            let node_blocks = self.shape.node_blocks();
+            let bytes = state.used_blocks(node_blocks, self.payload()) * u64::from(self.payload());
+            state.used = (appended, state.tree.version, bytes);
+            return bytes;
+        }
+        bytes + (appended - at)
+    }
+
+    /// Whether `bytes` more fit what the store promises to hold.
+    pub(crate) fn has_capacity(&self, bytes: u64) -> bool {
+        self.used_bytes() + bytes <= self.capacity
+    }
+}

@@ -1,0 +1,152 @@
+//! Putting the store together: the memory is divided, the parts are made, recovery fills them.
+
+use core::cell::{Cell, RefCell};
+use shingle_hal::{Device, ZoneId};
+
+use crate::cache::Cache;
+use crate::checkpoint::Anchor;
+use crate::compact::Job;
+use crate::state::{Core, Counters, Mark, State};
+use crate::error::OpenError;
+use crate::format::superblock::Superblock;
+use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX, STREAMS_MAX};
+use crate::log::Head;
+use crate::manifest::Manifest;
+use crate::media::Media;
+use crate::memtable::Memtable;
+use crate::plan::Plan;
+use crate::recover::{check_superblock, read_anchors};
+use crate::run::builder::{self, PieceBuilder, Shape};
+use crate::run::cursor::CursorMemory;
+use crate::run::tree::{self, Tree};
+use crate::sync::{Lock, Pool, Signal};
+use crate::zone::{Role, Zones};
+
+/// Cuts memory into parts.
+struct Carver<'m>(&'m mut [u8]);
+
+impl<'m> Carver<'m> {
+    fn take(&mut self, len: usize) -> &'m mut [u8] {
+        let memory = core::mem::take(&mut self.0);
+        let (part, rest) = memory.split_at_mut(len);
+        self.0 = rest;
+        part
+    }
+}
+
+/// Opens the store on a device.
+pub(crate) async fn open<'m, D: Device>(
+    device: D,
+    memory: &'m mut [u8],
+) -> Result<Core<'m, D>, OpenError<D::Error>> {
+    let media = Media::new(device);
+    let block_len = media.block_len();
+    if memory.len() < block_len {
+        return Err(OpenError::MemoryTooSmall { needed_bytes: block_len });
+    }
+    let (superblock, anchors) =
+        read_anchors(&media, memory).await.map_err(OpenError::Device)?;
+    let Some(superblock) = superblock else { return Err(OpenError::NotFormatted) };
+    check_superblock(&media, &superblock)?;
+    let mut core = assemble(media, memory, superblock, anchors)?;
+    core.report_zones().await.map_err(OpenError::Device)?;
+    core.load_manifest().await?;
+    core.capacity = core.capacity_bytes();
+    core.replay().await?;
+    Ok(core)
+}
+
+/// Divides the memory and makes every part, empty.
+fn assemble<D: Device>(
+    media: Media<D>,
+    memory: &mut [u8],
+    superblock: Superblock,
+    anchors: [Anchor; ANCHORS],
+) -> Result<Core<'_, D>, OpenError<D::Error>> {
+    let limits = superblock.limits;
+    let plan = Plan::new(&media.geometry, &limits, memory.len())
+        .map_err(|needed_bytes| OpenError::MemoryTooSmall { needed_bytes })?;
+    media.set_store_tag(superblock.store_tag());
+    let block_len = media.block_len();
+    let node_len = limits.node_len_bytes as usize;
+    let key_len = usize::from(limits.key_len_max);
+    let shape = Shape::new(node_len, block_len, superblock.store_tag(), key_len, plan.height);
+    let mut carver = Carver(memory);
+    let zones = Zones::new(
+        carver.take(plan.zones_len),
+        media.geometry.zone_count,
+        media.geometry.zone_blocks,
+    );
+    let tree = Tree::new(carver.take(tree::memory_len(plan.pieces, key_len)), key_len);
+    let log = Head::new(Role::Log, carver.take(plan.log_len), block_len);
+    let cold = (plan.cold_len > 0)
+        .then(|| Head::new(Role::Cold, carver.take(plan.cold_len), block_len));
+    let seed = u64::from(superblock.store_tag());
+    let tables = [
+        Memtable::new(carver.take(plan.memtable_len), seed),
+        Memtable::new(carver.take(plan.memtable_len), seed),
+    ];
+    let nodes = Pool::new(carver.take(plan.node_buffers * node_len), plan.node_buffers);
+    let values_len = plan.value_buffers * plan.value_buffer_len;
+    let values = Pool::new(carver.take(values_len), plan.value_buffers);
+    let builder_memory = carver.take(builder::memory_len(plan.height, node_len, key_len));
+    let builder = PieceBuilder::new(shape, builder_memory, carver.take(plan.output_len), key_len);
+    let mut inputs = heapless::Vec::<_, MERGE_INPUTS_MAX>::new();
+    let input_len = plan.merge_len / plan.merge_inputs();
+    let merge_memory = carver.take(plan.merge_len);
+    for part in merge_memory.chunks_exact_mut(input_len).take(plan.merge_inputs()) {
+        assert!(inputs.push(CursorMemory::new(part, key_len)).is_ok());
+    }
+    let edit = Pool::new(carver.take(plan.edit_len), 1);
+    let window = Pool::new(carver.take(plan.window_len), 1);
+    let scratch = Pool::new(carver.take(Plan::scratch_len(&limits)), 1);
+    let meta = Pool::new(carver.take(usize::from(limits.meta_len_max).max(1)), 1);
+    let cache = Cache::new(carver.take(plan.cache_len), node_len);
+    let state = State {
+        zones,
+        tree,
+        cache,
+        tables,
+        active: 0,
+        frozen: None,
+        log,
+        cold,
+        manifest: Manifest::default(),
+        anchors,
+        run_heads: [None; 2],
+        checkpoint: Mark::default(),
+        seq: 0,
+        snapshots: [None; SNAPSHOTS_MAX],
+        streams: [None; STREAMS_MAX],
+        replay_cost: 0,
+        debt: 0,
+        counters: Counters::default(),
+        read_only: false,
+        used: (0, u64::MAX, 0),
+        full_merge: false,
+    };
+    Ok(Core {
+        media,
+        plan,
+        limits,
+        superblock: Cell::new(superblock),
+        shape,
+        state: RefCell::new(state),
+        nodes,
+        values,
+        edit,
+        window,
+        scratch,
+        meta,
+        jobs: Lock::default(),
+        rolls: Lock::default(),
+        edits: Lock::default(),
+        commits: Lock::default(),
+        progress: Signal::default(),
+        job: Cell::new(Some(Job::new(builder, inputs))),
+        capacity: 0,
+        reclaiming: Cell::new(None),
+    })
+}
+
+const _: () = assert!(size_of::<ZoneId>() == 4);

@@ -1,0 +1,228 @@
+//! How the memory handed in at open is divided: a pure function, so that what fits is known before.
+//!
+//! Every part has a least size, which depends on the limits fixed at format and on the device; what
+//! is left over goes to the parts by weight, and the rest to the cache.
+
+use shingle_hal::Geometry;
+
+use crate::format::entry;
+use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
+use crate::format::superblock::Limits;
+use crate::limits::{
+    FRAGMENT_LEN_MAX, FRAGMENTS_MAX, MERGE_INPUTS_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX,
+    VALUE_BUFFERS_MAX,
+};
+use crate::run::builder::{self, COVER_LEN_MAX};
+use crate::run::tree;
+use crate::zone;
+
+/// The division of the memory; all lengths in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Plan {
+    /// Zone table and its index.
+    pub zones_len: usize,
+    /// Pieces that the table of runs holds.
+    pub pieces: usize,
+    /// Both buffers of the log.
+    pub log_len: usize,
+    /// Both buffers of the log of survivors; 0 if survivors share the log.
+    pub cold_len: usize,
+    /// Each of the two memtables.
+    pub memtable_len: usize,
+    /// Buffers for reading nodes.
+    pub node_buffers: usize,
+    /// Buffers for reading values.
+    pub value_buffers: usize,
+    /// Each of them.
+    pub value_buffer_len: usize,
+    /// Levels of nodes in a piece.
+    pub height: usize,
+    /// Output of the piece builder.
+    pub output_len: usize,
+    /// Inputs of a merge together.
+    pub merge_len: usize,
+    /// Runs of a tier at which it is merged.
+    pub fanout: usize,
+    /// One manifest edit.
+    pub edit_len: usize,
+    /// Window for reading the log back, and for copying a value.
+    pub window_len: usize,
+    /// Cache of nodes.
+    pub cache_len: usize,
+}
+
+/// Sums of what the plan is made from.
+struct Needs {
+    node_len: usize,
+    block_len: usize,
+    key_len: usize,
+}
+
+impl Plan {
+    /// Divides `memory_len` bytes.
+    ///
+    /// # Errors
+    /// The bytes needed at least, if `memory_len` is less.
+    pub fn new(geometry: &Geometry, limits: &Limits, memory_len: usize) -> Result<Self, usize> {
+        let least = Self::least(geometry, limits);
+        let needed = least.total(limits);
+        if memory_len < needed {
+            return Err(needed);
+        }
+        Ok(least.grown(geometry, limits, memory_len - needed))
+    }
+
+    fn needs(geometry: &Geometry, limits: &Limits) -> Needs {
+        Needs {
+            node_len: limits.node_len_bytes as usize,
+            block_len: geometry.block_len_bytes as usize,
+            key_len: usize::from(limits.key_len_max),
+        }
+    }
+
+    /// Bytes of the longest record with a value that is not kept apart.
+    fn inline_record_len(limits: &Limits) -> usize {
+        let fragments = FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10;
+        let parts = limits.value_len_max.div_ceil(FRAGMENTS_MAX as u64) as usize;
+        RECORD_HEADER_LEN
+            + 2 * OP_HEADER_LEN
+            + 2 * usize::from(limits.key_len_max)
+            + usize::from(limits.meta_len_max)
+            + (limits.separate_from_bytes as usize).max(fragments.min(limits.value_len_max as usize)).max(parts)
+    }
+
+    /// Bytes that a memtable must take at least: one entry of the longest kind, several times.
+    fn memtable_least(limits: &Limits) -> usize {
+        let entry = usize::from(limits.key_len_max)
+            + usize::from(limits.meta_len_max)
+            + limits.separate_from_bytes as usize
+            + 128;
+        (2 * entry).max(2048)
+    }
+
+    fn least(geometry: &Geometry, limits: &Limits) -> Self {
+        let Needs { node_len, block_len, key_len } = Self::needs(geometry, limits);
+        let payload = block_len - SEAL_LEN;
+        let record_blocks = Self::inline_record_len(limits).div_ceil(payload) + 3;
+        let zone_nodes = geometry.zone_blocks as usize * block_len / node_len;
+        let height = if zone_nodes <= 64 {
+            3
+        } else if zone_nodes <= 1024 {
+            4
+        } else {
+            TREE_HEIGHT_MAX
+        };
+        let window_blocks = (key_len
+            + usize::from(limits.meta_len_max)
+            + limits.separate_from_bytes as usize
+            + FRAGMENTS_MAX.min(16) * FRAGMENT_LEN_MAX
+            + 64)
+            .div_ceil(payload)
+            + 2;
+        let fanout = 4;
+        Self {
+            zones_len: zone::memory_len(geometry.zone_count as usize),
+            pieces: geometry.zone_count as usize + 32,
+            log_len: 2 * record_blocks * block_len,
+            cold_len: 0,
+            memtable_len: Self::memtable_least(limits),
+            node_buffers: 1,
+            value_buffers: 1,
+            value_buffer_len: 3 * block_len,
+            height,
+            output_len: builder::output_nodes_min(height) * node_len,
+            merge_len: (fanout + 2) * (node_len + key_len + 1),
+            fanout,
+            edit_len: 2 * block_len,
+            window_len: window_blocks * block_len,
+            cache_len: 0,
+        }
+    }
+
+    /// Bytes of everything.
+    fn total(&self, limits: &Limits) -> usize {
+        let node_len = limits.node_len_bytes as usize;
+        let key_len = usize::from(limits.key_len_max);
+        self.zones_len
+            + tree::memory_len(self.pieces, key_len)
+            + self.log_len
+            + self.cold_len
+            + 2 * self.memtable_len
+            + self.node_buffers * node_len
+            + self.value_buffers * self.value_buffer_len
+            + builder::memory_len(self.height, node_len, key_len)
+            + self.output_len
+            + self.merge_len
+            + self.edit_len
+            + self.window_len
+            + self.cache_len
+            + Self::scratch_len(limits)
+            + usize::from(limits.meta_len_max).max(1)
+    }
+
+    /// Bytes for one key and one entry being handed on between parts.
+    pub(crate) fn scratch_len(limits: &Limits) -> usize {
+        usize::from(limits.key_len_max) + 1 + Self::entry_len_max(limits)
+    }
+
+    /// Bytes of the longest encoded entry.
+    pub(crate) fn entry_len_max(limits: &Limits) -> usize {
+        let body = (limits.separate_from_bytes as usize)
+            .max(FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10)
+            .max(COVER_LEN_MAX)
+            .max(entry::PLACE_LEN_MAX);
+        usize::from(limits.meta_len_max) + body + 48
+    }
+
+    fn grown(mut self, geometry: &Geometry, limits: &Limits, spare: usize) -> Self {
+        let Needs { node_len, block_len, key_len } = Self::needs(geometry, limits);
+        let blocks = |len: usize| len / block_len * block_len;
+        let transfer = geometry.transfer_blocks_max as usize * block_len;
+        let value_len = usize::try_from(limits.value_len_max).unwrap_or(usize::MAX);
+        // The longest record that is worth a buffer, and a buffer for reading it back.
+        let record = value_len.saturating_add(Self::inline_record_len(limits) + 4 * block_len);
+        let whole_value = (value_len + value_len / 64).saturating_add(4 * block_len);
+        let grow = |now: usize, most: usize, share: usize| now.max(most.min(spare / 100 * share));
+
+        self.pieces += (spare / 100 * 4 / tree::PIECE_LEN)
+            .min(2 * geometry.zone_count as usize);
+        let log_most = (2 * record).max(2 * transfer).min(8 << 20);
+        self.log_len += 2 * blocks(grow(0, log_most, 8) / 2);
+        if spare > 16 * node_len.max(4 * block_len) {
+            let cold_most = (2 * record).max(transfer).min(4 << 20);
+            self.cold_len = 2 * blocks(grow(0, cold_most, 5) / 2);
+            if self.cold_len < self.log_least(limits, block_len) {
+                self.cold_len = 0;
+            }
+        }
+        self.memtable_len += grow(0, 256 << 20, 5);
+        self.node_buffers = (spare / 100 * 3 / node_len).clamp(1, NODE_BUFFERS_MAX);
+        self.value_buffer_len = blocks(grow(self.value_buffer_len, whole_value.min(8 << 20), 3));
+        self.value_buffers =
+            (spare / 100 * 4 / self.value_buffer_len).clamp(1, VALUE_BUFFERS_MAX);
+        self.output_len += grow(0, transfer.clamp(1 << 20, 2 << 20), 4) / node_len * node_len;
+        if spare / 100 * 12 > MERGE_INPUTS_MAX * (node_len + key_len + 1) {
+            self.fanout = MERGE_INPUTS_MAX - 2;
+            self.merge_len = MERGE_INPUTS_MAX * (node_len + key_len + 1);
+        }
+        self.merge_len = grow(self.merge_len, 16 << 20, 8);
+        self.edit_len = blocks(grow(self.edit_len, 64 * block_len, 2));
+        self.window_len = blocks(grow(self.window_len, transfer.min(1 << 20), 3));
+        let used = self.total(limits);
+        let least = Self::least(geometry, limits).total(limits);
+        // Shares add up to less than all, so what is left is not negative.
+        self.cache_len = (least + spare).saturating_sub(used);
+        self
+    }
+
+    fn log_least(&self, limits: &Limits, block_len: usize) -> usize {
+        let payload = block_len - SEAL_LEN;
+        2 * (Self::inline_record_len(limits).div_ceil(payload) + 3) * block_len
+    }
+
+    /// Inputs that a merge can read.
+    pub(crate) fn merge_inputs(&self) -> usize {
+        self.fanout + 2
+    }
+}

@@ -1,0 +1,417 @@
+//! Reclaim: what still lives in a log zone is appended to the log of survivors, then the zone is
+//! free.
+//!
+//! A record is alive if a search for its key, now, ends at it. The copy goes in under the sequence
+//! number the value always had, so it stands for the same version; whoever finds the old entry
+//! later finds the copy first. Entries that still point into the freed zone are harmless: its
+//! generation is gone.
+//!
+//! ```text
+//!   1 read the next record's head      dead: step over it without reading the value
+//!   2 alive: read the value            (other writes go on)
+//!   3 still the newest? append the copy and its memtable entry, without an await between
+//!   4 at the end of the zone: write out and sync the survivors     before 5, or a cut would
+//!   5 edit that frees the zone, sync                               lose what was moved
+//!   6 the zone is free
+//! ```
+//!
+//! Invariants: `G1` a zone is freed only when every record alive in it has a durable copy (canary
+//! `FreeBeforeSurvivorsSynced`). `G2` a copy never hides a newer version: it is appended only
+//! while its original is the newest. A version that only a snapshot can see is not moved; its zone
+//! waits for the snapshot.
+
+use shingle_hal::{Class, Device, ZoneId};
+
+use crate::canary::{Bug, planted};
+use crate::compact::Step;
+use crate::state::{Core, Side, State};
+use crate::error::Fault;
+use crate::format::edit::Change;
+use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
+use crate::format::record::{
+    OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
+};
+use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
+use crate::log::RecordReader;
+use crate::log::reader::LogZone;
+use crate::zone::Role;
+
+/// The fragments of a value.
+pub(crate) type Fragments = heapless::Vec<Fragment, FRAGMENTS_MAX>;
+
+/// A zone being reclaimed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Victim {
+    zone: ZoneId,
+    log_zone: LogZone,
+    /// Payload offset of the next record.
+    offset: u32,
+    /// In that record: operations still to look at, and where the next one starts.
+    ops_left: u16,
+    op_at: u32,
+    seq: u64,
+    record_end: u32,
+    /// One more than where recovery found the records to end.
+    sealed: u32,
+}
+
+/// What became of a value.
+enum Moved {
+    /// It is dead, or now lives elsewhere.
+    Done,
+    /// Only a snapshot sees it.
+    Pinned,
+    /// Its key changed meanwhile: look again.
+    Again,
+}
+
+/// An entry found by a search, without its borrowed parts.
+struct Found {
+    seq: u64,
+    version_len: u16,
+    meta_len: usize,
+    value_len: u64,
+    places: Fragments,
+    fragmented: bool,
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Picks the zone with the least alive in it, if emptying it gains at least `gain_min` bytes.
+    fn pick_victim(&self, gain_min: u64) -> Option<Victim> {
+        let state = self.state.borrow();
+        let payload = u64::from(self.payload());
+        let candidate = state
+            .zones
+            .iter()
+            .filter(|(id, zone)| {
+                zone.role().holds_values()
+                    && !zone.is_pinned()
+                    && crate::checkpoint::is_behind(&state, *id)
+            })
+            .map(|(id, zone)| (id, u64::from(zone.live.get()) + u64::from(zone.live_mem.get())))
+            .min_by_key(|&(_, live)| live);
+        let (id, live) = candidate?;
+        let zone = state.zones.get(id);
+        let capacity = u64::from(zone.capacity.get() - 1) * payload;
+        if live + gain_min > capacity {
+            return None;
+        }
+        let log_zone = LogZone {
+            start: state.zones.start(id),
+            generation: zone.generation.get(),
+            blocks: if zone.written.get() > 0 { zone.written.get() } else { zone.capacity.get() },
+        };
+        Some(Victim {
+            zone: id,
+            log_zone,
+            offset: 0,
+            ops_left: 0,
+            op_at: 0,
+            seq: 0,
+            record_end: 0,
+            sealed: zone.sealed.get(),
+        })
+    }
+
+    /// One step of reclaim, at most about `budget` bytes copied. Under `jobs`.
+    pub(crate) async fn reclaim_step(&self, budget: u64, gain_min: u64) -> Result<Step, Fault<D::Error>> {
+        let Some(mut victim) = self.reclaiming.take().or_else(|| self.pick_victim(gain_min)) else {
+            return Ok(Step::Idle);
+        };
+        self.begin_writing().await?;
+        let mut window = self.window.take().await;
+        let mut reader = RecordReader::new(victim.log_zone, &mut window, self.media.block_len());
+        let mut did = 0;
+        while did < budget {
+            if victim.ops_left == 0 && !self.next_record(&mut victim, &mut reader).await? {
+                drop(window);
+                self.free_victim(&victim).await?;
+                return Ok(Step::Did(did + 1));
+            }
+            if victim.ops_left == 0 {
+                continue;
+            }
+            did += u64::from(self.payload());
+            match self.reclaim_op(&mut victim, &mut reader, &mut did).await? {
+                Moved::Done => {}
+                Moved::Again => continue,
+                Moved::Pinned => {
+                    self.state.borrow_mut().zones.get_mut(victim.zone).set_pinned(true);
+                    return Ok(Step::Did(did));
+                }
+            }
+        }
+        self.reclaiming.set(Some(victim));
+        Ok(Step::Did(did))
+    }
+
+    /// Goes to the next record; false at the end of the zone's records.
+    async fn next_record(&self, victim: &mut Victim, reader: &mut RecordReader<'_>) -> Result<bool, Fault<D::Error>> {
+        if victim.sealed > 0 && victim.offset + 1 >= victim.sealed {
+            return Ok(false);
+        }
+        let Some(header) = reader.record(&self.media, victim.offset).await? else { return Ok(false) };
+        let Some(end) = header.offset.checked_add(header.len) else { return Ok(false) };
+        if header.kind == RecordKind::End {
+            return Ok(false);
+        }
+        victim.offset = end;
+        victim.record_end = end;
+        victim.ops_left = header.op_count;
+        victim.op_at = header.offset + RECORD_HEADER_LEN as u32;
+        victim.seq = header.seq;
+        Ok(true)
+    }
+
+    /// Looks at one operation and moves its value if it is alive.
+    async fn reclaim_op(
+        &self,
+        victim: &mut Victim,
+        reader: &mut RecordReader<'_>,
+        did: &mut u64,
+    ) -> Result<Moved, Fault<D::Error>> {
+        let at = victim.op_at;
+        let Some(op) = reader.op(&self.media, at).await? else {
+            victim.ops_left = 0;
+            return Ok(Moved::Done);
+        };
+        let value_at = at + OP_HEADER_LEN as u32 + op.head_len() as u32;
+        let mut outcome = Moved::Done;
+        let apart = op.value_len >= self.limits.separate_from_bytes && op.kind == OpKind::Put;
+        if (apart || op.kind == OpKind::Fragment)
+            && reader.covers(&self.media, at, OP_HEADER_LEN + op.head_len()).await?
+        {
+            let generation = victim.log_zone.generation;
+            let value = Fragment { generation, offset: value_at, len: op.value_len };
+            let key = reader.bytes(at + OP_HEADER_LEN as u32, usize::from(op.key_len));
+            outcome = self.move_value(key, value, did).await?;
+        }
+        if !matches!(outcome, Moved::Again) {
+            victim.ops_left -= 1;
+            victim.op_at = at + op.op_len() as u32;
+        }
+        Ok(outcome)
+    }
+
+    /// Moves a value if the newest version of its key refers to it.
+    async fn move_value(&self, key: &[u8], value: Fragment, did: &mut u64) -> Result<Moved, Fault<D::Error>> {
+        let mut meta = self.meta.take().await;
+        let Some((found, version)) = self.alive(key, u64::MAX, value, &mut meta).await? else {
+            let snapshots = self.state.borrow().snapshot_seqs();
+            for seq in snapshots {
+                if self.alive(key, seq, value, &mut meta).await?.is_some() {
+                    return Ok(Moved::Pinned);
+                }
+            }
+            return Ok(Moved::Done);
+        };
+        *did += u64::from(value.len);
+        // Copy in parts that both the buffer and the head can take.
+        let mut buffer = self.values.take().await;
+        let overhead = RECORD_HEADER_LEN + 2 * OP_HEADER_LEN + 2 * key.len() + found.meta_len
+            + (found.places.len() + 4) * FRAGMENT_LEN_MAX;
+        let head_max = {
+            let mut state = self.state.borrow_mut();
+            state.head(Side::Cold).record_len_max()
+        };
+        let blocks = buffer.len() / self.media.block_len() - 1;
+        let part_max = (blocks * self.payload() as usize).min(head_max.saturating_sub(overhead));
+        let mut parts = Fragments::new();
+        let mut at = 0;
+        while value.len as usize - at > part_max {
+            let part = self.read_part(&value, at, part_max, &mut buffer).await?;
+            self.make_room(Side::Cold, overhead + part.len()).await?;
+            let place = append_fragment(&mut self.state.borrow_mut(), key, part);
+            if parts.push(place).is_err() {
+                return Ok(Moved::Pinned);
+            }
+            at += part.len();
+        }
+        let rest = value.len as usize - at;
+        let part = self.read_part(&value, at, rest, &mut buffer).await?;
+        self.make_entry_room(key.len(), overhead, true).await?;
+        self.make_room(Side::Cold, overhead + part.len()).await?;
+        let mut state = self.state.borrow_mut();
+        if !is_still(&state, key, version, found.seq) {
+            return Ok(Moved::Again);
+        }
+        let head_fits = state.head(Side::Cold).fits(overhead + part.len());
+        if !head_fits || !state.tables[state.active].room_for(key.len(), overhead) {
+            return Ok(Moved::Again);
+        }
+        let appended = append_moved(&mut state, key, &meta[..found.meta_len], &found, value, &parts, part);
+        state.counters.moved_bytes += u64::from(value.len);
+        if appended { Ok(Moved::Done) } else { Ok(Moved::Pinned) }
+    }
+
+    /// Reads part of a value and gives its bytes at the front of `buffer`.
+    async fn read_part<'b>(
+        &self,
+        value: &Fragment,
+        at: usize,
+        len: usize,
+        buffer: &'b mut [u8],
+    ) -> Result<&'b [u8], Fault<D::Error>> {
+        let offset = value.offset + at as u32;
+        self.read_payload(value.generation, offset, len, buffer, Class::Maintenance).await?;
+        Ok(&buffer[..len])
+    }
+
+    /// The newest version of `key` for `seq`, if it refers to `value`; its metadata go to `meta`.
+    async fn alive(
+        &self,
+        key: &[u8],
+        seq: u64,
+        value: Fragment,
+        meta: &mut [u8],
+    ) -> Result<Option<(Found, u64)>, Fault<D::Error>> {
+        let mut found = None;
+        let version = self
+            .find(key, seq, Class::Maintenance, &mut |entry| {
+                found = entry.map(|entry| {
+                    meta[..entry.meta.len()].copy_from_slice(entry.meta);
+                    Found {
+                        seq: entry.seq,
+                        version_len: entry.version_len,
+                        meta_len: entry.meta.len(),
+                        value_len: entry.value_len,
+                        places: entry
+                            .places()
+                            .map(|(generation, offset, len)| Fragment {
+                                generation,
+                                offset,
+                                len: len as u32,
+                            })
+                            .take(FRAGMENTS_MAX)
+                            .collect(),
+                        fragmented: entry.kind == Kind::Fragments,
+                    }
+                });
+            })
+            .await?;
+        Ok(found.filter(|found| found.places.contains(&value)).map(|found| (found, version)))
+    }
+
+    /// Everything alive has been moved: makes the copies durable, then frees the zone.
+    async fn free_victim(&self, victim: &Victim) -> Result<(), Fault<D::Error>> {
+        if !planted(Bug::FreeBeforeSurvivorsSynced) {
+            let ticket = {
+                let mut state = self.state.borrow_mut();
+                state.head(Side::Cold).appended
+            };
+            self.make_durable(Side::Cold, ticket).await?;
+        }
+        let id = victim.zone;
+        self.commit_edit(|state, edit| {
+            state.zones.release(id);
+            state.tree.version += 1;
+            state.counters.reclaims += 1;
+            edit.push(&Change::Free { zone: id.0 });
+        })
+        .await?;
+        self.sync_device().await?;
+        self.state.borrow_mut().zones.freed(id);
+        self.progress.notify();
+        Ok(())
+    }
+}
+
+/// Whether nothing happened to the key since the search that found it.
+fn is_still(state: &State<'_>, key: &[u8], version: u64, seq: u64) -> bool {
+    let mut same = true;
+    let in_memory = state.find_in_memory(key, u64::MAX, &mut |entry| {
+        same = entry.is_some_and(|entry| entry.seq == seq);
+    });
+    state.tree.version == version && (!in_memory || same)
+}
+
+fn append_fragment(state: &mut State<'_>, key: &[u8], part: &[u8]) -> Fragment {
+    let op = OpHeader {
+        kind: OpKind::Fragment,
+        key_len: key.len() as u16,
+        version_len: 0,
+        meta_len: 0,
+        value_len: part.len() as u32,
+    };
+    let head = state.head(Side::Cold);
+    let generation = head.place().0;
+    let record = head.append(RecordKind::Fragment, 1, 0, &[&op.encode(), key, part]);
+    let offset = record + (RECORD_HEADER_LEN + OP_HEADER_LEN + key.len()) as u32;
+    Fragment { generation, offset, len: part.len() as u32 }
+}
+
+/// Appends the last part of a value with the entry that refers to all of it, and puts the entry
+/// into the memtable. False if the value would come to too many fragments.
+fn append_moved(
+    state: &mut State<'_>,
+    key: &[u8],
+    meta: &[u8],
+    found: &Found,
+    value: Fragment,
+    parts: &Fragments,
+    last: &[u8],
+) -> bool {
+    let (generation, start) = state.head(Side::Cold).place();
+    let whole = !found.fragmented && parts.is_empty();
+    let op = OpHeader {
+        kind: if whole { OpKind::Put } else { OpKind::Fragment },
+        key_len: key.len() as u16,
+        version_len: if whole { found.version_len } else { 0 },
+        meta_len: if whole { meta.len() as u16 } else { 0 },
+        value_len: last.len() as u32,
+    };
+    let offset = start + (RECORD_HEADER_LEN + OP_HEADER_LEN + op.head_len()) as u32;
+    let mut body = [0; FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10];
+    let entry = Entry {
+        seq: found.seq,
+        kind: if whole { Kind::Pointer } else { Kind::Fragments },
+        version_len: found.version_len,
+        meta,
+        value_len: found.value_len,
+        body: &[],
+    };
+    if whole {
+        let len = encode_place(Place { generation, offset }, &mut body).unwrap_or(0);
+        state.head(Side::Cold).append(RecordKind::Moved, 1, found.seq, &[&op.encode(), key, meta, last]);
+        state.insert(key, &Entry { body: &body[..len], ..entry });
+        return true;
+    }
+    let mut list = Fragments::new();
+    for &old in &found.places {
+        let fits = if old == value {
+            list.extend_from_slice(parts).is_ok()
+                && list.push(Fragment { generation, offset, len: last.len() as u32 }).is_ok()
+        } else {
+            list.push(old).is_ok()
+        };
+        if !fits {
+            return false;
+        }
+    }
+    let len = encode_fragments(&list, &mut body).unwrap_or(0);
+    let commit = OpHeader {
+        kind: OpKind::PutFragments,
+        key_len: key.len() as u16,
+        version_len: found.version_len,
+        meta_len: meta.len() as u16,
+        value_len: len as u32,
+    };
+    let parts: [&[u8]; 7] = [&op.encode(), key, last, &commit.encode(), key, meta, &body[..len]];
+    // The fragment's sequence number is never used; the entry's must follow it by one.
+    state.head(Side::Cold).append(RecordKind::Moved, 2, found.seq.wrapping_sub(1), &parts);
+    state.insert(key, &Entry { body: &body[..len], ..entry });
+    true
+}
+
+/// Whether a record is of a kind that replay takes entries from.
+pub(crate) const fn brings_entries(header: &RecordHeader) -> bool {
+    matches!(header.kind, RecordKind::Commit | RecordKind::Moved)
+}
+
+/// The role of a side's zones.
+pub(crate) const fn role_of(side: Side) -> Role {
+    match side {
+        Side::Log => Role::Log,
+        Side::Cold => Role::Cold,
+    }
+}

@@ -1,0 +1,519 @@
+//! Opening: anchors, manifest, logs. Recovery reads only; what must be written after a restart is
+//! written with the first write that follows, so a cut during recovery changes nothing.
+//!
+//! ```text
+//!   anchors        newest valid superblock                     at most 16 blocks each
+//!   manifest       snapshot, edits up to the first torn one    bounded by `Manifest::has_room`
+//!   zone report    what each zone can take
+//!   survivors' log, log   from the checkpoint on               bounded by `REPLAY_READS_MAX`
+//! ```
+//!
+//! The log is replayed zone after zone in the order of generations. It ends at the first zone whose
+//! records end without an `End` record, unless an earlier recovery already found that end and said
+//! so in the manifest: whatever lies behind it was never acknowledged, or it would have been synced
+//! together with what is missing.
+//!
+//! Invariants: `O1` a record takes effect only if all its blocks are there (canary
+//! `TornBatchReplayed`). `O2` nothing behind a hole takes effect (canary `ReplayPastHole`). `O3`
+//! recovery writes nothing.
+
+use shingle_hal::{Class, Device, ZoneCondition, ZoneDescriptor, ZoneId};
+
+use crate::canary::{Bug, planted};
+use crate::checkpoint::{ANCHOR_BLOCKS, Anchor};
+use crate::state::{Core, State};
+use crate::error::{Check, Damage, Fault, OpenError, Structure};
+use crate::format::edit::{Change, Changes, LogPlace};
+use crate::format::entry::{Entry, Kind, Place, encode_place};
+use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind};
+use crate::format::superblock::{Superblock, VERSION};
+use crate::limits::{ANCHORS, LOG_ZONES_MAX};
+use crate::log::RecordReader;
+use crate::log::reader::LogZone;
+use crate::manifest::{Cursor, Next};
+use crate::media::Media;
+use crate::run::tree::Merge;
+use crate::zone::{Role, Zones};
+
+/// Reads that replaying the logs may take, about.
+pub(crate) const REPLAY_READS_MAX: u64 = 40;
+
+/// The anchor zones of a device: the first zone, and the next one on another storage element or,
+/// where there is none nearby, the second.
+pub(crate) async fn anchor_zones<D: Device>(media: &Media<D>) -> Result<[ZoneDescriptor; ANCHORS], D::Error> {
+    let mut descriptors = [ZoneDescriptor::EMPTY; 16];
+    let found = media.device.report(ZoneId(0), &mut descriptors).await?;
+    let first = descriptors[0];
+    let twin = descriptors[..found].iter().find(|other| other.element != first.element);
+    Ok([first, twin.copied().unwrap_or(descriptors[1])])
+}
+
+/// Reads the anchors: the newest superblock, if any, and where the next one goes in each.
+pub(crate) async fn read_anchors<D: Device>(
+    media: &Media<D>,
+    memory: &mut [u8],
+) -> Result<(Option<Superblock>, [Anchor; ANCHORS]), D::Error> {
+    let mut newest: Option<Superblock> = None;
+    let descriptors = anchor_zones(media).await?;
+    let block_len = media.block_len();
+    let mut anchors = [Anchor { zone: ZoneId(0), next: 0, blocks: 0, conventional: false }; ANCHORS];
+    for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
+        let conventional = descriptor.condition == ZoneCondition::NotWritePointer;
+        let blocks = ANCHOR_BLOCKS.min(descriptor.capacity.0);
+        let written = if conventional { blocks } else { descriptor.write_pointer.0.min(blocks) };
+        let mut last = None;
+        for block in 0..written {
+            let bytes = &mut memory[..block_len];
+            let lba = descriptor.start.plus(u64::from(block));
+            if media.read_raw(lba, bytes, Class::Foreground).await.is_err() {
+                continue; // torn, or never written; the other blocks decide
+            }
+            let Some(superblock) = Superblock::decode(bytes, block) else { continue };
+            if last.is_none_or(|(ordinal, _)| ordinal < superblock.ordinal) {
+                last = Some((superblock.ordinal, block));
+            }
+            if newest.is_none_or(|known| known.ordinal < superblock.ordinal) {
+                newest = Some(superblock);
+            }
+        }
+        let after_last = last.map_or(0, |(_, block)| block + 1);
+        let next = if conventional { after_last } else { descriptor.write_pointer.0 };
+        *anchor = Anchor { zone: descriptor.zone, next, blocks, conventional };
+    }
+    Ok((newest, anchors))
+}
+
+/// Checks that a superblock is one this code can use on this device.
+pub(crate) fn check_superblock<D: Device>(media: &Media<D>, superblock: &Superblock) -> Result<(), OpenError<D::Error>> {
+    if superblock.version != VERSION {
+        return Err(OpenError::UnsupportedVersion { version: superblock.version });
+    }
+    let geometry = &media.geometry;
+    let same = superblock.block_len_bytes == geometry.block_len_bytes
+        && superblock.zone_count == geometry.zone_count
+        && superblock.zone_blocks == geometry.zone_blocks;
+    if same { Ok(()) } else { Err(OpenError::GeometryChanged) }
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Learns from the device what each zone can take.
+    pub(crate) async fn report_zones(&self) -> Result<(), D::Error> {
+        let capacity_max = u32::MAX / self.media.geometry.block_len_bytes;
+        let count = self.media.geometry.zone_count;
+        let mut first = 0;
+        while first < count {
+            let mut descriptors = [ZoneDescriptor::EMPTY; 16];
+            let found = self.media.device.report(ZoneId(first), &mut descriptors).await?;
+            if found == 0 {
+                break;
+            }
+            let mut state = self.state.borrow_mut();
+            for descriptor in &descriptors[..found] {
+                state.zones.describe(descriptor, capacity_max);
+            }
+            first += found as u32;
+        }
+        Ok(())
+    }
+
+    /// Reads the manifest the superblock names, from the copy that goes further.
+    pub(crate) async fn load_manifest(&self) -> Result<(), OpenError<D::Error>> {
+        let superblock = self.superblock.get();
+        let mut window = self.window.take().await;
+        let mut ends = [0; 2];
+        for (copy, end) in ends.iter_mut().enumerate() {
+            *end = self.read_manifest(copy, &mut window, u64::MAX, false).await?;
+        }
+        let best = usize::from(ends[1] > ends[0]);
+        if ends[best] <= superblock.first_edit {
+            let zone = ZoneId(superblock.manifest[0].zone);
+            let start = self.media.geometry.zone_start(zone);
+            let extent = shingle_hal::Extent::new(start, 1);
+            let check = Check::Malformed;
+            return Err(OpenError::Damaged(Damage { extent, structure: Structure::Manifest, check }));
+        }
+        self.begin_state(&superblock);
+        self.read_manifest(best, &mut window, ends[best], true).await?;
+        let mut state = self.state.borrow_mut();
+        state.manifest.next_edit = ends[best];
+        state.zones.next_generation = state.zones.generation_limit;
+        Ok(())
+    }
+
+    /// Puts the zones that the superblock itself names into use.
+    fn begin_state(&self, superblock: &Superblock) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        for anchor in &state.anchors {
+            state.zones.set_anchor(anchor.zone);
+        }
+        for copy in &superblock.manifest {
+            state.zones.install_known(ZoneId(copy.zone), copy.generation, Role::Manifest);
+        }
+        state.manifest.ordinal = superblock.ordinal;
+        state.manifest.published = Some(superblock.manifest.map(|copy| ZoneId(copy.zone)));
+    }
+
+    /// Reads a copy up to edit `end`; gives the number of the first edit that is not whole. With
+    /// `apply`, what it says takes effect.
+    async fn read_manifest(
+        &self,
+        copy: usize,
+        window: &mut [u8],
+        end: u64,
+        apply: bool,
+    ) -> Result<u64, OpenError<D::Error>> {
+        let superblock = self.superblock.get();
+        let place = superblock.manifest[copy];
+        let zone = ZoneId(place.zone);
+        let (limit, start) = {
+            let state = self.state.borrow();
+            let zone_entry = state.zones.get(zone);
+            let written = zone_entry.written.get();
+            let conventional = zone_entry.is_conventional();
+            let capacity = zone_entry.capacity.get();
+            let limit = if conventional { capacity } else { written };
+            (limit, state.zones.start(zone))
+        };
+        let block_len = self.media.block_len();
+        let mut cursor = Cursor::new(start, place.generation, limit, superblock.first_edit);
+        let chunk_blocks = (window.len() / block_len) as u32;
+        while cursor.block() < limit && cursor.edit() < end {
+            let first = cursor.block();
+            let mut blocks = chunk_blocks.min(limit - first).min(self.media.geometry.transfer_blocks_max);
+            let lba = start.plus(u64::from(first));
+            let bytes = &mut window[..blocks as usize * block_len];
+            if self.media.read_raw(lba, bytes, Class::Foreground).await.is_err() {
+                // A torn block fails the whole request: go on singly.
+                blocks = 1;
+                let bytes = &mut window[..block_len];
+                if self.media.read_raw(lba, bytes, Class::Foreground).await.is_err() {
+                    break;
+                }
+            }
+            for index in 0..blocks as usize {
+                let block = &window[index * block_len..(index + 1) * block_len];
+                let Next::Changes { start, end: body_end, .. } = cursor.take(&self.media, block) else {
+                    return Ok(cursor.edit());
+                };
+                if apply {
+                    self.apply(&block[start..body_end])?;
+                }
+                if cursor.edit() >= end {
+                    break;
+                }
+            }
+        }
+        Ok(cursor.edit())
+    }
+
+    fn apply(&self, body: &[u8]) -> Result<(), OpenError<D::Error>> {
+        let mut state = self.state.borrow_mut();
+        let node_len = self.shape.node_len as u32;
+        for change in Changes::new(body) {
+            if !apply_change(&mut state, &change, node_len) {
+                return Err(OpenError::Damaged(Damage {
+                    extent: shingle_hal::Extent::new(shingle_hal::Lba(0), 0),
+                    structure: Structure::Manifest,
+                    check: Check::Malformed,
+                }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays both logs from the checkpoint on.
+    pub(crate) async fn replay(&self) -> Result<(), Fault<D::Error>> {
+        let mark = self.state.borrow().checkpoint;
+        self.state.borrow_mut().seq = mark.seq;
+        // Survivors first: a later version in the log must find them there (`G2`).
+        self.replay_log(Role::Cold, mark.cold).await?;
+        self.replay_log(Role::Log, mark.log).await?;
+        self.record_ends().await
+    }
+
+    async fn replay_log(&self, role: Role, from: LogPlace) -> Result<(), Fault<D::Error>> {
+        let mut place = from;
+        let mut broken = false;
+        for _ in 0..LOG_ZONES_MAX {
+            let next = {
+                let state = self.state.borrow();
+                state
+                    .zones
+                    .iter()
+                    .filter(|(_, zone)| {
+                        zone.role() == role && zone.generation.get() >= place.generation
+                    })
+                    .min_by_key(|(_, zone)| zone.generation.get())
+                    .map(|(id, zone)| (id, *zone))
+            };
+            let Some((id, zone)) = next else { return Ok(()) };
+            let generation = zone.generation.get();
+            let start = if generation == place.generation { place.offset } else { 0 };
+            if broken && !planted(Bug::ReplayPastHole) {
+                // Behind the end of the log: nothing here was acknowledged.
+                self.state.borrow_mut().zones.get_mut(id).sealed = 1.into();
+            } else {
+                broken = !self.replay_zone(id, start).await?;
+            }
+            place = LogPlace { generation: generation + 1, offset: 0 };
+        }
+        Ok(())
+    }
+
+    /// Replays a zone's records from an offset; false if they end without saying so.
+    async fn replay_zone(&self, id: ZoneId, from: u32) -> Result<bool, Fault<D::Error>> {
+        let (zone, written, start) = {
+            let state = self.state.borrow();
+            let zone = *state.zones.get(id);
+            (zone, zone.written.get(), state.zones.start(id))
+        };
+        let sealed = zone.sealed.get();
+        let conventional = zone.is_conventional();
+        let blocks = if conventional { zone.capacity.get() } else { written };
+        let log_zone = LogZone { start, generation: zone.generation.get(), blocks };
+        let mut window = self.window.take().await;
+        let mut reader = RecordReader::new(log_zone, &mut window, self.media.block_len());
+        let mut offset = from;
+        // Each turn goes on by at least a record header, so the zone's length bounds the loop.
+        loop {
+            if sealed > 0 && offset + 1 >= sealed {
+                return Ok(true);
+            }
+            let header = reader.record(&self.media, offset).await?;
+            let whole = match &header {
+                Some(header) => {
+                    planted(Bug::TornBatchReplayed)
+                        || reader.is_whole(&self.media, header, conventional).await?
+                }
+                None => false,
+            };
+            let Some(header) = header.filter(|_| whole) else {
+                self.state.borrow_mut().zones.get_mut(id).sealed = (offset + 1).into();
+                return Ok(false);
+            };
+            if header.kind == RecordKind::End {
+                return Ok(true);
+            }
+            if crate::reclaim::brings_entries(&header) {
+                let place = LogPlace { generation: log_zone.generation, offset: header.offset };
+                let place = (zone.role() == Role::Log).then_some(place);
+                self.replay_record(&header, &mut reader, log_zone.generation, place).await?;
+            }
+            offset = header.offset + header.len;
+        }
+    }
+
+    async fn replay_record(
+        &self,
+        header: &RecordHeader,
+        reader: &mut RecordReader<'_>,
+        generation: u32,
+        place: Option<LogPlace>,
+    ) -> Result<(), Fault<D::Error>> {
+        let mut at = header.offset + RECORD_HEADER_LEN as u32;
+        for index in 0..header.op_count {
+            let Some(op) = reader.op(&self.media, at).await? else { return Ok(()) };
+            let apart = op.kind == OpKind::Put && op.value_len >= self.limits.separate_from_bytes;
+            let skips = apart || op.kind == OpKind::Fragment;
+            let head = OP_HEADER_LEN + op.head_len();
+            let len = if skips { head } else { op.op_len() };
+            if !reader.covers(&self.media, at, len).await? {
+                return Ok(());
+            }
+            let seq = header.seq.wrapping_add(u64::from(index));
+            let bytes = reader.bytes(at + OP_HEADER_LEN as u32, len - OP_HEADER_LEN);
+            let value_at = Place { generation, offset: at + head as u32 };
+            let (key, rest) = bytes.split_at(usize::from(op.key_len));
+            if op.kind != OpKind::Fragment {
+                self.replay_room(key.len(), rest.len() + 64, place).await?;
+                self.replay_op(&op, key, rest, seq, value_at, header.kind == RecordKind::Moved);
+            }
+            at += op.op_len() as u32;
+        }
+        Ok(())
+    }
+
+    fn replay_op(
+        &self,
+        op: &OpHeader,
+        key: &[u8],
+        rest: &[u8],
+        seq: u64,
+        value_at: Place,
+        moved: bool,
+    ) {
+        let mut state = self.state.borrow_mut();
+        if !moved {
+            state.seq = state.seq.max(seq);
+        }
+        let (meta, value) = rest.split_at(usize::from(op.meta_len));
+        let separate_from = self.limits.separate_from_bytes;
+        apply_op(&mut state, op, key, meta, value, seq, value_at, separate_from, moved);
+    }
+
+    /// Room in the memtables during replay. `place` is where the log stands, once the survivors
+    /// are replayed: everything before it is then in the memtable that is frozen here.
+    async fn replay_room(
+        &self,
+        key_len: usize,
+        entry_len: usize,
+        place: Option<LogPlace>,
+    ) -> Result<(), Fault<D::Error>> {
+        for _ in 0..3 {
+            {
+                let mut state = self.state.borrow_mut();
+                let active = state.active;
+                let ranges = state.tables[active].range_count() < crate::memtable::RANGES_MAX;
+                if ranges && state.tables[active].room_for(key_len, entry_len) {
+                    return Ok(());
+                }
+                if state.frozen.is_none() {
+                    let cold = LogPlace { generation: state.zones.next_generation, offset: 0 };
+                    let seq = state.seq;
+                    let mark = place.map(|log| crate::state::Mark { log, cold, seq });
+                    let mark = mark.unwrap_or(state.checkpoint);
+                    state.frozen = Some(mark);
+                    state.active = 1 - active;
+                    continue;
+                }
+            }
+            // The store was written with more memory than there is now: flush already here.
+            self.begin_writing().await?;
+            while self.state.borrow().frozen.is_some() {
+                self.job_step(u64::MAX).await?;
+            }
+        }
+        Err(Fault::NoMemory)
+    }
+
+    /// Records where the logs ended, if the manifest was written to during replay; otherwise the
+    /// snapshot before the first write does.
+    async fn record_ends(&self) -> Result<(), Fault<D::Error>> {
+        if self.state.borrow().manifest.copies.is_none() {
+            return Ok(());
+        }
+        self.commit_edit(|state, edit| {
+            for (id, zone) in state.zones.iter() {
+                if zone.role().holds_values() && zone.sealed.get() > 0 {
+                    edit.push(&Change::Seal { zone: id.0, end: zone.sealed.get() });
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Turns an operation of the log into an entry of the memtable.
+#[allow(clippy::too_many_arguments)] // one place that knows all of an operation
+pub(crate) fn apply_op(
+    state: &mut State<'_>,
+    op: &OpHeader,
+    key: &[u8],
+    meta: &[u8],
+    value: &[u8],
+    seq: u64,
+    value_at: Place,
+    separate_from: u32,
+    moved: bool,
+) {
+    let mut body = [0; 16];
+    let entry = match op.kind {
+        OpKind::Put if op.value_len >= separate_from => {
+            let len = encode_place(value_at, &mut body).unwrap_or(0);
+            Entry::pointer(seq, u64::from(op.value_len), &body[..len])
+        }
+        OpKind::Put => Entry::inline(seq, value),
+        OpKind::Delete => Entry::tombstone(seq),
+        OpKind::PutFragments => {
+            let listed = Entry::fragmented(seq, 0, value);
+            let value_len = listed.fragments().map(|part| u64::from(part.len)).sum();
+            Entry::fragmented(seq, value_len, value)
+        }
+        OpKind::DeleteRange | OpKind::DeleteFrom => {
+            let end = (op.kind == OpKind::DeleteRange).then_some(value);
+            let active = state.active;
+            assert!(state.tables[active].insert_range(key, end, seq).is_ok(), "room was asked for");
+            return;
+        }
+        OpKind::Fragment => return,
+    };
+    if moved {
+        // A version written later is there already only if replay split the memtable elsewhere.
+        let mut newest = 0;
+        state.find_in_memory(key, u64::MAX, &mut |entry| {
+            newest = newest.max(entry.map_or(u64::MAX, |entry| entry.seq));
+        });
+        if newest > seq {
+            return;
+        }
+    }
+    debug_assert!(entry.kind != Kind::Boundary);
+    state.insert(key, &entry.with_meta(op.version_len, meta));
+}
+
+fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bool {
+    let zones = &mut state.zones;
+    let known = |zones: &Zones<'_>, zone: u32| zone < zones.len();
+    match *change {
+        Change::Take { zone, generation, role } => {
+            let Some(role) = Role::from_u8(role) else { return false };
+            known(zones, zone) && zones.install_known(ZoneId(zone), generation, role)
+        }
+        Change::Free { zone } => known(zones, zone) && zones.free_known(ZoneId(zone)),
+        Change::Retire { zone } => {
+            known(zones, zone) && {
+                zones.retire(ZoneId(zone));
+                true
+            }
+        }
+        Change::Fill { zone, written, live } => {
+            known(zones, zone) && {
+                let entry = zones.get_mut(ZoneId(zone));
+                if entry.is_conventional() {
+                    entry.written = written.into();
+                }
+                entry.live = live.into();
+                true
+            }
+        }
+        Change::Seal { zone, end } => {
+            known(zones, zone) && {
+                zones.get_mut(ZoneId(zone)).sealed = end.into();
+                true
+            }
+        }
+        Change::Piece(record) => {
+            let Some(zone) = zones.find(record.generation) else { return false };
+            let zone = zones.get_mut(zone);
+            let live = zone.live.get().checked_add(record.nodes.saturating_mul(node_len));
+            let Some(live) = live else { return false };
+            zone.live = live.into();
+            state.tree.add(&record)
+        }
+        Change::Drop { generation, start } => {
+            let Some(record) = state.tree.remove(generation, start) else { return false };
+            let Some(zone) = zones.find(generation) else { return false };
+            let zone = zones.get_mut(zone);
+            let live = zone.live.get().checked_sub(record.nodes * node_len);
+            let Some(live) = live else { return false };
+            zone.live = live.into();
+            true
+        }
+        Change::Merge { level, into, run, last_input } => {
+            let merge = Merge { into, run, last_input, key_len: 0 };
+            state.tree.set_known_merge(level, Some(merge))
+        }
+        Change::MergeKey { level, first, part } => state.tree.extend_merge_key(level, first, part),
+        Change::MergeEnd { level } => state.tree.set_known_merge(level, None),
+        Change::Checkpoint { log, cold, seq } => {
+            state.checkpoint = crate::state::Mark { log, cold, seq };
+            true
+        }
+        Change::Counters { generation_limit, next_run } => {
+            zones.generation_limit = generation_limit;
+            state.tree.next_run = state.tree.next_run.max(next_run);
+            true
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Finding the newest version of a key: memtables first, then runs from the newest to the oldest.
+//!
+//! A search reads nodes across awaits while flushes and merges go on. It notes the tree's version
+//! first and starts over when that has changed: what it read meanwhile was whole, but perhaps no
+//! longer the newest. Nothing needs to be pinned, because a node or value of a zone that was
+//! emptied fails its seal.
+//!
+//! Invariants: `F1` the first version found in this order that the snapshot may see is the newest
+//! (`T2`). `F2` a range deletion found on the way hides everything older than it.
+
+use core::cmp::Ordering;
+use shingle_hal::{Class, Device};
+
+use crate::state::Core;
+use crate::error::Fault;
+use crate::format::branch::Branch;
+use crate::format::data::Data;
+use crate::format::edit::PieceRecord;
+use crate::format::entry::{Entry, Kind, Rank};
+use crate::format::node::{NodeType, Position, node_type};
+use crate::limits::{READ_ATTEMPTS_MAX, TREE_HEIGHT_MAX};
+use crate::run::cursor::malformed;
+use crate::run::tree::Run;
+
+/// What a step down the tree came to.
+enum Down {
+    Child(u32),
+    Absent,
+    Data,
+}
+
+/// What a run says of a key.
+struct InRun {
+    found: bool,
+    /// The newest range deletion over the key that the snapshot may see.
+    cover: u64,
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Finds the newest version of `key` that `seq` may see and shows it to `visit`: `None` for
+    /// absent or deleted. `visit` may be called again if the search starts over; the last call
+    /// counts.
+    ///
+    /// Returns the tree's version that the answer belongs to.
+    pub(crate) async fn find(
+        &self,
+        key: &[u8],
+        seq: u64,
+        class: Class,
+        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+    ) -> Result<u64, Fault<D::Error>> {
+        let mut attempt = 0;
+        loop {
+            let version = self.state.borrow().tree.version;
+            let result = self.find_once(key, seq, class, version, visit).await;
+            if self.state.borrow().tree.version == version {
+                return result.map(|()| version);
+            }
+            attempt += 1;
+            if attempt == READ_ATTEMPTS_MAX {
+                return result.map(|()| version);
+            }
+        }
+    }
+
+    async fn find_once(
+        &self,
+        key: &[u8],
+        seq: u64,
+        class: Class,
+        version: u64,
+        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+    ) -> Result<(), Fault<D::Error>> {
+        let mut index = 0;
+        if self.state.borrow().find_in_memory(key, seq, visit) {
+            return Ok(());
+        }
+        loop {
+            let run = {
+                let state = self.state.borrow();
+                if state.tree.version != version {
+                    return Ok(()); // the caller starts over
+                }
+                let Some(run) = state.tree.runs().get(index).copied() else { break };
+                (!state.tree.is_spent(&run, key)).then_some(run)
+            };
+            index += 1;
+            let Some(run) = run else { continue };
+            let in_run = self.find_in_run(&run, key, seq, class, visit).await?;
+            if in_run.found {
+                return Ok(());
+            }
+            if in_run.cover > 0 {
+                break;
+            }
+        }
+        visit(None);
+        Ok(())
+    }
+
+    async fn find_in_run(
+        &self,
+        run: &Run,
+        key: &[u8],
+        seq: u64,
+        class: Class,
+        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+    ) -> Result<InRun, Fault<D::Error>> {
+        let absent = InRun { found: false, cover: 0 };
+        let Some(piece) = self.piece_for(run, key, class).await? else { return Ok(absent) };
+        let hash = (!run.boundaries).then(|| self.shape.hash(key));
+        let mut node = piece.nodes.checked_sub(1).ok_or_else(malformed)?;
+        for _ in 0..TREE_HEIGHT_MAX {
+            let block = piece.start + node * self.shape.node_blocks();
+            let down = self
+                .node(piece.generation, block, class, |bytes| go_down(bytes, key, hash))
+                .await?
+                .ok_or_else(malformed)?;
+            match down {
+                Down::Absent => return Ok(absent),
+                Down::Child(child) if child < node => node = child,
+                Down::Child(_) => return Err(malformed()),
+                Down::Data => return self.find_in_data(&piece, node, key, seq, class, visit).await,
+            }
+        }
+        Err(malformed())
+    }
+
+    /// Looks into a data node, and into the next while the versions of the key go on there.
+    async fn find_in_data(
+        &self,
+        piece: &PieceRecord,
+        first: u32,
+        key: &[u8],
+        seq: u64,
+        class: Class,
+        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+    ) -> Result<InRun, Fault<D::Error>> {
+        let mut cover = 0;
+        for node in first..piece.nodes {
+            let block = piece.start + node * self.shape.node_blocks();
+            let looked = self
+                .node(piece.generation, block, class, |bytes| {
+                    if node_type(bytes) != Some(NodeType::Data) {
+                        return Some((false, true));
+                    }
+                    look(bytes, key, seq, &mut cover, visit)
+                })
+                .await?;
+            let (found, goes_on) = looked.ok_or_else(malformed)?;
+            if found || !goes_on {
+                return Ok(InRun { found, cover });
+            }
+        }
+        Ok(InRun { found: false, cover })
+    }
+
+    /// The last piece of a run that begins at or before `key`.
+    async fn piece_for(
+        &self,
+        run: &Run,
+        key: &[u8],
+        class: Class,
+    ) -> Result<Option<PieceRecord>, Fault<D::Error>> {
+        let (mut low, mut high) = (0, run.count);
+        let mut found = None;
+        while low < high {
+            let middle = u32::midpoint(low, high);
+            let (piece, order) = {
+                let state = self.state.borrow();
+                let Some(run) = state.tree.run(run.run).filter(|now| now.count == run.count) else {
+                    return Ok(None); // the tree has changed: the caller starts over
+                };
+                let piece = state.tree.piece_at(&run, middle);
+                (piece.record(), piece.compare_first(key))
+            };
+            let order = match order {
+                Some(order) => order,
+                None => self
+                    .node(piece.generation, piece.start, class, |bytes| compare_first(bytes, key))
+                    .await?
+                    .ok_or_else(malformed)?,
+            };
+            if order.is_le() {
+                low = middle + 1;
+                found = Some(piece);
+            } else {
+                high = middle;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn compare_first(node: &[u8], key: &[u8]) -> Option<Ordering> {
+    let data = Data::new(node)?;
+    let (head, tail) = data.key_parts(data.first_position()?)?;
+    let split = head.len().min(key.len());
+    Some(head.cmp(&key[..split]).then_with(|| {
+        if split < head.len() { Ordering::Greater } else { tail.cmp(&key[split..]) }
+    }))
+}
+
+fn go_down(node: &[u8], key: &[u8], hash: Option<u64>) -> Option<Down> {
+    if node_type(node)? == NodeType::Data {
+        return Some(Down::Data);
+    }
+    let branch = Branch::new(node)?;
+    if hash.is_some_and(|hash| !branch.may_contain(hash)) {
+        return Some(Down::Absent);
+    }
+    Some(Down::Child(branch.child_for(key)?.1))
+}
+
+/// Looks for the version in one data node: found, and whether the key's versions may go on in the
+/// next node.
+fn look(
+    node: &[u8],
+    key: &[u8],
+    seq: u64,
+    cover: &mut u64,
+    visit: &mut dyn FnMut(Option<&Entry<'_>>),
+) -> Option<(bool, bool)> {
+    let data = Data::new(node)?;
+    let position = data.find_ge(key, Rank::of_seq(seq)).ok()?;
+    if data.has_boundaries() {
+        let before = data.boundary_before(position).ok()?;
+        if let Some(entry) = before.and_then(|position| data.entry_at(position)) {
+            *cover = entry.seqs().find(|&by| by <= seq).unwrap_or(0);
+        }
+    }
+    let Some(position) = position else {
+        // Off the end: versions may go on in the next node if the last entry here is of this key.
+        let last = data.last_position().ok()?;
+        return Some((false, last.is_some_and(|last| is_key(&data, last, key))));
+    };
+    if !is_key(&data, position, key) {
+        return Some((false, false));
+    }
+    let entry = data.entry_at(position)?;
+    if entry.kind == Kind::Boundary {
+        return None;
+    }
+    let hidden = entry.seq < *cover || entry.kind == Kind::Tombstone;
+    visit((!hidden).then_some(&entry));
+    Some((true, false))
+}
+
+fn is_key(data: &Data<'_>, position: Position, key: &[u8]) -> bool {
+    data.key_parts(position).is_some_and(|(head, tail)| {
+        key.len() == head.len() + tail.len() && key.starts_with(head) && key.ends_with(tail)
+    })
+}

@@ -1,0 +1,408 @@
+//! What all operations share: the device, the state, and the buffers that are lent across awaits.
+//!
+//! The state is one `RefCell`; a borrow lives for a section without awaits. Sections that must not
+//! interleave although they await hold a lock, taken in this order and never backwards:
+//!
+//! ```text
+//!   jobs     one step of flush, merge, reclaim or release at a time
+//!   rolls    one log changes its zone at a time
+//!   edits    one manifest edit at a time, from encoding to the last copy
+//! ```
+
+use core::cell::{Cell, RefCell};
+use shingle_hal::{Class, Device, ZoneId};
+
+use crate::cache::Cache;
+use crate::error::{Fault, Structure};
+use crate::format::edit::{LogPlace, PieceRecord};
+use crate::format::entry::{Entry, Kind};
+use crate::format::superblock::{Limits, Superblock};
+use crate::limits::{
+    BOTTOM, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX,
+};
+use crate::log::Head;
+use crate::manifest::Manifest;
+use crate::media::{Media, Place};
+use crate::memtable::Memtable;
+use crate::plan::Plan;
+use crate::run::builder::Shape;
+use crate::run::cursor::Pieces;
+use crate::run::tree::Tree;
+use crate::sync::{Lock, Pool, Signal};
+use crate::zone::Zones;
+
+/// Where both logs stand, and the highest sequence number before that.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mark {
+    pub(crate) log: LogPlace,
+    pub(crate) cold: LogPlace,
+    pub(crate) seq: u64,
+}
+
+/// Where runs are written: a zone and the next block in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RunHead {
+    pub(crate) zone: ZoneId,
+    pub(crate) generation: u32,
+    pub(crate) next: u32,
+    pub(crate) capacity: u32,
+}
+
+/// Counts since open, for `stats`.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    /// Bytes of keys, metadata and values that callers wrote.
+    pub(crate) user_bytes: u64,
+    pub(crate) flushes: u64,
+    pub(crate) merges: u64,
+    pub(crate) reclaims: u64,
+    pub(crate) moved_bytes: u64,
+    pub(crate) run_bytes: u64,
+    pub(crate) snapshots: u64,
+    /// `appended` of the log when the bottom was last merged.
+    pub(crate) bottom_merge_at: u64,
+}
+
+/// Which head a record goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The log in commit order.
+    Log,
+    /// The log of survivors.
+    Cold,
+}
+
+/// Everything that changes.
+pub(crate) struct State<'m> {
+    pub(crate) zones: Zones<'m>,
+    pub(crate) tree: Tree<'m>,
+    pub(crate) cache: Cache<'m>,
+    pub(crate) tables: [Memtable<'m>; 2],
+    pub(crate) active: usize,
+    /// The other memtable waits to be flushed; the mark says what is in it or in runs.
+    pub(crate) frozen: Option<Mark>,
+    pub(crate) log: Head<'m>,
+    /// None where survivors share the log.
+    pub(crate) cold: Option<Head<'m>>,
+    pub(crate) manifest: Manifest,
+    pub(crate) anchors: [crate::checkpoint::Anchor; 2],
+    pub(crate) run_heads: [Option<RunHead>; 2],
+    /// Where replay would start.
+    pub(crate) checkpoint: Mark,
+    /// The highest sequence number given out.
+    pub(crate) seq: u64,
+    pub(crate) snapshots: [Option<u64>; SNAPSHOTS_MAX],
+    /// The oldest generation that each value stream under way may have written to.
+    pub(crate) streams: [Option<u32>; STREAMS_MAX],
+    /// Reads that replaying the log since the last freeze would take, in 1/16.
+    pub(crate) replay_cost: u64,
+    /// Bytes of maintenance owed for foreground writes.
+    pub(crate) debt: u64,
+    pub(crate) counters: Counters,
+    /// A write failed: nothing is written any more.
+    pub(crate) read_only: bool,
+    /// Bytes in use when the log had `.0` bytes and the tree version `.1`.
+    pub(crate) used: (u64, u64, u64),
+    /// Everything is to be merged into the bottom, so that liveness is known exactly.
+    pub(crate) full_merge: bool,
+}
+
+impl<'m> State<'m> {
+    /// The head of a side; survivors share the log where memory is small.
+    pub(crate) fn head(&mut self, side: Side) -> &mut Head<'m> {
+        match (side, &mut self.cold) {
+            (Side::Cold, Some(cold)) => cold,
+            _ => &mut self.log,
+        }
+    }
+
+    /// The side whose head a record for `side` really goes to.
+    pub(crate) fn real_side(&self, side: Side) -> Side {
+        if self.cold.is_some() { side } else { Side::Log }
+    }
+
+    /// Where both logs stand now.
+    pub(crate) fn mark(&self) -> Mark {
+        let place = |head: &Head<'_>| match head.zone {
+            Some(zone) => LogPlace { generation: zone.generation, offset: head.place().1 },
+            None => LogPlace { generation: self.zones.next_generation, offset: 0 },
+        };
+        let log = place(&self.log);
+        Mark { log, cold: self.cold.as_ref().map_or(log, place), seq: self.seq }
+    }
+
+    /// Puts an entry into the active memtable and counts what it refers to.
+    ///
+    /// # Panics
+    /// If there is no room; callers ask first.
+    pub(crate) fn insert(&mut self, key: &[u8], entry: &Entry<'_>) {
+        let Self { tables, active, zones, .. } = self;
+        let table = &mut tables[*active];
+        if let Some(old) = table.get(key, entry.seq).filter(|old| old.seq == entry.seq) {
+            for (generation, _, len) in old.places() {
+                zones.add_live_mem(generation, -(len as i32));
+            }
+        }
+        assert!(table.insert(key, entry).is_ok(), "room was asked for");
+        for (generation, _, len) in entry.places() {
+            zones.add_live_mem(generation, len as i32);
+        }
+    }
+
+    /// Looks for a key in the memtables as [`find`](Core::find) does; false if runs must be asked.
+    pub(crate) fn find_in_memory(
+        &self,
+        key: &[u8],
+        seq: u64,
+        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+    ) -> bool {
+        let older = self.frozen.map(|_| 1 - self.active);
+        for table in core::iter::once(self.active).chain(older) {
+            let table = &self.tables[table];
+            let entry = table.get(key, seq);
+            let covered = table.covering(key, seq);
+            if entry.is_none() && covered == 0 {
+                continue;
+            }
+            let live = entry.filter(|entry| entry.seq > covered && entry.kind != Kind::Tombstone);
+            visit(live.as_ref());
+            return true;
+        }
+        false
+    }
+
+    /// Snapshots, oldest first.
+    pub(crate) fn snapshot_seqs(&self) -> heapless::Vec<u64, SNAPSHOTS_MAX> {
+        let mut seqs: heapless::Vec<u64, SNAPSHOTS_MAX> =
+            self.snapshots.iter().flatten().copied().collect();
+        seqs.sort_unstable();
+        seqs
+    }
+
+    /// Makes the active memtable the frozen one.
+    ///
+    /// # Panics
+    /// If there still is a frozen one.
+    pub(crate) fn freeze(&mut self) {
+        assert!(self.frozen.is_none(), "one memtable is flushed at a time");
+        self.frozen = Some(self.mark());
+        self.active = 1 - self.active;
+        self.tables[self.active].clear();
+        self.replay_cost = 0;
+        self.tree.version += 1;
+    }
+
+    /// Blocks of values that something refers to, and of runs.
+    pub(crate) fn used_blocks(&self, node_blocks: u32, payload: u32) -> u64 {
+        let values: u64 = self
+            .zones
+            .iter()
+            .filter(|(_, zone)| zone.role().holds_values())
+            .map(|(_, zone)| u64::from(zone.live.get()) + u64::from(zone.live_mem.get()))
+            .sum();
+        values.div_ceil(u64::from(payload)) + self.tree.node_count() * u64::from(node_blocks)
+    }
+
+    /// Panics if an invariant does not hold.
+    pub(crate) fn check_invariants(&self) {
+        self.zones.check_invariants();
+        for table in &self.tables {
+            table.check_invariants();
+        }
+        for piece in self.tree.pieces() {
+            let zone = self.zones.find(piece.record().generation);
+            assert!(
+                zone.is_some_and(|zone| self.zones.get(zone).role().holds_runs()),
+                "T3: a piece lies in a zone that holds none"
+            );
+        }
+    }
+}
+
+/// The store's shared parts.
+pub(crate) struct Core<'m, D> {
+    pub(crate) media: Media<D>,
+    pub(crate) plan: Plan,
+    pub(crate) limits: Limits,
+    pub(crate) superblock: Cell<Superblock>,
+    pub(crate) shape: Shape,
+    pub(crate) state: RefCell<State<'m>>,
+    pub(crate) nodes: Pool<'m, NODE_BUFFERS_MAX>,
+    pub(crate) values: Pool<'m, VALUE_BUFFERS_MAX>,
+    /// Memory of one manifest edit; lent under the `edits` lock.
+    pub(crate) edit: Pool<'m, 1>,
+    /// Window for reading a log back; lent under the `jobs` lock.
+    pub(crate) window: Pool<'m, 1>,
+    /// A key and an entry; lent under the `jobs` lock.
+    pub(crate) scratch: Pool<'m, 1>,
+    /// Metadata of a value that reclaim moves.
+    pub(crate) meta: Pool<'m, 1>,
+    pub(crate) jobs: Lock,
+    pub(crate) rolls: Lock,
+    pub(crate) edits: Lock,
+    /// One group commit at a time; innermost, holds no other lock while it waits.
+    pub(crate) commits: Lock,
+    /// Something moved on: a log write or sync ended, room was made, a job step was done.
+    pub(crate) progress: Signal,
+    /// The flush or merge under way, and its buffers.
+    pub(crate) job: Cell<Option<crate::compact::Job<'m>>>,
+    /// Bytes that the store promises to hold.
+    pub(crate) capacity: u64,
+    /// The zone being reclaimed and how far.
+    pub(crate) reclaiming: Cell<Option<crate::reclaim::Victim>>,
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Payload bytes of a block.
+    pub(crate) fn payload(&self) -> u32 {
+        (self.media.block_len() - crate::limits::SEAL_LEN) as u32
+    }
+
+    /// Stops all writing after a failure whose effect on the media is unknown.
+    pub(crate) fn poison<T>(&self, fault: Fault<D::Error>) -> Result<T, Fault<D::Error>> {
+        if matches!(fault, Fault::Device(_)) {
+            self.state.borrow_mut().read_only = true;
+        }
+        self.progress.notify();
+        Err(fault)
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.state.borrow().read_only
+    }
+
+    /// Device sync, with every log byte written before it then durable.
+    pub(crate) async fn sync_device(&self) -> Result<(), Fault<D::Error>> {
+        let (log, cold) = {
+            let state = self.state.borrow();
+            (state.log.written, state.cold.as_ref().map(|cold| cold.written))
+        };
+        if let Err(error) = self.media.sync().await {
+            return self.poison(Fault::Device(error));
+        }
+        let mut state = self.state.borrow_mut();
+        state.log.synced = state.log.synced.max(log);
+        if let (Some(head), Some(written)) = (&mut state.cold, cold) {
+            head.synced = head.synced.max(written);
+        }
+        drop(state);
+        self.progress.notify();
+        Ok(())
+    }
+
+    /// The node at a place, from the cache or the device, given to `visit`.
+    pub(crate) async fn node<R>(
+        &self,
+        generation: u32,
+        block: u32,
+        class: Class,
+        visit: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R, Fault<D::Error>> {
+        let start = {
+            let mut state = self.state.borrow_mut();
+            let state = &mut *state;
+            if let Some(node) = state.cache.get(generation, block) {
+                return Ok(visit(node));
+            }
+            state.zones.find(generation).map(|zone| state.zones.start(zone))
+        };
+        let Some(zone_start) = start else {
+            return Err(crate::run::cursor::malformed());
+        };
+        let mut buffer = self.nodes.take().await;
+        let place = Place { zone_start, generation, block };
+        let len = self.shape.node_len;
+        self.media.read_units(place, &mut buffer[..len], len, Structure::RunNode, class).await?;
+        self.state.borrow_mut().cache.insert(generation, block, &buffer[..len]);
+        Ok(visit(&buffer[..len]))
+    }
+}
+
+/// Nodes for a cursor that walks a run in long reads, past the cache.
+pub(crate) struct Direct<'c, 'm, D>(pub(crate) &'c Core<'m, D>);
+
+/// Nodes for a cursor that a caller moves; single nodes come from the cache.
+pub(crate) struct Cached<'c, 'm, D> {
+    pub(crate) core: &'c Core<'m, D>,
+    pub(crate) class: Class,
+}
+
+impl<'m, D: Device> Core<'m, D> {
+    fn piece_of(&self, run: u32, index: u32) -> Option<PieceRecord> {
+        let state = self.state.borrow();
+        let run = state.tree.run(run)?;
+        state.tree.piece(&run, index)
+    }
+
+    fn piece_count_of(&self, run: u32) -> u32 {
+        self.state.borrow().tree.run(run).map_or(0, |run| run.count)
+    }
+
+    fn compare_first_of(&self, run: u32, index: u32, key: &[u8]) -> Option<core::cmp::Ordering> {
+        let state = self.state.borrow();
+        let run = state.tree.run(run)?;
+        (index < run.count).then(|| state.tree.piece_at(&run, index).compare_first(key))?
+    }
+
+    async fn read_nodes(
+        &self,
+        generation: u32,
+        block: u32,
+        out: &mut [u8],
+        class: Class,
+    ) -> Result<(), Fault<D::Error>> {
+        let start = {
+            let state = self.state.borrow();
+            state.zones.find(generation).map(|zone| state.zones.start(zone))
+        };
+        let Some(zone_start) = start else { return Err(crate::run::cursor::malformed()) };
+        let place = Place { zone_start, generation, block };
+        self.media.read_units(place, out, self.shape.node_len, Structure::RunNode, class).await
+    }
+}
+
+impl<D: Device> Pieces for Direct<'_, '_, D> {
+    type Error = D::Error;
+    fn piece(&self, run: u32, index: u32) -> Option<PieceRecord> {
+        self.0.piece_of(run, index)
+    }
+    fn piece_count(&self, run: u32) -> u32 {
+        self.0.piece_count_of(run)
+    }
+    fn compare_first(&self, run: u32, index: u32, key: &[u8]) -> Option<core::cmp::Ordering> {
+        self.0.compare_first_of(run, index, key)
+    }
+    async fn read(&self, generation: u32, block: u32, out: &mut [u8]) -> Result<(), Fault<D::Error>> {
+        self.0.read_nodes(generation, block, out, Class::Maintenance).await
+    }
+    fn shape(&self) -> &Shape {
+        &self.0.shape
+    }
+}
+
+impl<D: Device> Pieces for Cached<'_, '_, D> {
+    type Error = D::Error;
+    fn piece(&self, run: u32, index: u32) -> Option<PieceRecord> {
+        self.core.piece_of(run, index)
+    }
+    fn piece_count(&self, run: u32) -> u32 {
+        self.core.piece_count_of(run)
+    }
+    fn compare_first(&self, run: u32, index: u32, key: &[u8]) -> Option<core::cmp::Ordering> {
+        self.core.compare_first_of(run, index, key)
+    }
+    async fn read(&self, generation: u32, block: u32, out: &mut [u8]) -> Result<(), Fault<D::Error>> {
+        if out.len() == self.core.shape.node_len {
+            return self.core.node(generation, block, self.class, |node| out.copy_from_slice(node)).await;
+        }
+        self.core.read_nodes(generation, block, out, self.class).await
+    }
+    fn shape(&self) -> &Shape {
+        &self.core.shape
+    }
+}
+
+/// Whether `level` is the bottom.
+pub(crate) const fn is_bottom(level: u8) -> bool {
+    level == BOTTOM
+}

@@ -1,0 +1,216 @@
+//! Reading: `get` whole or in part, metadata alone, snapshots.
+
+use shingle_hal::Device;
+
+use crate::state::Core;
+use crate::error::{Fault, ReadError};
+use crate::format::entry::{Entry, Fragment, Kind};
+use crate::limits::{FRAGMENTS_MAX, READ_ATTEMPTS_MAX};
+use crate::reclaim::Fragments;
+use crate::store::Store;
+use crate::store::options::ReadOptions;
+
+/// What is known of an entry besides its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Found {
+    /// Bytes of the value.
+    pub value_len: u64,
+    /// Bytes of the metadata, version included.
+    pub meta_len: usize,
+    /// Bytes of the version.
+    pub version_len: usize,
+}
+
+/// The moment a snapshot shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotSeq {
+    pub(crate) seq: u64,
+}
+
+/// A consistent view of the store while writes go on. What it shows is kept until it is dropped.
+pub struct Snapshot<'s, 'm, D: Device> {
+    core: &'s Core<'m, D>,
+    slot: usize,
+    at: SnapshotSeq,
+}
+
+impl<'s, 'm, D: Device> Snapshot<'s, 'm, D> {
+    pub(crate) fn new(core: &'s Core<'m, D>, seq: Option<u64>) -> Option<Self> {
+        let mut state = core.state.borrow_mut();
+        let slot = state.snapshots.iter().position(Option::is_none)?;
+        let seq = seq.unwrap_or(state.seq);
+        state.snapshots[slot] = Some(seq);
+        Some(Self { core, slot, at: SnapshotSeq { seq } })
+    }
+
+    pub(crate) fn seq(&self) -> u64 {
+        self.at.seq
+    }
+}
+
+impl<D: Device> core::ops::Deref for Snapshot<'_, '_, D> {
+    type Target = SnapshotSeq;
+    fn deref(&self) -> &SnapshotSeq {
+        &self.at
+    }
+}
+
+impl<D: Device> Drop for Snapshot<'_, '_, D> {
+    fn drop(&mut self) {
+        let mut state = self.core.state.borrow_mut();
+        state.snapshots[self.slot] = None;
+        state.zones.clear_pins();
+    }
+}
+
+/// Where the bytes of a value are, as far as a search found out.
+pub(crate) struct Located {
+    pub(crate) found: Found,
+    /// Extents in the log; none for a value that stands in the entry.
+    pub(crate) fragments: Fragments,
+    /// How many bytes of an inline value were copied.
+    pub(crate) copied: usize,
+}
+
+/// Copies what an entry itself holds: metadata, and the part of an inline value from `offset` on.
+pub(crate) fn take_entry(entry: &Entry<'_>, meta: &mut [u8], offset: u64, out: &mut [u8]) -> Located {
+    let found = Found {
+        value_len: entry.value_len,
+        meta_len: entry.meta.len(),
+        version_len: usize::from(entry.version_len),
+    };
+    let len = meta.len().min(entry.meta.len());
+    meta[..len].copy_from_slice(&entry.meta[..len]);
+    let mut located = Located { found, fragments: Fragments::new(), copied: 0 };
+    if entry.kind == Kind::Inline {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(entry.body.len());
+        let len = out.len().min(entry.body.len() - from);
+        out[..len].copy_from_slice(&entry.body[from..from + len]);
+        located.copied = len;
+    } else {
+        let places = entry.places().take(FRAGMENTS_MAX);
+        located.fragments.extend(places.map(|(generation, offset, len)| Fragment {
+            generation,
+            offset,
+            len: len as u32,
+        }));
+    }
+    located
+}
+
+impl<'m, D: Device> Store<'m, D> {
+    /// A snapshot of now.
+    ///
+    /// # Errors
+    /// [`ReadError::TooManySnapshots`].
+    pub fn snapshot(&self) -> Result<Snapshot<'_, 'm, D>, ReadError<D::Error>> {
+        Snapshot::new(&self.core, None).ok_or(ReadError::TooManySnapshots)
+    }
+
+    /// Reads the value of `key` into `value`; `None` if the key is absent.
+    ///
+    /// # Errors
+    /// [`ReadError::BufferTooSmall`] if the value is longer than `value`; see [`ReadError`].
+    ///
+    /// # Cost
+    /// Memory, or about one read; a value kept apart costs one more.
+    pub async fn get(
+        &self,
+        key: &[u8],
+        value: &mut [u8],
+        options: ReadOptions<'_>,
+    ) -> Result<Option<Found>, ReadError<D::Error>> {
+        let room = value.len() as u64;
+        match self.read(key, &mut [], 0, value, true, options).await? {
+            Some((found, _)) if found.value_len > room => {
+                Err(ReadError::BufferTooSmall { needed_bytes: found.value_len })
+            }
+            other => Ok(other.map(|(found, _)| found)),
+        }
+    }
+
+    /// Reads the part of a value from `offset` on, as much as fits `out`; gives how much.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    ///
+    /// # Cost
+    /// As [`get`](Self::get), for the blocks that hold the part.
+    pub async fn get_at(
+        &self,
+        key: &[u8],
+        offset: u64,
+        out: &mut [u8],
+        options: ReadOptions<'_>,
+    ) -> Result<Option<(Found, usize)>, ReadError<D::Error>> {
+        self.read(key, &mut [], offset, out, false, options).await
+    }
+
+    /// Reads the metadata of `key`, and never its value.
+    ///
+    /// # Errors
+    /// [`ReadError::BufferTooSmall`] if they are longer than `meta`; see [`ReadError`].
+    pub async fn get_meta(
+        &self,
+        key: &[u8],
+        meta: &mut [u8],
+        options: ReadOptions<'_>,
+    ) -> Result<Option<Found>, ReadError<D::Error>> {
+        let room = meta.len();
+        match self.read(key, meta, 0, &mut [], false, options).await? {
+            Some((found, _)) if found.meta_len > room => {
+                Err(ReadError::BufferTooSmall { needed_bytes: found.meta_len as u64 })
+            }
+            other => Ok(other.map(|(found, _)| found)),
+        }
+    }
+
+    /// Whether `key` is present.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn contains(&self, key: &[u8], options: ReadOptions<'_>) -> Result<bool, ReadError<D::Error>> {
+        Ok(self.read(key, &mut [], 0, &mut [], false, options).await?.is_some())
+    }
+
+    /// Reads metadata and part of a value. With `whole`, a value longer than `out` is not read.
+    pub(crate) async fn read(
+        &self,
+        key: &[u8],
+        meta: &mut [u8],
+        offset: u64,
+        out: &mut [u8],
+        whole: bool,
+        options: ReadOptions<'_>,
+    ) -> Result<Option<(Found, usize)>, ReadError<D::Error>> {
+        if !self.check_key(key) {
+            return Err(ReadError::KeyLength);
+        }
+        let core = &self.core;
+        let seq = options.snapshot.map_or(u64::MAX, |at| at.seq);
+        let mut failed = None;
+        for _ in 0..READ_ATTEMPTS_MAX {
+            let mut located = None;
+            let searched = core
+                .find(key, seq, options.class, &mut |entry| {
+                    located = entry.map(|entry| take_entry(entry, meta, offset, out));
+                })
+                .await;
+            let version = searched.map_err(Self::read_fault)?;
+            let Some(Located { found, fragments, copied }) = located else { return Ok(None) };
+            if fragments.is_empty() || out.is_empty() || (whole && found.value_len > out.len() as u64) {
+                return Ok(Some((found, copied)));
+            }
+            let left = found.value_len.saturating_sub(offset);
+            let len = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
+            match core.read_value(&fragments, offset, &mut out[..len], options.class).await {
+                Ok(()) => return Ok(Some((found, len))),
+                // The value was moved while it was read: look where it is now.
+                Err(fault) if core.state.borrow().tree.version != version => failed = Some(fault),
+                Err(fault) => return Err(Self::read_fault(fault)),
+            }
+        }
+        Err(Self::read_fault(failed.unwrap_or(Fault::NoSpace)))
+    }
+}

@@ -1,0 +1,117 @@
+//! How the store stands: capacity, use, and what was done since open.
+
+use shingle_hal::{Device, ZoneId};
+
+use crate::limits::BOTTOM;
+use crate::store::Store;
+use crate::zone::Role;
+
+/// Figures of a store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Stats {
+    /// Bytes of values, and of runs with keys and small values, that the store promises to hold.
+    pub capacity_bytes: u64,
+    /// Bytes of them in use, dead ones counted until they are known to be dead.
+    pub used_bytes: u64,
+    /// Zones that hold nothing.
+    pub free_zones: u32,
+    /// Zones of the device.
+    pub zone_count: u32,
+    /// Bytes of keys, metadata and values written since open.
+    pub user_bytes: u64,
+    /// Memtables flushed since open.
+    pub flushes: u64,
+    /// Merges ended since open.
+    pub merges: u64,
+    /// Zones emptied by reclaim since open.
+    pub reclaims: u64,
+    /// Bytes of values that reclaim moved since open.
+    pub moved_bytes: u64,
+    /// Bytes of runs written since open.
+    pub run_bytes: u64,
+    /// Manifest snapshots since open.
+    pub manifest_snapshots: u64,
+    /// Entries in runs, old versions and tombstones included.
+    pub entries: u64,
+    /// Runs.
+    pub runs: u32,
+    /// Pieces of runs.
+    pub pieces: u32,
+    /// Nodes found in the cache since open.
+    pub cache_hits: u64,
+    /// Nodes not found in the cache since open.
+    pub cache_misses: u64,
+}
+
+/// What a zone is used for, for pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ZoneUse {
+    /// Which.
+    pub zone: ZoneId,
+    /// What for.
+    pub role: Role,
+    /// Generation, 0 for a free zone.
+    pub generation: u32,
+    /// Whether something is still being appended.
+    pub head: bool,
+    /// Blocks that can be written.
+    pub capacity_blocks: u32,
+    /// Bytes that something refers to.
+    pub live_bytes: u64,
+}
+
+impl<D: Device> Store<'_, D> {
+    /// The figures now.
+    pub fn stats(&self) -> Stats {
+        let used_bytes = self.core.used_bytes();
+        let state = self.core.state.borrow();
+        let counters = state.counters;
+        let pieces = state.tree.pieces();
+        Stats {
+            capacity_bytes: self.core.capacity,
+            used_bytes,
+            free_zones: state.zones.free_count(),
+            zone_count: state.zones.len(),
+            user_bytes: counters.user_bytes,
+            flushes: counters.flushes,
+            merges: counters.merges,
+            reclaims: counters.reclaims,
+            moved_bytes: counters.moved_bytes,
+            run_bytes: counters.run_bytes,
+            manifest_snapshots: counters.snapshots,
+            entries: pieces.iter().map(|piece| u64::from(piece.record().entries)).sum(),
+            runs: state.tree.runs().len() as u32,
+            pieces: pieces.len() as u32,
+            cache_hits: state.cache.hits,
+            cache_misses: state.cache.misses,
+        }
+    }
+
+    /// What a zone is used for; `None` beyond the last.
+    pub fn zone_use(&self, zone: ZoneId) -> Option<ZoneUse> {
+        let state = self.core.state.borrow();
+        (zone.0 < state.zones.len()).then(|| {
+            let entry = state.zones.get(zone);
+            ZoneUse {
+                zone,
+                role: entry.role(),
+                generation: entry.generation.get(),
+                head: entry.is_head(),
+                capacity_blocks: entry.capacity.get(),
+                live_bytes: u64::from(entry.live.get()) + u64::from(entry.live_mem.get()),
+            }
+        })
+    }
+
+    /// Number of runs at each level, the bottom last.
+    pub fn runs_by_level(&self) -> [u8; BOTTOM as usize + 1] {
+        let state = self.core.state.borrow();
+        let mut counts = [0; BOTTOM as usize + 1];
+        for run in state.tree.runs() {
+            counts[usize::from(run.level)] += 1;
+        }
+        counts
+    }
+}

@@ -1,0 +1,439 @@
+//! Writing: `put`, `delete`, `delete_range`, batches; conditions and durability.
+//!
+//! ```text
+//!   check ─> conditions (search, may read) ─> room (zone, memtable, buffer; may wait)
+//!         ─> still so? append + memtable + sequence number (no await) ─> durable? ─> pay
+//! ```
+//!
+//! A condition is decided twice: by a search, which may read, and again in the section without
+//! awaits, by the memtables and by the tree not having changed since. What lies between can only
+//! have gone into the memtables.
+
+use shingle_hal::{Class, Device};
+
+use crate::state::{Core, Side, State};
+use crate::error::{Fault, WriteError};
+use crate::format::entry::{Entry, Fragment, Place, encode_fragments};
+use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordKind};
+use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
+use crate::reclaim::Fragments;
+use crate::recover::apply_op;
+use crate::store::Store;
+use crate::store::batch::Batch;
+use crate::store::options::{Condition, Durability, Meta, WriteOptions};
+
+/// Bytes that an entry takes in a memtable beyond its key, metadata and value.
+const ENTRY_OVERHEAD: usize = 256;
+
+/// One operation on its way into the log.
+#[derive(Clone, Copy)]
+struct Op<'a> {
+    header: OpHeader,
+    key: &'a [u8],
+    meta: Meta<'a>,
+    value: &'a [u8],
+}
+
+impl<'a> Op<'a> {
+    fn new(kind: OpKind, key: &'a [u8], meta: Meta<'a>, value: &'a [u8]) -> Self {
+        let header = OpHeader {
+            kind,
+            key_len: key.len() as u16,
+            version_len: meta.version_len,
+            meta_len: meta.bytes.len() as u16,
+            value_len: value.len() as u32,
+        };
+        Self { header, key, meta, value }
+    }
+
+    fn record_len(&self) -> usize {
+        RECORD_HEADER_LEN + self.header.op_len()
+    }
+}
+
+/// Whether an entry fulfils a condition.
+fn holds(condition: &Condition<'_>, entry: Option<&Entry<'_>>) -> bool {
+    match condition {
+        Condition::None => true,
+        Condition::Absent => entry.is_none(),
+        Condition::Present => entry.is_some(),
+        Condition::Version(version) => entry.is_some_and(|entry| entry.version() == *version),
+    }
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Decides a condition by a search; gives the tree's version that the answer belongs to.
+    async fn decide(&self, key: &[u8], condition: &Condition<'_>) -> Result<u64, WriteError<D::Error>> {
+        let mut held = false;
+        let version = self
+            .find(key, u64::MAX, Class::Foreground, &mut |entry| held = holds(condition, entry))
+            .await?;
+        if held { Ok(version) } else { Err(WriteError::ConditionFailed) }
+    }
+
+    /// Room for a write everywhere; the caller checks it again without an await between.
+    async fn make_write_room(
+        &self,
+        entries_len: usize,
+        record_len: usize,
+        is_delete: bool,
+    ) -> Result<(), WriteError<D::Error>> {
+        if self.is_read_only() {
+            return Err(WriteError::ReadOnly);
+        }
+        if !self.make_zone_room(record_len as u64, is_delete).await? {
+            return Err(WriteError::Full);
+        }
+        self.make_entry_room(entries_len, 0, false).await?;
+        self.make_room(Side::Log, record_len).await?;
+        Ok(())
+    }
+
+    fn read_only_or(&self, fault: Fault<D::Error>) -> WriteError<D::Error> {
+        match fault {
+            Fault::NoSpace if self.is_read_only() => WriteError::ReadOnly,
+            fault => fault.into(),
+        }
+    }
+
+    /// Makes a write durable if it is to be, and pays for it.
+    async fn complete(&self, ticket: u64, bytes: u64, durability: Durability) -> Result<(), WriteError<D::Error>> {
+        if durability == Durability::Durable {
+            self.make_durable(Side::Log, ticket).await.map_err(|fault| self.read_only_or(fault))?;
+        }
+        match self.pay(bytes).await {
+            // The write is done; what maintenance lacks, the next one is told.
+            Ok(()) | Err(Fault::NoSpace | Fault::NoMemory) => Ok(()),
+            Err(fault) => Err(fault.into()),
+        }
+    }
+}
+
+/// Accounts for a record that was appended; gives its ticket for durability.
+fn account<D: Device>(core: &Core<'_, D>, state: &mut State<'_>, bytes: u64, record_len: usize) -> u64 {
+    state.counters.user_bytes += bytes;
+    let window = core.plan.window_len.min(core.plan.log_len) as u64;
+    state.replay_cost += (16 * record_len as u64 / window).clamp(1, 16);
+    state.log.appended
+}
+
+impl<D: Device> Store<'_, D> {
+    /// Sets `key` to `value` with metadata `meta`.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    ///
+    /// # Cost
+    /// One append to the log; a condition costs a [`get_meta`](Self::get_meta).
+    pub async fn put(
+        &self,
+        key: &[u8],
+        meta: Meta<'_>,
+        value: &[u8],
+        options: WriteOptions<'_>,
+    ) -> Result<(), WriteError<D::Error>> {
+        self.check_put(key, &meta, value.len() as u64)?;
+        let op = Op::new(OpKind::Put, key, meta, value);
+        let apart = op.header.value_len >= self.core.limits.separate_from_bytes;
+        if apart && self.is_split(&op) {
+            return self.put_split(key, meta, value, options).await;
+        }
+        self.write_op(&op, options).await
+    }
+
+    pub(crate) fn check_put(&self, key: &[u8], meta: &Meta<'_>, value_len: u64) -> Result<(), WriteError<D::Error>> {
+        let limits = &self.core.limits;
+        if !self.check_key(key) {
+            return Err(WriteError::KeyLength);
+        }
+        if meta.bytes.len() > usize::from(limits.meta_len_max) {
+            return Err(WriteError::MetaTooLong);
+        }
+        if value_len > limits.value_len_max {
+            return Err(WriteError::ValueTooLong);
+        }
+        Ok(())
+    }
+
+    /// Removes `key`; removing what is absent is no error, unless a condition says so.
+    ///
+    /// # Errors
+    /// See [`WriteError`]. A full store still takes deletes.
+    pub async fn delete(&self, key: &[u8], options: WriteOptions<'_>) -> Result<(), WriteError<D::Error>> {
+        if !self.check_key(key) {
+            return Err(WriteError::KeyLength);
+        }
+        self.write_op(&Op::new(OpKind::Delete, key, Meta::NONE, &[]), options).await
+    }
+
+    /// Removes every key from `start` up to, not including, `end`; without an end, every key from
+    /// `start` on.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    ///
+    /// # Cost
+    /// That of one delete, however many keys there are.
+    pub async fn delete_range(
+        &self,
+        start: &[u8],
+        end: Option<&[u8]>,
+        durability: Durability,
+    ) -> Result<(), WriteError<D::Error>> {
+        if !self.check_key(start) || end.is_some_and(|end| !self.check_key(end)) {
+            return Err(WriteError::KeyLength);
+        }
+        if end.is_some_and(|end| end <= start) {
+            return Ok(());
+        }
+        let kind = if end.is_some() { OpKind::DeleteRange } else { OpKind::DeleteFrom };
+        let op = Op::new(kind, start, Meta::NONE, end.unwrap_or(&[]));
+        self.write_op(&op, WriteOptions { durability, condition: Condition::None }).await
+    }
+
+    async fn write_op(&self, op: &Op<'_>, options: WriteOptions<'_>) -> Result<(), WriteError<D::Error>> {
+        let core = &self.core;
+        let is_delete = !matches!(op.header.kind, OpKind::Put | OpKind::PutFragments);
+        let record_len = op.record_len();
+        let apart = op.header.kind == OpKind::Put
+            && op.header.value_len >= core.limits.separate_from_bytes;
+        let inline = if apart { 0 } else { op.value.len() };
+        let entry_len = op.header.head_len() + inline + ENTRY_OVERHEAD;
+        let bytes = (op.header.head_len() + op.value.len()) as u64;
+        let ticket = loop {
+            let decided = match &options.condition {
+                Condition::None => None,
+                condition => Some(core.decide(op.key, condition).await?),
+            };
+            core.make_write_room(entry_len, record_len, is_delete).await?;
+            let mut state = core.state.borrow_mut();
+            if !has_room(&mut state, entry_len, record_len) {
+                continue;
+            }
+            if let Some(version) = decided
+                && !still_holds(&state, op.key, &options.condition, version)?
+            {
+                continue;
+            }
+            state.seq += 1;
+            let seq = state.seq;
+            let parts = [&op.header.encode()[..], op.key, op.meta.bytes, op.value];
+            let (generation, _) = state.log.place();
+            let record = state.log.append(RecordKind::Commit, 1, seq, &parts);
+            let offset = record + (RECORD_HEADER_LEN + OP_HEADER_LEN + op.header.head_len()) as u32;
+            let place = Place { generation, offset };
+            let separate_from = core.limits.separate_from_bytes;
+            apply_op(&mut state, &op.header, op.key, op.meta.bytes, op.value, seq, place, separate_from, false);
+            break account(core, &mut state, bytes, record_len);
+        };
+        core.complete(ticket, bytes, options.durability).await
+    }
+
+    /// Applies a batch: all of it or nothing, also over a power cut.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; [`ConditionFailed`](WriteError::ConditionFailed) if any condition does
+    /// not hold.
+    pub async fn write(&self, batch: &Batch<'_>, durability: Durability) -> Result<(), WriteError<D::Error>> {
+        let core = &self.core;
+        let mut record_len = RECORD_HEADER_LEN;
+        let mut entries_len = 0;
+        let mut bytes = 0;
+        let mut is_delete = true;
+        for op in batch.ops() {
+            let value_len = u64::from(op.header.value_len);
+            let meta = &op.rest[..usize::from(op.header.meta_len)];
+            let meta = Meta { bytes: meta, version_len: op.header.version_len };
+            self.check_put(op.key, &meta, value_len)?;
+            let ranged = op.header.kind == OpKind::DeleteRange;
+            if ranged && !self.check_key(&op.rest[..op.header.value_len as usize]) {
+                return Err(WriteError::KeyLength);
+            }
+            is_delete &= op.header.kind != OpKind::Put;
+            record_len += op.bytes.len();
+            let inline = value_len.min(u64::from(core.limits.separate_from_bytes)) as usize;
+            entries_len += op.header.head_len() + inline + ENTRY_OVERHEAD;
+            bytes += op.header.head_len() as u64 + value_len;
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let ranges = batch.ops().filter(|op| is_range(op.header.kind)).count();
+        let fits_table = entries_len + 4096.min(core.plan.memtable_len / 4) <= core.plan.memtable_len;
+        if record_len > core.state.borrow().log.record_len_max() || !fits_table || ranges > 32 {
+            return Err(WriteError::BatchTooLarge);
+        }
+        let ticket = loop {
+            let mut decided = None;
+            for op in batch.ops().filter(|op| op.condition != Condition::None) {
+                let version = core.decide(op.key, &op.condition).await?;
+                decided = Some(decided.map_or(version, |first: u64| first.min(version)));
+            }
+            core.make_write_room(entries_len, record_len, is_delete).await?;
+            let mut state = core.state.borrow_mut();
+            if !has_room(&mut state, entries_len, record_len) {
+                continue;
+            }
+            let mut still = true;
+            for op in batch.ops().filter(|op| op.condition != Condition::None) {
+                still &= still_holds(&state, op.key, &op.condition, decided.unwrap_or(0))?;
+            }
+            if !still {
+                continue;
+            }
+            append_batch(&mut state, batch, &core.limits);
+            break account(core, &mut state, bytes, record_len);
+        };
+        core.complete(ticket, bytes, durability).await
+    }
+
+    /// Whether a value is better written in several records: too long for one, or the zone's rest
+    /// is worth using.
+    fn is_split(&self, op: &Op<'_>) -> bool {
+        let state = self.core.state.borrow();
+        let room = state.log.zone_room() as usize;
+        let least = 16 * self.core.media.block_len();
+        op.record_len() > state.log.record_len_max()
+            || (op.record_len() > room && room > least && op.value.len() > 2 * least)
+    }
+
+    async fn put_split(
+        &self,
+        key: &[u8],
+        meta: Meta<'_>,
+        value: &[u8],
+        options: WriteOptions<'_>,
+    ) -> Result<(), WriteError<D::Error>> {
+        let mut pen = self.begin_fragments(key)?;
+        let mut at = 0;
+        while at < value.len() {
+            at += pen.append(&value[at..], value.len()).await?;
+        }
+        pen.commit(meta, options).await
+    }
+}
+
+fn is_range(kind: OpKind) -> bool {
+    matches!(kind, OpKind::DeleteRange | OpKind::DeleteFrom)
+}
+
+fn has_room(state: &mut State<'_>, entries_len: usize, record_len: usize) -> bool {
+    let table = &state.tables[state.active];
+    let ranges_left = crate::memtable::RANGES_MAX - table.range_count();
+    state.log.fits(record_len) && table.room_for(entries_len, 0) && ranges_left > 0
+}
+
+/// Decides a condition again without reading; false if that takes a new search.
+fn still_holds<E>(
+    state: &State<'_>,
+    key: &[u8],
+    condition: &Condition<'_>,
+    version: u64,
+) -> Result<bool, WriteError<E>> {
+    let mut held = false;
+    if state.find_in_memory(key, u64::MAX, &mut |entry| held = holds(condition, entry)) {
+        return if held { Ok(true) } else { Err(WriteError::ConditionFailed) };
+    }
+    Ok(state.tree.version == version)
+}
+
+fn append_batch(state: &mut State<'_>, batch: &Batch<'_>, limits: &crate::format::superblock::Limits) {
+    let first = state.seq + 1;
+    let (generation, start) = state.log.place();
+    let len: usize = batch.ops().map(|op| op.bytes.len()).sum();
+    let parts = batch.ops().map(|op| op.bytes);
+    let count = batch.len() as u16;
+    let record = state.log.append_parts(RecordKind::Commit, count, first, len, parts);
+    debug_assert_eq!(record, start);
+    let mut at = start + RECORD_HEADER_LEN as u32;
+    for op in batch.ops() {
+        state.seq += 1;
+        let seq = state.seq;
+        let offset = at + (OP_HEADER_LEN + op.header.head_len()) as u32;
+        let value_at = Place { generation, offset };
+        let (meta, value) = op.rest.split_at(usize::from(op.header.meta_len));
+        let separate_from = limits.separate_from_bytes;
+        apply_op(state, &op.header, op.key, meta, value, seq, value_at, separate_from, false);
+        at += op.bytes.len() as u32;
+    }
+}
+
+/// A value being written in fragments, before it is committed under its key.
+pub(crate) struct Pen<'s, 'm, 'k, D: Device> {
+    store: &'s Store<'m, D>,
+    key: &'k [u8],
+    slot: usize,
+    fragments: Fragments,
+    bytes: u64,
+}
+
+impl<D: Device> Drop for Pen<'_, '_, '_, D> {
+    fn drop(&mut self) {
+        self.store.core.state.borrow_mut().streams[self.slot] = None;
+    }
+}
+
+impl<'m, D: Device> Store<'m, D> {
+    pub(crate) fn begin_fragments<'s, 'k>(
+        &'s self,
+        key: &'k [u8],
+    ) -> Result<Pen<'s, 'm, 'k, D>, WriteError<D::Error>> {
+        let mut state = self.core.state.borrow_mut();
+        let oldest = state.log.zone.map_or(state.zones.next_generation, |zone| zone.generation);
+        let slot = state.streams.iter().position(Option::is_none);
+        let slot = slot.ok_or(WriteError::TooManyStreams)?;
+        state.streams[slot] = Some(oldest);
+        Ok(Pen { store: self, key, slot, fragments: Fragments::new(), bytes: 0 })
+    }
+}
+
+impl<D: Device> Pen<'_, '_, '_, D> {
+    /// Appends the first bytes of `part` as a fragment; returns how many. `total` is the length of
+    /// the whole value, by which the fragments are made long enough.
+    pub(crate) async fn append(&mut self, part: &[u8], total: usize) -> Result<usize, WriteError<D::Error>> {
+        let core = &self.store.core;
+        let overhead = RECORD_HEADER_LEN + OP_HEADER_LEN + self.key.len();
+        let (most, room) = {
+            let state = core.state.borrow();
+            (state.log.record_len_max() - overhead, state.log.zone_room() as usize)
+        };
+        let least = (16 * core.media.block_len()).max(total / (FRAGMENTS_MAX / 2)).min(most);
+        let mut len = part.len().min(most);
+        if len + overhead > room && room > least + overhead {
+            len = room - overhead;
+        }
+        loop {
+            if core.is_read_only() {
+                return Err(WriteError::ReadOnly);
+            }
+            if !core.make_zone_room((overhead + len) as u64, false).await? {
+                return Err(WriteError::Full);
+            }
+            core.make_room(Side::Log, overhead + len).await?;
+            let mut state = core.state.borrow_mut();
+            if !state.log.fits(overhead + len) {
+                continue;
+            }
+            let op = Op::new(OpKind::Fragment, self.key, Meta::NONE, &part[..len]);
+            let (generation, _) = state.log.place();
+            let parts = [&op.header.encode()[..], self.key, op.value];
+            let record = state.log.append(RecordKind::Fragment, 1, 0, &parts);
+            let fragment =
+                Fragment { generation, offset: record + overhead as u32, len: len as u32 };
+            account(core, &mut state, len as u64, overhead + len);
+            drop(state);
+            self.fragments.push(fragment).map_err(|_| WriteError::ValueTooLong)?;
+            self.bytes += len as u64;
+            return Ok(len);
+        }
+    }
+
+    /// Sets the key to the value made of the fragments.
+    pub(crate) async fn commit(self, meta: Meta<'_>, options: WriteOptions<'_>) -> Result<(), WriteError<D::Error>> {
+        let mut body = [0; FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10];
+        let len = encode_fragments(&self.fragments, &mut body).unwrap_or(0);
+        let op = Op::new(OpKind::PutFragments, self.key, meta, &body[..len]);
+        self.store.write_op(&op, options).await?;
+        self.store.core.complete(0, self.bytes, Durability::Buffered).await
+    }
+}

@@ -1,0 +1,172 @@
+//! Reading values back from the log: from the device, or from the buffer they still wait in.
+//!
+//! A value is one or more extents of a zone's payload. A read fetches exactly the blocks that hold
+//! the bytes asked for and checks each, so a part of a value costs a part of it.
+
+use shingle_hal::{Class, Device};
+
+use crate::state::{Core, Side};
+use crate::error::{Fault, Structure};
+use crate::format::entry::Fragment;
+use crate::media::Place;
+use crate::run::cursor::malformed;
+
+/// Where the bytes of a fetch are.
+enum Held {
+    /// All on the device.
+    Device,
+    /// All in the head's buffer; they have been copied.
+    Buffer,
+    /// Being written, or partly in the buffer.
+    Between(Side, bool),
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Payload bytes that a buffer of `len` bytes can fetch at once, wherever they start.
+    pub(crate) fn fetch_max(&self, len: usize) -> usize {
+        (len / self.media.block_len() - 1) * self.payload() as usize
+    }
+
+    /// Reads the blocks that hold `len` payload bytes from `offset` of a zone into `raw`, checked.
+    /// Returns where in the first block they begin.
+    pub(crate) async fn fetch(
+        &self,
+        generation: u32,
+        offset: u32,
+        len: usize,
+        raw: &mut [u8],
+        class: Class,
+    ) -> Result<usize, Fault<D::Error>> {
+        let payload = self.payload();
+        let in_block = (offset % payload) as usize;
+        let first = 1 + offset / payload;
+        let blocks = (in_block + len).div_ceil(payload as usize) as u32;
+        let block_len = self.media.block_len();
+        let raw = &mut raw[..blocks as usize * block_len];
+        loop {
+            match self.held(generation, first, blocks, raw) {
+                Held::Buffer => return Ok(in_block),
+                Held::Device => break,
+                Held::Between(side, true) => {
+                    self.progress
+                        .wait_for(|| (!self.state.borrow_mut().head(side).writing).then_some(()))
+                        .await;
+                }
+                Held::Between(side, false) => self.write_out(side, true).await?,
+            }
+        }
+        let start = {
+            let state = self.state.borrow();
+            state.zones.find(generation).map(|zone| state.zones.start(zone))
+        };
+        let Some(zone_start) = start else { return Err(malformed()) };
+        let place = Place { zone_start, generation, block: first };
+        self.media.read_units(place, raw, block_len, Structure::Value, class).await?;
+        Ok(in_block)
+    }
+
+    fn held(&self, generation: u32, first: u32, blocks: u32, raw: &mut [u8]) -> Held {
+        let mut state = self.state.borrow_mut();
+        for side in [Side::Log, Side::Cold] {
+            let head = state.head(side);
+            if head.zone.is_none_or(|zone| zone.generation != generation) {
+                continue;
+            }
+            let buffered = head.first_buffered_block();
+            if first >= buffered {
+                head.copy_blocks(first, raw);
+                return Held::Buffer;
+            }
+            if head.writing && first + blocks > head.first_unwritten_block() {
+                return Held::Between(side, true);
+            }
+            if first + blocks > buffered {
+                return Held::Between(side, false);
+            }
+        }
+        Held::Device
+    }
+
+    /// Copies payload out of fetched blocks.
+    pub(crate) fn copy_out(&self, raw: &[u8], in_block: usize, out: &mut [u8]) {
+        let payload = self.payload() as usize;
+        let mut at = in_block;
+        let mut out = out;
+        for block in raw.chunks_exact(self.media.block_len()) {
+            let len = out.len().min(payload - at);
+            let (now, rest) = out.split_at_mut(len);
+            now.copy_from_slice(&block[at..at + len]);
+            out = rest;
+            at = 0;
+            if out.is_empty() {
+                return;
+            }
+        }
+        assert!(out.is_empty(), "fetched for this length");
+    }
+
+    /// Reads payload and leaves it at the front of `raw`.
+    pub(crate) async fn read_payload(
+        &self,
+        generation: u32,
+        offset: u32,
+        len: usize,
+        raw: &mut [u8],
+        class: Class,
+    ) -> Result<(), Fault<D::Error>> {
+        let mut from = self.fetch(generation, offset, len, raw, class).await?;
+        let (payload, block_len) = (self.payload() as usize, self.media.block_len());
+        let mut to = 0;
+        while to < len {
+            let part = (payload - from % block_len).min(len - to);
+            raw.copy_within(from..from + part, to);
+            to += part;
+            from = (from / block_len + 1) * block_len;
+        }
+        Ok(())
+    }
+
+    /// Reads bytes of a value from `offset` on into `out`.
+    pub(crate) async fn read_value(
+        &self,
+        fragments: &[Fragment],
+        offset: u64,
+        out: &mut [u8],
+        class: Class,
+    ) -> Result<(), Fault<D::Error>> {
+        let mut skip = offset;
+        let mut out = out;
+        for fragment in fragments {
+            let len = u64::from(fragment.len);
+            if skip >= len {
+                skip -= len;
+                continue;
+            }
+            let mut at = skip as u32;
+            skip = 0;
+            while at < fragment.len && !out.is_empty() {
+                let left = (fragment.len - at) as usize;
+                let wanted = out.len().min(left);
+                let (small, large) = (self.fetch_max(self.shape.node_len), self.plan.value_buffer_len);
+                let len = if wanted <= small && self.shape.node_len >= 2 * self.media.block_len() {
+                    let mut raw = self.nodes.take().await;
+                    let from = self.fetch(fragment.generation, fragment.offset + at, wanted, &mut raw, class).await?;
+                    self.copy_out(&raw, from, &mut out[..wanted]);
+                    wanted
+                } else {
+                    let len = wanted.min(self.fetch_max(large));
+                    let mut raw = self.values.take().await;
+                    let from = self.fetch(fragment.generation, fragment.offset + at, len, &mut raw, class).await?;
+                    self.copy_out(&raw, from, &mut out[..len]);
+                    len
+                };
+                out = &mut out[len..];
+                at += len as u32;
+            }
+            if out.is_empty() {
+                return Ok(());
+            }
+        }
+        if out.is_empty() { Ok(()) } else { Err(malformed()) }
+    }
+}
