@@ -1,6 +1,7 @@
 //! What a device is: sizes and limits that do not change while it is in use.
 
-use crate::zone::{Extent, Lba, ZoneId};
+use crate::error::ErrorKind;
+use crate::zone::{BlockCount, Extent, Lba, ZoneId};
 
 /// Sizes and limits of a device.
 ///
@@ -55,5 +56,36 @@ impl Geometry {
         extent.count.0 > 0
             && extent.end().0 <= self.end().0
             && self.zone_of(extent.start).0 == self.zone_of(Lba(extent.end().0 - 1)).0
+    }
+
+    /// The extent of a transfer of `len_bytes` at `start`, if the device may be asked for it: what
+    /// every device refuses without looking at a zone. Capacity and write pointer are not checked.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for a length that is zero, not a multiple of
+    /// the block, or over the maximum transfer; [`OutOfDevice`](ErrorKind::OutOfDevice);
+    /// [`CrossesZone`](ErrorKind::CrossesZone).
+    pub const fn transfer(&self, start: Lba, len_bytes: usize) -> Result<Extent, ErrorKind> {
+        let block_len = self.block_len_bytes as usize;
+        let blocks = len_bytes / block_len;
+        if blocks == 0
+            || !len_bytes.is_multiple_of(block_len)
+            || blocks > self.transfer_blocks_max as usize
+        {
+            return Err(ErrorKind::InvalidRequest);
+        }
+        let left = self.end().0.saturating_sub(start.0);
+        if blocks as u64 > left {
+            return Err(ErrorKind::OutOfDevice);
+        }
+        let extent = Extent {
+            start,
+            count: BlockCount(blocks as u32),
+        };
+        if self.in_one_zone(extent) {
+            Ok(extent)
+        } else {
+            Err(ErrorKind::CrossesZone)
+        }
     }
 }
