@@ -44,7 +44,8 @@ pub(super) const ZONE_BLOCKS_MIN: u32 = 6;
 /// Bytes of scratch memory that [`run`](super::run) needs for a device of this geometry.
 #[must_use]
 pub const fn scratch_len_bytes(geometry: &Geometry) -> usize {
-    (SCRATCH_BLOCKS * geometry.block_len_bytes + geometry.buffer_align_bytes) as usize
+    SCRATCH_BLOCKS as usize * geometry.block_len_bytes as usize
+        + geometry.buffer_align_bytes as usize
 }
 
 /// Why a check ended early.
@@ -198,7 +199,7 @@ impl<'a, B: Bench> Rig<'a, B> {
         );
         let align = (geometry.buffer_align_bytes.max(1)) as usize;
         let skip = (align - scratch.as_ptr().addr() % align) % align;
-        let len = (SCRATCH_BLOCKS * geometry.block_len_bytes) as usize;
+        let len = SCRATCH_BLOCKS as usize * geometry.block_len_bytes as usize;
         Self {
             bench,
             geometry,

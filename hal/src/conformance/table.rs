@@ -40,16 +40,19 @@ pub fn find(name: &str) -> Option<&'static Check> {
 /// zone write its whole capacity.
 pub async fn run<B: Bench>(bench: &mut B, check: &Check, scratch: &mut [u8]) -> Outcome {
     let mut rig = Rig::new(bench, scratch);
-    let cleared = rig.clear().await;
-    let result = match cleared {
-        Ok(()) => dispatch(check.id, &mut rig).await,
-        Err(stop) => Err(stop),
-    };
-    match result {
+    match prepared(check, &mut rig).await {
         Ok(()) => Outcome::Passed,
         Err(Stop::Skip(why)) => Outcome::Skipped(why),
         Err(Stop::Fail(failure)) => Outcome::Failed(failure),
     }
+}
+
+/// Runs `check` on a device of sane geometry whose sequential zones are empty; the checks divide
+/// and count by the geometry, so nothing else is tried on a device that fails there.
+async fn prepared<B: Bench>(check: &Check, rig: &mut Rig<'_, B>) -> Checked {
+    reports::geometry_sane(rig).await?;
+    rig.clear().await?;
+    dispatch(check.id, rig).await
 }
 
 macro_rules! table {

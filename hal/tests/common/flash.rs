@@ -1,0 +1,1 @@
+//! Media of other kinds in memory: a block device and NOR flash.
