@@ -14,6 +14,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod adapt;
 mod block_on;
 pub mod conformance;
 pub mod device;

@@ -1,6 +1,7 @@
 //! Devices in memory that the tests of this crate share, and how to run the checks on them.
 #![allow(dead_code)] // each test binary uses a part of it
 
+pub(crate) mod disk;
 pub(crate) mod fault;
 pub(crate) mod flash;
 pub(crate) mod ram;
