@@ -23,3 +23,22 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         core::hint::spin_loop();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_on_pending_future_polls_until_ready() {
+        let mut polls = 0;
+        let output = block_on(core::future::poll_fn(|_| {
+            polls += 1;
+            if polls < 3 {
+                Poll::Pending
+            } else {
+                Poll::Ready(polls)
+            }
+        }));
+        assert_eq!(output, 3);
+    }
+}

@@ -14,8 +14,8 @@
 //!   surviving unsynced block may be torn (its bytes are then garbage or its read fails). In a
 //!   *conventional* zone each unsynced block is kept, lost (its old bytes return) or torn,
 //!   independently. Zones are independent of each other. Resets and finishes since the last sync
-//!   may be undone or kept; a reset that was undone brings back the zone as a whole. What can be
-//!   read after power returns is durable.
+//!   may be undone or kept; a reset that was undone brings back the zone as a whole, and
+//!   with it go the writes behind the reset. What can be read after power returns is durable.
 //! - **Zone state after power loss.** Open zones are closed (or empty, or full); nothing is
 //!   explicitly open.
 //! - **Errors.** A request that fails with a [caller's bug](crate::Disposition::CallerBug), as an
@@ -70,7 +70,8 @@ pub trait Device {
     /// Reads `buf.len()` bytes from `start`.
     ///
     /// The length is a positive multiple of the block, at most the maximum transfer, within one
-    /// zone (also where both are conventional, though a disk would allow it). Reading blocks at or above the write pointer either fails with
+    /// zone (also where both are conventional, though a disk would allow it). Reading blocks at or
+    /// above the write pointer either fails with
     /// [`ReadPastWritePointer`](crate::ErrorKind::ReadPastWritePointer) or returns bytes that mean
     /// nothing.
     ///

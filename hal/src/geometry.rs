@@ -89,3 +89,46 @@ impl Geometry {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GEOMETRY: Geometry = Geometry {
+        block_len_bytes: 512,
+        zone_count: 3,
+        zone_blocks: 8,
+        open_zones_max: None,
+        active_zones_max: None,
+        transfer_blocks_max: 4,
+        buffer_align_bytes: 1,
+        element_count: 1,
+    };
+
+    #[test]
+    fn transfer_in_one_zone_is_its_extent() {
+        assert_eq!(GEOMETRY.transfer(Lba(0), 512), Ok(Extent::new(Lba(0), 1)));
+        assert_eq!(
+            GEOMETRY.transfer(Lba(12), 2048),
+            Ok(Extent::new(Lba(12), 4))
+        );
+        assert_eq!(GEOMETRY.transfer(Lba(23), 512), Ok(Extent::new(Lba(23), 1)));
+    }
+
+    #[test]
+    fn transfer_of_wrong_length_is_invalid() {
+        for len_bytes in [0, 1, 511, 513, 2560, usize::MAX] {
+            let seen = GEOMETRY.transfer(Lba(0), len_bytes);
+            assert_eq!(seen, Err(ErrorKind::InvalidRequest), "{len_bytes}");
+        }
+    }
+
+    #[test]
+    fn transfer_over_an_end_is_refused() {
+        assert_eq!(GEOMETRY.transfer(Lba(7), 1024), Err(ErrorKind::CrossesZone));
+        for start in [23, 24, 25, u64::MAX / 512, u64::MAX] {
+            let seen = GEOMETRY.transfer(Lba(start), 1024);
+            assert_eq!(seen, Err(ErrorKind::OutOfDevice), "{start}");
+        }
+    }
+}

@@ -41,7 +41,8 @@ pub(super) const REPORT_BATCH: usize = 8;
 /// must not become full by them.
 pub(super) const ZONE_BLOCKS_MIN: u32 = 6;
 
-/// Bytes of scratch memory that [`run`](super::run) needs for a device of this geometry.
+/// Bytes of scratch memory that [`run`](super::run) needs for a device of this geometry. With more
+/// than a maximum transfer and a block, transfers that are too long are tried on any device.
 #[must_use]
 pub const fn scratch_len_bytes(geometry: &Geometry) -> usize {
     SCRATCH_BLOCKS as usize * geometry.block_len_bytes as usize
@@ -199,11 +200,10 @@ impl<'a, B: Bench> Rig<'a, B> {
         );
         let align = (geometry.buffer_align_bytes.max(1)) as usize;
         let skip = (align - scratch.as_ptr().addr() % align) % align;
-        let len = SCRATCH_BLOCKS as usize * geometry.block_len_bytes as usize;
         Self {
             bench,
             geometry,
-            scratch: &mut scratch[skip..skip + len],
+            scratch: &mut scratch[skip..],
         }
     }
 

@@ -4,7 +4,8 @@
 use shingle_hal::{ErrorKind, ZoneCondition};
 
 use super::fault::Fault;
-use super::ram::{Ram, State, Zone};
+use super::ram::Ram;
+use super::ram_state::{State, Zone};
 
 /// A number below `bound`.
 fn draw(rng: &mut u64, bound: u32) -> u32 {
