@@ -6,8 +6,9 @@
 //! one outcome; a bench whose power cuts vary is run several times.
 
 use super::outcome::Bound;
-use super::rig::{Bench, Checked, Rig, Verb, number, pointer};
+use super::rig::{Bench, Checked, Rig, Verb, fill, number, pointer, poll_once};
 use crate::device::Device;
+use crate::request::Request;
 use crate::zone::{Lba, ZoneCondition, ZoneDescriptor, ZoneId};
 
 /// What a power cut may leave of a zone that was synced at `synced` blocks and written up to
@@ -82,6 +83,28 @@ pub(super) async fn unsynced_is_prefix<B: Bench>(rig: &mut Rig<'_, B>) -> Checke
         zone: zone.zone,
         synced: 2,
         written,
+    };
+    is_prefix(rig, cut).await?;
+    Ok(())
+}
+
+/// A write in flight when the power fails leaves a prefix of its blocks, or none.
+pub(super) async fn in_flight_is_prefix<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
+    let zone = rig.sequential(0).await?;
+    rig.write(zone.start, 2, 1).await?;
+    rig.sync().await?;
+    let count = rig.transfer_max().min(3);
+    let block_len = rig.block_len();
+    let data = &mut rig.scratch[..count as usize * block_len];
+    let start = zone.start.plus(2);
+    fill(data, start, 1, block_len);
+    let device = rig.bench.device();
+    poll_once(device.write(start, data, Request::default())).await;
+    rig.power_cycle().await?;
+    let cut = Cut {
+        zone: zone.zone,
+        synced: 2,
+        written: 2 + count,
     };
     is_prefix(rig, cut).await?;
     Ok(())

@@ -118,6 +118,7 @@ pub(crate) const WRONG: &[(&str, Fault)] = &[
     ("synced_data_is_kept", SyncDoesNothing),
     ("synced_conventional_data_is_kept", CutHitsConventional),
     ("unsynced_data_is_prefix", CutLeavesHole),
+    ("write_in_flight_at_power_cut_is_prefix", CutLeavesHole),
     ("power_cut_keeps_zones_apart", CutHitsNeighbour),
     ("power_cycle_leaves_nothing_open", CutLeavesOpen),
     ("power_cycle_condition_fits_pointer", CutFullIsClosed),
