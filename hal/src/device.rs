@@ -11,17 +11,23 @@
 //!   writes since the last successful one, whatever a further sync says.
 //! - **Power loss.** What was synced stays. Of what was not: in a *sequential* zone a prefix of
 //!   the blocks written since the sync survives, and the write pointer stands at its end; the last
-//!   surviving block may be torn (its bytes are then garbage or its read fails). In a
+//!   surviving unsynced block may be torn (its bytes are then garbage or its read fails). In a
 //!   *conventional* zone each unsynced block is kept, lost (its old bytes return) or torn,
 //!   independently. Zones are independent of each other. Resets and finishes since the last sync
-//!   may be undone or kept; a reset that was undone brings back the zone as a whole. What can be
-//!   read after power returns is durable.
+//!   may be undone or kept; a reset that was undone brings back the zone as a whole, and
+//!   with it go the writes behind the reset. What can be read after power returns is durable.
 //! - **Zone state after power loss.** Open zones are closed (or empty, or full); nothing is
 //!   explicitly open.
-//! - **Errors.** A request that fails with a [caller's bug](crate::Disposition::CallerBug) had no
-//!   effect.
+//! - **Errors.** A request that fails with a [caller's bug](crate::Disposition::CallerBug), as an
+//!   [unaligned write](crate::ErrorKind::UnalignedWrite), or on a
+//!   [full](crate::ErrorKind::ZoneFull), [read-only](crate::ErrorKind::ZoneReadOnly) or
+//!   [offline](crate::ErrorKind::ZoneOffline) zone had no effect. A refused write opens no zone.
+//!   Where several of these kinds fit a request, the device chooses.
+//! - **Limits.** Zones opened by a write are closed by the device when an open or a write needs
+//!   their resource; those opened explicitly never are. A closed zone stays active. Reads need no
+//!   resource.
 //! - **Cancellation.** Dropping a future before it completes leaves the effect of its request
-//!   unknown, as for [`Timeout`](crate::ErrorKind::Timeout).
+//!   unknown, as for [`Timeout`](crate::ErrorKind::Timeout); the device serves other requests on.
 //!
 //! # For those who use it
 //!
@@ -64,7 +70,8 @@ pub trait Device {
     /// Reads `buf.len()` bytes from `start`.
     ///
     /// The length is a positive multiple of the block, at most the maximum transfer, within one
-    /// zone. Reading blocks at or above the write pointer either fails with
+    /// zone (also where both are conventional, though a disk would allow it). Reading blocks at or
+    /// above the write pointer either fails with
     /// [`ReadPastWritePointer`](crate::ErrorKind::ReadPastWritePointer) or returns bytes that mean
     /// nothing.
     ///
@@ -90,14 +97,15 @@ pub trait Device {
     async fn sync(&self) -> Result<(), Self::Error>;
 
     /// Describes zones from `first` on into `out` and returns how many; fewer than `out.len()`
-    /// only at the end of the device.
+    /// only at the end of the device, none from behind it.
     ///
     /// # Errors
     /// Those of a device that cannot answer at all.
     async fn report(&self, first: ZoneId, out: &mut [ZoneDescriptor])
     -> Result<usize, Self::Error>;
 
-    /// Opens a sequential zone explicitly: its resource is held until close, finish or reset.
+    /// Opens a sequential zone explicitly: its resource is held until it is closed, finished,
+    /// reset or written full. On a full zone it does nothing.
     ///
     /// # Errors
     /// [`TooManyOpenZones`](crate::ErrorKind::TooManyOpenZones) and
@@ -113,12 +121,15 @@ pub trait Device {
     async fn close(&self, zone: ZoneId) -> Result<(), Self::Error>;
 
     /// Makes a sequential zone full; blocks not written read as bytes that mean nothing, or fail.
+    /// On a full zone it does nothing.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// As [`open`](Self::open); a device may pass an empty zone through an open condition and so
+    /// need a resource for it, or not.
     async fn finish(&self, zone: ZoneId) -> Result<(), Self::Error>;
 
-    /// Makes a sequential zone empty; its contents are gone.
+    /// Makes a sequential zone empty; its contents are gone, and no read returns them unless a
+    /// power loss undoes the reset.
     ///
     /// # Errors
     /// [`InvalidRequest`](crate::ErrorKind::InvalidRequest) for a conventional zone.

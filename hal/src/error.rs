@@ -56,7 +56,7 @@ pub enum ErrorKind {
     InvalidRequest,
     /// The storage element that holds the place is gone.
     ElementLost,
-    /// No answer in time; whether the request took effect is unknown.
+    /// No answer, or none in time; whether the request took effect is unknown.
     Timeout,
     /// The device cannot serve now: starting up, powered off, or being serviced.
     NotReady,
@@ -116,5 +116,45 @@ pub trait Error: Copy + core::fmt::Debug {
 impl Error for ErrorKind {
     fn kind(&self) -> ErrorKind {
         *self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disposition_of_each_kind_is_as_listed() {
+        let first = Some(Lba(1));
+        let write_pointer = first;
+        let listed = [
+            (ErrorKind::UnrecoveredRead { first }, Disposition::Remap),
+            (ErrorKind::RecoveredRead { first }, Disposition::Rewrite),
+            (ErrorKind::WriteFault { first }, Disposition::Report),
+            (
+                ErrorKind::UnalignedWrite { write_pointer },
+                Disposition::Report,
+            ),
+            (
+                ErrorKind::ReadPastWritePointer { first },
+                Disposition::CallerBug,
+            ),
+            (ErrorKind::ZoneFull, Disposition::Report),
+            (ErrorKind::ZoneReadOnly, Disposition::Retire),
+            (ErrorKind::ZoneOffline, Disposition::Retire),
+            (ErrorKind::TooManyOpenZones, Disposition::CallerBug),
+            (ErrorKind::TooManyActiveZones, Disposition::CallerBug),
+            (ErrorKind::CrossesZone, Disposition::CallerBug),
+            (ErrorKind::OutOfDevice, Disposition::CallerBug),
+            (ErrorKind::InvalidRequest, Disposition::CallerBug),
+            (ErrorKind::ElementLost, Disposition::Retire),
+            (ErrorKind::Timeout, Disposition::Retry),
+            (ErrorKind::NotReady, Disposition::Degrade),
+            (ErrorKind::Hardware, Disposition::Degrade),
+        ];
+        for (kind, disposition) in listed {
+            assert_eq!(kind.disposition(), disposition, "{kind:?}");
+            assert_eq!(kind.kind(), kind);
+        }
     }
 }

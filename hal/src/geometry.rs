@@ -1,6 +1,7 @@
 //! What a device is: sizes and limits that do not change while it is in use.
 
-use crate::zone::{Extent, Lba, ZoneId};
+use crate::error::ErrorKind;
+use crate::zone::{BlockCount, Extent, Lba, ZoneId};
 
 /// Sizes and limits of a device.
 ///
@@ -55,5 +56,79 @@ impl Geometry {
         extent.count.0 > 0
             && extent.end().0 <= self.end().0
             && self.zone_of(extent.start).0 == self.zone_of(Lba(extent.end().0 - 1)).0
+    }
+
+    /// The extent of a transfer of `len_bytes` at `start`, if the device may be asked for it: what
+    /// every device refuses without looking at a zone. Capacity and write pointer are not checked.
+    ///
+    /// # Errors
+    /// [`InvalidRequest`](ErrorKind::InvalidRequest) for a length that is zero, not a multiple of
+    /// the block, or over the maximum transfer; [`OutOfDevice`](ErrorKind::OutOfDevice);
+    /// [`CrossesZone`](ErrorKind::CrossesZone).
+    pub const fn transfer(&self, start: Lba, len_bytes: usize) -> Result<Extent, ErrorKind> {
+        let block_len = self.block_len_bytes as usize;
+        let blocks = len_bytes / block_len;
+        if blocks == 0
+            || !len_bytes.is_multiple_of(block_len)
+            || blocks > self.transfer_blocks_max as usize
+        {
+            return Err(ErrorKind::InvalidRequest);
+        }
+        let left = self.end().0.saturating_sub(start.0);
+        if blocks as u64 > left {
+            return Err(ErrorKind::OutOfDevice);
+        }
+        let extent = Extent {
+            start,
+            count: BlockCount(blocks as u32),
+        };
+        if self.in_one_zone(extent) {
+            Ok(extent)
+        } else {
+            Err(ErrorKind::CrossesZone)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GEOMETRY: Geometry = Geometry {
+        block_len_bytes: 512,
+        zone_count: 3,
+        zone_blocks: 8,
+        open_zones_max: None,
+        active_zones_max: None,
+        transfer_blocks_max: 4,
+        buffer_align_bytes: 1,
+        element_count: 1,
+    };
+
+    #[test]
+    fn transfer_in_one_zone_is_its_extent() {
+        assert_eq!(GEOMETRY.transfer(Lba(0), 512), Ok(Extent::new(Lba(0), 1)));
+        assert_eq!(
+            GEOMETRY.transfer(Lba(12), 2048),
+            Ok(Extent::new(Lba(12), 4))
+        );
+        assert_eq!(GEOMETRY.transfer(Lba(23), 512), Ok(Extent::new(Lba(23), 1)));
+    }
+
+    #[test]
+    fn transfer_of_wrong_length_is_invalid() {
+        for len_bytes in [0, 1, 511, 513, 2560, usize::MAX] {
+            let seen = GEOMETRY.transfer(Lba(0), len_bytes);
+            assert_eq!(seen, Err(ErrorKind::InvalidRequest), "{len_bytes}");
+        }
+    }
+
+    #[test]
+    fn transfer_over_an_end_is_refused() {
+        assert_eq!(GEOMETRY.transfer(Lba(7), 1024), Err(ErrorKind::CrossesZone));
+        for start in [23, 24, 25, u64::MAX / 512, u64::MAX] {
+            let seen = GEOMETRY.transfer(Lba(start), 1024);
+            assert_eq!(seen, Err(ErrorKind::OutOfDevice), "{start}");
+        }
     }
 }

@@ -14,6 +14,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod adapt;
+mod block_on;
 pub mod conformance;
 pub mod device;
 pub mod error;
@@ -22,6 +24,7 @@ pub mod request;
 pub mod sense;
 pub mod zone;
 
+pub use block_on::block_on;
 pub use device::{Device, Event};
 pub use error::{Disposition, Error, ErrorKind};
 pub use geometry::Geometry;

@@ -1,1 +1,0 @@
-//! The device contract as runnable checks.
