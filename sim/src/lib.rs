@@ -1,5 +1,11 @@
 //! Simulated drives for the Shingle storage engine: media models, virtual time, power cuts, images,
 //! and the harnesses that exercise the engine on them.
+#![forbid(unsafe_code)]
 
+pub mod drive;
+pub mod exec;
 pub mod media;
 pub mod timing;
+
+pub use drive::{Drive, DriveError, Outcome};
+pub use exec::Executor;
