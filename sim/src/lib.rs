@@ -5,6 +5,7 @@
 pub mod drive;
 pub mod exec;
 pub mod media;
+pub mod synthetic;
 pub mod timing;
 
 pub use drive::{Drive, DriveError, Outcome};

@@ -16,7 +16,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use super::blocks::{Run, ZoneBlocks};
+use super::blocks::ZoneBlocks;
+use super::run::Run;
 
 /// The state of a sequential zone that matters after power returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -24,6 +24,7 @@ mod instant;
 mod journal;
 mod mix;
 mod power;
+mod run;
 mod state;
 mod stats;
 mod zones;

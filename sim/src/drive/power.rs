@@ -26,9 +26,9 @@
 
 use std::collections::BTreeMap;
 
-use super::blocks::Run;
 use super::journal::{Deed, Line, Patches, Point};
 use super::mix::Rng;
+use super::run::Run;
 use super::state::State;
 
 /// What became of the effects that no sync covered.
