@@ -4,9 +4,11 @@
 
 pub mod drive;
 pub mod exec;
+pub mod image;
 pub mod media;
 pub mod synthetic;
 pub mod timing;
 
 pub use drive::{Drive, DriveError, Outcome};
 pub use exec::Executor;
+pub use image::{Image, ImageError};

@@ -8,15 +8,28 @@
 //! its blocks.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::backing::Backing;
 use super::run::Run;
 
 /// The contents of one zone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ZoneBlocks {
     runs: BTreeMap<u32, Run>,
+    /// Blocks in no run are what the image file says, not zeros.
+    backed: bool,
+}
+
+/// Why contents cannot be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// This block of the zone is bad.
+    Bad(u32),
+    /// The image file cannot be read.
+    Host,
 }
 
 impl ZoneBlocks {
@@ -58,12 +71,19 @@ impl ZoneBlocks {
         }
     }
 
-    /// Reads whole blocks from `at` on; blocks never written read as zeros.
+    /// Reads whole blocks from `at` on; `gap` reads blocks that are in no run.
     ///
     /// # Errors
-    /// The first block that cannot be read.
-    pub(crate) fn read(&self, block_len: usize, at: u32, out: &mut [u8]) -> Result<(), u32> {
+    /// The first block that cannot be read, or that `gap` failed.
+    pub(crate) fn read(
+        &self,
+        block_len: usize,
+        at: u32,
+        out: &mut [u8],
+        gap: &dyn Fn(u32, &mut [u8]) -> io::Result<()>,
+    ) -> Result<(), ReadError> {
         let end = at + (out.len() / block_len) as u32;
+        let offset = |block: u32| (block - at) as usize * block_len;
         let mut next = at;
         let first = self.runs.range(..=at).next_back().map_or(at, |(&k, _)| k);
         for (&start, run) in self.runs.range(first..end) {
@@ -72,23 +92,31 @@ impl ZoneBlocks {
             if stop <= from {
                 continue;
             }
-            let offset = |block: u32| (block - at) as usize * block_len;
-            out[offset(next)..offset(from)].fill(0);
+            if next < from {
+                gap(next, &mut out[offset(next)..offset(from)]).map_err(|_| ReadError::Host)?;
+            }
             if !run.read(
                 block_len,
                 from - start,
                 &mut out[offset(from)..offset(stop)],
             ) {
-                return Err(from);
+                return Err(ReadError::Bad(from));
             }
             next = stop;
         }
-        out[(next - at) as usize * block_len..].fill(0);
+        if next < end {
+            gap(next, &mut out[offset(next)..]).map_err(|_| ReadError::Host)?;
+        }
         Ok(())
     }
 
-    /// Whether none of the `count` blocks from `at` on was written.
-    pub(crate) fn is_untouched(&self, at: u32, count: u32) -> bool {
+    /// The runs, by first block.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (u32, &Run)> {
+        self.runs.iter().map(|(&at, run)| (at, run))
+    }
+
+    /// Whether none of the `count` blocks from `at` on is in a run.
+    fn is_free(&self, at: u32, count: u32) -> bool {
         let last = self.runs.range(..at + count).next_back();
         last.is_none_or(|(&start, run)| start + run.len() <= at)
     }
@@ -116,7 +144,7 @@ impl ZoneBlocks {
     /// Forgets the `count` blocks from `at` on, cutting runs that reach across the borders.
     fn clear(&mut self, at: u32, count: u32) {
         let end = at + count;
-        if self.is_untouched(at, count) {
+        if self.is_free(at, count) {
             return;
         }
         let first = self.runs.range(..=at).next_back().map_or(at, |(&k, _)| k);
@@ -142,15 +170,27 @@ impl ZoneBlocks {
 #[derive(Clone, Debug)]
 pub(crate) struct Blocks {
     block_len: usize,
+    zone_len: u64,
     zones: BTreeMap<u32, Rc<ZoneBlocks>>,
+    backing: Option<Backing>,
 }
 
 impl Blocks {
-    /// Nothing written, in blocks of `block_len` bytes.
-    pub(crate) const fn new(block_len: usize) -> Self {
+    /// Nothing written, in blocks of `block_len` bytes and zones of `zone_blocks` blocks.
+    pub(crate) fn new(block_len: usize, zone_blocks: u32) -> Self {
         Self {
             block_len,
+            zone_len: u64::from(zone_blocks) * block_len as u64,
             zones: BTreeMap::new(),
+            backing: None,
+        }
+    }
+
+    /// What `backing` holds; the blocks of `bad`, by zone, cannot be read.
+    pub(crate) fn back(&mut self, backing: Backing, bad: &[(u32, u32)]) {
+        self.backing = Some(backing);
+        for &(zone, block) in bad {
+            self.zone_mut(zone).put(block, Some(Run::bad()));
         }
     }
 
@@ -160,35 +200,45 @@ impl Blocks {
         self.zone_mut(zone).write(block_len, at, data);
     }
 
-    /// Reads from block `at` of `zone`.
+    /// Reads from block `at` of `zone`; blocks never written read as zeros.
     ///
     /// # Errors
-    /// The first block of the zone that cannot be read.
-    pub(crate) fn read(&self, zone: u32, at: u32, out: &mut [u8]) -> Result<(), u32> {
-        match self.zones.get(&zone) {
-            Some(blocks) => blocks.read(self.block_len, at, out),
+    /// The first block of the zone that cannot be read, or that the image file failed.
+    pub(crate) fn read(&self, zone: u32, at: u32, out: &mut [u8]) -> Result<(), ReadError> {
+        let backing = self.backing.as_ref().filter(|_| self.is_backed(zone));
+        let start = u64::from(zone) * self.zone_len;
+        let gap = |block: u32, out: &mut [u8]| match backing {
+            Some(backing) => backing.read(start + u64::from(block) * self.block_len as u64, out),
             None => {
                 out.fill(0);
                 Ok(())
             }
+        };
+        match self.zones.get(&zone) {
+            Some(blocks) => blocks.read(self.block_len, at, out, &gap),
+            None => gap(at, out).map_err(|_| ReadError::Host),
         }
     }
 
-    /// Whether none of the blocks was written.
+    /// Whether none of the blocks was written, as far as is known without reading the image file.
     pub(crate) fn is_untouched(&self, zone: u32, at: u32, count: u32) -> bool {
-        self.zones
-            .get(&zone)
-            .is_none_or(|z| z.is_untouched(at, count))
+        !self.is_backed(zone) && self.zones.get(&zone).is_none_or(|z| z.is_free(at, count))
     }
 
     /// The contents of `zone`, to be changed.
     pub(crate) fn zone_mut(&mut self, zone: u32) -> &mut ZoneBlocks {
-        Rc::make_mut(self.zones.entry(zone).or_default())
+        let backed = self.is_backed(zone);
+        let new = || ZoneBlocks {
+            backed,
+            ..ZoneBlocks::default()
+        };
+        Rc::make_mut(self.zones.entry(zone).or_insert_with(|| Rc::new(new())))
     }
 
     /// Empties `zone` and returns what it held.
     pub(crate) fn take(&mut self, zone: u32) -> Rc<ZoneBlocks> {
-        self.zones.remove(&zone).unwrap_or_default()
+        self.zone_mut(zone);
+        self.zones.insert(zone, Rc::default()).unwrap_or_default()
     }
 
     /// Makes `zone` hold what [`take`](Self::take) returned.
@@ -196,11 +246,66 @@ impl Blocks {
         self.zones.insert(zone, blocks);
     }
 
-    /// What block `at` of `zone` holds.
+    /// What block `at` of `zone` holds; `None` if that is what the image file says, or nothing.
     pub(crate) fn take_copy(&self, zone: u32, at: u32) -> Option<Run> {
         self.zones.get(&zone)?.take_copy(at)
     }
+
+    /// Writes what changed since the last save into the image file; afterwards blocks are read
+    /// from there. Returns the blocks that are bad, by zone.
+    ///
+    /// # Errors
+    /// Those of the file; the contents are then as before, and a further save writes them again.
+    pub(crate) fn save(&mut self) -> io::Result<Vec<(u32, u32)>> {
+        let backing = self.backing.as_mut().expect("no image file");
+        backing.begin_save();
+        let mut bytes = vec![0; SAVED_BLOCKS_MAX as usize * self.block_len];
+        let mut bad = Vec::new();
+        for (&zone, blocks) in &self.zones {
+            for (at, run) in blocks.runs() {
+                for from in (0..run.len()).step_by(SAVED_BLOCKS_MAX as usize) {
+                    let count = (run.len() - from).min(SAVED_BLOCKS_MAX);
+                    let bytes = &mut bytes[..count as usize * self.block_len];
+                    if !run.read(self.block_len, from, bytes) {
+                        bad.extend((at + from..at + from + count).map(|block| (zone, block)));
+                        continue;
+                    }
+                    let offset = u64::from(at + from) * self.block_len as u64;
+                    backing.write(u64::from(zone) * self.zone_len + offset, bytes)?;
+                }
+            }
+        }
+        Ok(bad)
+    }
+
+    /// Which zones have contents in the image file after a [`save`](Self::save).
+    pub(crate) fn held(&self, zone_count: u32) -> Vec<bool> {
+        let held = |zone| match self.zones.get(&zone) {
+            Some(blocks) => blocks.backed || !blocks.runs.is_empty(),
+            None => self.is_backed(zone),
+        };
+        (0..zone_count).map(held).collect()
+    }
+
+    /// The save succeeded and its table is in place: forget what is now in the file.
+    pub(crate) fn end_save(&mut self, held: Vec<bool>, bad: &[(u32, u32)]) {
+        let mut backing = self.backing.take().expect("no image file");
+        backing.end_save(held);
+        self.zones.clear();
+        self.back(backing, bad);
+    }
+
+    /// Whether blocks of `zone` that are in no run are in the image file.
+    fn is_backed(&self, zone: u32) -> bool {
+        match self.zones.get(&zone) {
+            Some(blocks) => blocks.backed,
+            None => self.backing.as_ref().is_some_and(|b| b.holds(zone)),
+        }
+    }
 }
+
+/// Most blocks that a save writes at once.
+const SAVED_BLOCKS_MAX: u32 = 64;
 
 #[cfg(test)]
 mod tests {
@@ -209,6 +314,11 @@ mod tests {
     use crate::synthetic;
 
     const BLOCK: usize = 1024;
+
+    fn zeros(_: u32, out: &mut [u8]) -> io::Result<()> {
+        out.fill(0);
+        Ok(())
+    }
 
     /// A row of records with a header each, in blocks with a trailer each.
     fn log(values: u64, value_len: usize) -> Vec<u8> {
@@ -234,7 +344,7 @@ mod tests {
         }
         assert!(zone.runs.len() <= 41, "{}", zone.runs.len());
         let mut out = vec![0; log.len()];
-        assert_eq!(zone.read(BLOCK, 0, &mut out), Ok(()));
+        zone.read(BLOCK, 0, &mut out, &zeros).unwrap();
         assert!(out == log);
     }
 
@@ -272,7 +382,7 @@ mod tests {
                 }
             }
             let mut out = vec![0xee; plain.len()];
-            assert_eq!(zone.read(BLOCK, 0, &mut out), Ok(()));
+            zone.read(BLOCK, 0, &mut out, &zeros).unwrap();
             assert!(out == plain);
         }
     }

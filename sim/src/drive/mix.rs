@@ -17,6 +17,11 @@ impl Rng {
         Self(seed)
     }
 
+    /// What [`new`](Self::new) makes the same generator of.
+    pub(crate) const fn state(&self) -> u64 {
+        self.0
+    }
+
     /// The next 64 bits.
     pub(crate) const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -37,6 +42,11 @@ impl Trace {
     /// The hash of nothing, for a drive of `seed`.
     pub(crate) const fn new(seed: u64) -> Self {
         Self(mix(seed ^ 0x5368_696e_676c_6531))
+    }
+
+    /// The hash that had this [`value`](Self::value).
+    pub(crate) const fn resume(value: u64) -> Self {
+        Self(value)
     }
 
     /// Takes in one number.

@@ -16,6 +16,7 @@
 //! time model says so, which happens in [`Drive::advance`]. Between the two it is in flight, and a
 //! power cut may undo it; so it may any effect that no sync has covered yet.
 
+mod backing;
 mod blocks;
 mod device;
 mod error;
@@ -27,9 +28,11 @@ mod power;
 mod run;
 mod state;
 mod stats;
+mod stored;
 mod zones;
 
 pub use device::Drive;
 pub use error::DriveError;
 pub use power::Outcome;
 pub use stats::{Counts, LABELS_MAX, Stats};
+pub(crate) use stored::Stored;

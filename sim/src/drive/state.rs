@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use shingle_hal::{Class, ErrorKind, Event, Geometry, Lba, ZoneCondition, ZoneDescriptor, ZoneId};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, ReadError};
 use super::flight::{Duty, Entry};
 use super::instant;
 use super::journal::{Deed, Journal, Point};
@@ -93,7 +93,7 @@ impl State {
         Self {
             geometry,
             zones: ZoneTable::new(&spec),
-            blocks: Blocks::new(spec.block_len_bytes as usize),
+            blocks: Blocks::new(spec.block_len_bytes as usize, spec.zone_blocks),
             journal: Journal::default(),
             timing: instant::model(&spec.timing),
             now_ns: 0,
@@ -165,17 +165,20 @@ impl State {
             );
             return Err(ErrorKind::ReadPastWritePointer { first });
         }
-        let bad = self.blocks.read(zone, at, buf).err();
-        let first = bad.map(|bad| self.geometry.zone_start(ZoneId(zone)).plus(bad.into()));
+        let planned = match self.blocks.read(zone, at, buf) {
+            Ok(()) => Ok(()),
+            Err(ReadError::Host) => Err(ErrorKind::Hardware),
+            Err(ReadError::Bad(block)) => {
+                let first = Some(self.geometry.zone_start(ZoneId(zone)).plus(block.into()));
+                Err(ErrorKind::UnrecoveredRead { first })
+            }
+        };
         Ok(Accepted {
             op: Op::Read,
             place,
             class,
             unwritten: self.blocks.is_untouched(zone, at, count),
-            planned: match first {
-                Some(_) => Err(ErrorKind::UnrecoveredRead { first }),
-                None => Ok(()),
-            },
+            planned,
             ..Accepted::control()
         })
     }

@@ -37,6 +37,7 @@ struct Zone {
 pub(crate) struct ZoneTable {
     zones: Vec<Zone>,
     zone_blocks: u32,
+    conventional: u32,
     open_max: u32,
     active_max: u32,
     open: u32,
@@ -64,6 +65,7 @@ impl ZoneTable {
         Self {
             zones: (0..spec.zone_count).map(zone).collect(),
             zone_blocks: spec.zone_blocks,
+            conventional,
             open_max: spec.open_zones_max.unwrap_or(u32::MAX),
             active_max: spec.active_zones_max.unwrap_or(u32::MAX),
             open: 0,
@@ -80,7 +82,7 @@ impl ZoneTable {
 
     /// Whether `zone` has no write pointer.
     pub(crate) fn is_conventional(&self, zone: u32) -> bool {
-        self.zones[zone as usize].condition == ZoneCondition::NotWritePointer
+        zone < self.conventional
     }
 
     /// The condition of `zone`.
@@ -102,7 +104,8 @@ impl ZoneTable {
     pub(crate) fn readable(&self, zone: u32) -> u32 {
         let z = &self.zones[zone as usize];
         match z.condition {
-            ZoneCondition::NotWritePointer | ZoneCondition::Full => z.capacity,
+            _ if self.is_conventional(zone) => z.capacity,
+            ZoneCondition::Full => z.capacity,
             _ => z.written,
         }
     }
@@ -247,6 +250,43 @@ impl ZoneTable {
             "{condition:?} is no condition of a failed zone"
         );
         self.become_condition(zone, condition);
+    }
+
+    /// What an image keeps of `zone`: its condition at rest, capacity and blocks written.
+    pub(crate) fn stored(&self, zone: u32) -> (ZoneCondition, u32, u32) {
+        let z = &self.zones[zone as usize];
+        let condition = match z.condition.is_open() {
+            true => self.condition_at_rest(zone),
+            false => z.condition,
+        };
+        (condition, z.capacity, z.written)
+    }
+
+    /// Makes `zone` what an image says; `false` if that cannot be.
+    pub(crate) fn load(&mut self, zone: u32, stored: (ZoneCondition, u32, u32)) -> bool {
+        let (condition, capacity, written) = stored;
+        let possible = match condition {
+            ZoneCondition::NotWritePointer => self.is_conventional(zone) && written == 0,
+            ZoneCondition::Empty => !self.is_conventional(zone) && written == 0,
+            ZoneCondition::Closed => {
+                !self.is_conventional(zone) && written > 0 && written < capacity
+            }
+            ZoneCondition::ImplicitOpen | ZoneCondition::ExplicitOpen => false,
+            ZoneCondition::Full => !self.is_conventional(zone),
+            ZoneCondition::ReadOnly | ZoneCondition::Offline => true,
+        };
+        let active = self.active + u32::from(condition.is_active());
+        if !possible
+            || capacity > self.zone_blocks
+            || written > capacity
+            || active > self.active_max
+        {
+            return false;
+        }
+        let z = &mut self.zones[zone as usize];
+        (z.capacity, z.written) = (capacity, written);
+        self.become_condition(zone, condition);
+        true
     }
 
     /// What `zone` is when it is neither open nor full.
