@@ -310,3 +310,61 @@ fn tasks_run_side_by_side_in_the_same_order_every_time() {
 fn block_on_a_future_that_never_ends_panics() {
     Drive::new(spec(), 1).block_on(std::future::pending::<()>());
 }
+
+#[test]
+fn sleep_ends_in_virtual_time_and_in_order() {
+    let drive = Drive::new(spec(), 7);
+    let order = std::cell::RefCell::new(Vec::new());
+    let executor = Executor::new(&drive);
+    for until in [30_000, 10_000, 20_000, 10_000] {
+        let (drive, order) = (&drive, &order);
+        executor.spawn(async move {
+            drive.sleep_until(until).await;
+            order.borrow_mut().push((until, drive.now_ns()));
+        });
+    }
+    executor.run();
+    drop(executor);
+    let want = [10_000, 10_000, 20_000, 30_000].map(|until| (until, until));
+    assert_eq!(order.into_inner(), want);
+    assert_eq!(drive.now_us(), Some(30));
+}
+
+#[test]
+fn drive_without_write_cache_loses_nothing_that_completed() {
+    let drive = Drive::new(spec(), 1);
+    drive.set_write_cache(false);
+    write(&drive, 2 * ZONE, &data(1, 4)).unwrap();
+    write(&drive, 3, &data(2, 2)).unwrap();
+    reset(&drive, 3).unwrap();
+    cycle(&drive, Outcome::LoseAll);
+    assert_eq!(read(&drive, 2 * ZONE, 4), Ok(data(1, 4)));
+    assert_eq!(read(&drive, 3, 2), Ok(data(2, 2)));
+}
+
+#[test]
+fn zone_that_fails_is_announced_and_refuses() {
+    let drive = Drive::new(spec(), 1);
+    write(&drive, 2 * ZONE, &data(1, 4)).unwrap();
+    write(&drive, 3 * ZONE, &data(2, 4)).unwrap();
+    drive.take_out_zone(ZoneId(2), C::ReadOnly);
+    drive.take_out_zone(ZoneId(3), C::Offline);
+    drive.take_out_zone(ZoneId(0), C::ReadOnly);
+    assert_eq!(
+        drive.poll_event(),
+        Some(shingle_hal::Event::ZoneChanged(ZoneId(2)))
+    );
+    assert_eq!(read(&drive, 2 * ZONE, 4), Ok(data(1, 4)));
+    assert_eq!(
+        write(&drive, 2 * ZONE + 4, &data(1, 1)),
+        Err(ErrorKind::ZoneReadOnly)
+    );
+    assert_eq!(reset(&drive, 2), Err(ErrorKind::ZoneReadOnly));
+    assert_eq!(read(&drive, 3 * ZONE, 1), Err(ErrorKind::ZoneOffline));
+    assert_eq!(finish(&drive, 3), Err(ErrorKind::ZoneOffline));
+    assert_eq!(read(&drive, 0, 1), Ok(vec![0; BLOCK]));
+    assert_eq!(write(&drive, 0, &data(1, 1)), Err(ErrorKind::ZoneReadOnly));
+    cycle(&drive, Outcome::LoseAll);
+    assert_eq!(condition(&drive, 2), (C::ReadOnly, 0));
+    assert_eq!(zone(&drive, 0).zone_type, ZoneType::Conventional);
+}

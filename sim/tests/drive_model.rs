@@ -2,8 +2,6 @@
 //! and whatever a power cut leaves is something that the contract allows.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
 
 use shingle_hal::{Device, ErrorKind, Lba, Request, ZoneCondition as C, ZoneDescriptor, ZoneId};
 use shingle_sim::media::{MediaKind, MediaSpec};
@@ -465,92 +463,6 @@ fn all_kept_and_all_lost_are_the_two_ends() {
             compare(&copy, &after);
         }
     }
-}
-
-fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Poll<T> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
-
-#[test]
-fn sync_covers_what_completed_before_it_and_no_more() {
-    let drive = Drive::new(spec(MediaKind::Smr), 1);
-    let at = Lba(u64::from(2 * SIZE));
-    let [first, second] = [block(1), block(2)];
-    let sequential = |block: u64| Lba(at.0 + block);
-    assert_eq!(
-        answer(&drive, drive.write(at, &first, Request::default())),
-        Ok(())
-    );
-    assert_eq!(
-        answer(&drive, drive.write(Lba(0), &first, Request::default())),
-        Ok(())
-    );
-    let mut late = pin!(drive.write(sequential(1), &second, Request::default()));
-    let mut patch = pin!(drive.write(Lba(0), &second, Request::default()));
-    let mut sync = pin!(drive.sync());
-    assert!(poll(late.as_mut()).is_pending() && poll(patch.as_mut()).is_pending());
-    assert!(poll(sync.as_mut()).is_pending());
-    while drive.advance() {}
-    assert_eq!(poll(late.as_mut()), Poll::Ready(Ok(())));
-    assert_eq!(poll(patch.as_mut()), Poll::Ready(Ok(())));
-    assert_eq!(poll(sync.as_mut()), Poll::Ready(Ok(())));
-    drive.cut_after(0);
-    drive.power_on(Outcome::LoseAll);
-    assert_eq!(report(&drive)[2].write_pointer.0, 1);
-    assert_eq!(read(&drive, 0, 0), Some(first));
-}
-
-#[test]
-fn request_in_flight_at_a_cut_fails_and_may_have_taken_effect() {
-    for (outcome, written) in [(Outcome::KeepAll, 1), (Outcome::LoseAll, 0)] {
-        let drive = Drive::new(spec(MediaKind::Nor), 1);
-        let bytes = block(1);
-        let mut write = pin!(drive.write(Lba(u64::from(SIZE)), &bytes, Request::default()));
-        assert!(poll(write.as_mut()).is_pending());
-        drive.cut_after(0);
-        assert_eq!(
-            poll(write.as_mut()),
-            Poll::Ready(Err(ErrorKind::NotReady.into()))
-        );
-        assert_eq!(
-            drive.block_on(drive.report(ZoneId(0), &mut [])),
-            Err(ErrorKind::NotReady.into())
-        );
-        drive.power_on(outcome);
-        assert_eq!(report(&drive)[1].write_pointer.0, written);
-    }
-}
-
-#[test]
-fn nor_write_is_durable_when_it_completed() {
-    let drive = Drive::new(spec(MediaKind::Nor), 1);
-    let at = Lba(u64::from(SIZE));
-    assert_eq!(
-        answer(&drive, drive.write(at, &block(1), Request::default())),
-        Ok(())
-    );
-    assert_eq!(drive.outcome_count(100), 1);
-    drive.cut_after(0);
-    drive.power_on(Outcome::LoseAll);
-    assert_eq!(read(&drive, 1, 0), Some(block(1)));
-}
-
-#[test]
-fn dropped_write_takes_its_course() {
-    let drive = Drive::new(spec(MediaKind::Smr), 1);
-    let at = Lba(u64::from(SIZE));
-    {
-        let bytes = block(1);
-        let mut write = pin!(drive.write(at, &bytes, Request::default()));
-        assert!(poll(write.as_mut()).is_pending());
-    }
-    let copy = drive.fork();
-    for drive in [&drive, &copy] {
-        assert_eq!(answer(drive, drive.sync()), Ok(()));
-        assert_eq!(read(drive, 1, 0), Some(block(1)));
-        assert!(!drive.advance());
-    }
-    assert_eq!(drive.trace_hash(), copy.trace_hash());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use shingle_hal::{
 };
 
 use super::error::DriveError;
-use super::flight::Flight;
+use super::flight::{Flight, Sleep};
 use super::power::Outcome;
 use super::state::{Issued, Refused, State};
 use super::stats::{LABELS_MAX, Stats};
@@ -54,8 +54,8 @@ impl Drive {
         (*self.state.borrow().spec).clone()
     }
 
-    /// Completes the next request in flight and moves the clock there; `false` when nothing is in
-    /// flight.
+    /// Completes the next request in flight, or ends the next sleep, and moves the clock there;
+    /// `false` when nothing is in flight and nobody sleeps.
     pub fn advance(&self) -> bool {
         let waker = self.state.borrow_mut().advance();
         let Some(waker) = waker else { return false };
@@ -72,6 +72,20 @@ impl Drive {
     #[must_use]
     pub fn now_ns(&self) -> u64 {
         self.state.borrow().now_ns
+    }
+
+    /// Waits until the virtual time is `until_ns`: for load that comes at its own pace.
+    ///
+    /// A time model that serves several requests at once may complete one that is submitted in
+    /// between a little late, with the one that was to complete next when the sleep ended.
+    pub async fn sleep_until(&self, until_ns: u64) {
+        Sleep::new(self, until_ns).await;
+    }
+
+    /// Switches the volatile write cache: without it, what completed is durable, as on NOR flash,
+    /// where it is off to begin with.
+    pub fn set_write_cache(&self, on: bool) {
+        self.state.borrow_mut().write_cache = on;
     }
 
     /// Arms a power cut: of the requests from now on, reports not counted, power fails at the

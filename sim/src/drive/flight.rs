@@ -106,3 +106,49 @@ impl Drop for Flight<'_> {
         }
     }
 }
+
+/// Waits until a moment of the virtual time; see [`Drive::sleep_until`].
+pub(crate) struct Sleep<'d> {
+    drive: &'d Drive,
+    until_ns: u64,
+    /// Its key among the timers, once it waits.
+    timer: Option<(u64, u64)>,
+}
+
+impl<'d> Sleep<'d> {
+    /// Waits until `until_ns` of `drive`'s time.
+    pub(crate) const fn new(drive: &'d Drive, until_ns: u64) -> Self {
+        Self {
+            drive,
+            until_ns,
+            timer: None,
+        }
+    }
+}
+
+impl Future for Sleep<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.drive.state.borrow_mut();
+        if state.now_ns >= self.until_ns {
+            return Poll::Ready(());
+        }
+        let key = self.timer.unwrap_or_else(|| {
+            state.sleepers += 1;
+            (self.until_ns, state.sleepers)
+        });
+        state.timers.insert(key, cx.waker().clone());
+        drop(state);
+        self.timer = Some(key);
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = self.timer {
+            self.drive.state.borrow_mut().timers.remove(&key);
+        }
+    }
+}

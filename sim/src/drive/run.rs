@@ -3,8 +3,8 @@
 //! ```text
 //!   Literal   the bytes
 //!   Fill      one byte value
-//!   Framed    [head | stream ........ | tail] in each block, one stream after the other:
-//!             kept are the stream's place and the bytes of heads and tails
+//!   Framed    [header | stream ........ | trailer] in each block, one stream after the other:
+//!             kept are the stream's place and the bytes of headers and trailers
 //!   Mixed     one block of bytes and up to two parts of streams; kept are the bytes between
 //!   Bad       unreadable
 //! ```
@@ -57,13 +57,13 @@ pub(crate) struct Run {
 #[derive(Clone, Debug)]
 struct Framed {
     seed: u64,
-    /// Offset in the stream of the first byte after the head of the first block.
+    /// Offset in the stream of the first byte after the header of the first block.
     offset: u64,
     /// How far the offset moves from block to block; 0 while there is one block.
     step: u64,
-    head: u32,
-    tail: u32,
-    /// Head and tail of each block.
+    header: u32,
+    trailer: u32,
+    /// Header and trailer of each block.
     literal: Vec<u8>,
 }
 
@@ -213,25 +213,25 @@ impl Part {
 impl Framed {
     /// A run of one `block` that is all `part` but for a small frame.
     fn new(block: &[u8], part: Part) -> Option<Self> {
-        let head = part.from.next_multiple_of(FRAME_ALIGN_BYTES);
-        let tail = (block.len() - part.to).next_multiple_of(FRAME_ALIGN_BYTES);
-        if head > PROBE_BYTES || tail > PROBE_BYTES {
+        let header = part.from.next_multiple_of(FRAME_ALIGN_BYTES);
+        let trailer = (block.len() - part.to).next_multiple_of(FRAME_ALIGN_BYTES);
+        if header > PROBE_BYTES || trailer > PROBE_BYTES {
             return None;
         }
         let mut frames = Self {
             seed: part.seed,
-            offset: part.offset + (head - part.from) as u64,
+            offset: part.offset + (header - part.from) as u64,
             step: 0,
-            head: head as u32,
-            tail: tail as u32,
-            literal: Vec::with_capacity(head + tail),
+            header: header as u32,
+            trailer: trailer as u32,
+            literal: Vec::with_capacity(header + trailer),
         };
         frames.keep_frame(block);
         Some(frames)
     }
 
     const fn frame_len(&self) -> usize {
-        self.head as usize + self.tail as usize
+        self.header as usize + self.trailer as usize
     }
 
     /// Number of blocks. (A frame that is empty in every block has no use for more than one.)
@@ -244,7 +244,7 @@ impl Framed {
 
     /// The bytes of `block` that belong to the stream.
     fn middle<'b>(&self, block: &'b [u8]) -> &'b [u8] {
-        &block[self.head as usize..block.len() - self.tail as usize]
+        &block[self.header as usize..block.len() - self.trailer as usize]
     }
 
     fn matches(&self, block: &[u8], offset: u64) -> bool {
@@ -271,7 +271,7 @@ impl Framed {
         let part = Part::probe(block, PROBE_BYTES).filter(|part| part.seed == self.seed)?;
         let offset = part
             .offset
-            .checked_add_signed(self.head as i64 - part.from as i64)?;
+            .checked_add_signed(self.header as i64 - part.from as i64)?;
         let step = offset.checked_sub(self.offset).filter(|step| *step > 0)?;
         self.matches(block, offset).then_some(step)
     }
@@ -287,22 +287,23 @@ impl Framed {
     }
 
     fn keep_frame(&mut self, block: &[u8]) {
-        self.literal.extend_from_slice(&block[..self.head as usize]);
         self.literal
-            .extend_from_slice(&block[block.len() - self.tail as usize..]);
+            .extend_from_slice(&block[..self.header as usize]);
+        self.literal
+            .extend_from_slice(&block[block.len() - self.trailer as usize..]);
     }
 
     fn read(&self, at: usize, out: &mut [u8]) {
-        let (head, tail) = (self.head as usize, self.tail as usize);
-        let end = out.len() - tail;
-        let frame = &self.literal[at * (head + tail)..][..head + tail];
-        out[..head].copy_from_slice(&frame[..head]);
+        let (header, trailer) = (self.header as usize, self.trailer as usize);
+        let end = out.len() - trailer;
+        let frame = &self.literal[at * (header + trailer)..][..header + trailer];
+        out[..header].copy_from_slice(&frame[..header]);
         synthetic::fill(
             self.seed,
             self.offset + at as u64 * self.step,
-            &mut out[head..end],
+            &mut out[header..end],
         );
-        out[end..].copy_from_slice(&frame[head..]);
+        out[end..].copy_from_slice(&frame[header..]);
     }
 }
 
@@ -338,11 +339,11 @@ impl Mixed {
 mod tests {
     use super::*;
 
-    fn log_block(seed: u64, offset: u64, head: usize, tail: usize) -> Vec<u8> {
+    fn log_block(seed: u64, offset: u64, header: usize, trailer: usize) -> Vec<u8> {
         let mut block = vec![0x5a; 4096];
-        synthetic::fill(seed, offset, &mut block[head..4096 - tail]);
-        block[..head].fill(offset as u8);
-        block[4096 - tail..].fill(offset as u8 | 1);
+        synthetic::fill(seed, offset, &mut block[header..4096 - trailer]);
+        block[..header].fill(offset as u8);
+        block[4096 - trailer..].fill(offset as u8 | 1);
         block
     }
 
@@ -354,14 +355,14 @@ mod tests {
 
     #[test]
     fn blocks_of_one_value_share_a_run_whatever_the_frame() {
-        for (head, tail) in [(0, 8), (16, 0), (4, 4), (12, 5), (64, 64), (1, 0)] {
-            let stride = (4096 - head - tail) as u64;
+        for (header, trailer) in [(0, 8), (16, 0), (4, 4), (12, 5), (64, 64), (1, 0)] {
+            let stride = (4096 - header - trailer) as u64;
             let blocks: Vec<_> = (0..40)
-                .map(|i| log_block(9, 123 + i * stride, head, tail))
+                .map(|i| log_block(9, 123 + i * stride, header, trailer))
                 .collect();
             let mut run = Run::recognise(&blocks[0]).unwrap();
             for block in &blocks[1..] {
-                assert!(run.extend(block), "{head} {tail}");
+                assert!(run.extend(block), "{header} {trailer}");
             }
             assert!(matches!(run.data, Data::Framed { .. }));
             assert_eq!(read(&run), blocks.concat());

@@ -29,11 +29,18 @@ pub(crate) struct State {
     pub(crate) journal: Journal,
     pub(crate) timing: Box<dyn Timing>,
     pub(crate) now_ns: u64,
+    /// The completion that comes next, taken from the time model while a timer was due before it.
+    pub(crate) held: Option<(u64, u64)>,
+    /// Who sleeps until when; the number tells those apart who sleep until the same moment.
+    pub(crate) timers: BTreeMap<(u64, u64), Waker>,
+    pub(crate) sleepers: u64,
     pub(crate) flights: BTreeMap<u64, Entry>,
     pub(crate) issued: u64,
     pub(crate) requests: u64,
     pub(crate) armed: Option<u64>,
     pub(crate) cut: bool,
+    /// Whether what completed may still be lost.
+    pub(crate) write_cache: bool,
     pub(crate) events: VecDeque<Event>,
     pub(crate) stats: Stats,
     pub(crate) labels: BTreeMap<u32, u8>,
@@ -97,6 +104,10 @@ impl State {
             journal: Journal::default(),
             timing: instant::model(&spec.timing),
             now_ns: 0,
+            held: None,
+            timers: BTreeMap::new(),
+            sleepers: 0,
+            write_cache: spec.kind != MediaKind::Nor,
             flights: BTreeMap::new(),
             issued: 0,
             requests: 0,
@@ -125,6 +136,10 @@ impl State {
             journal: self.journal.clone(),
             timing: self.timing.boxed_clone(),
             now_ns: self.now_ns,
+            held: self.held,
+            timers: BTreeMap::new(),
+            sleepers: 0,
+            write_cache: self.write_cache,
             flights: in_flight
                 .map(|(&id, entry)| (id, entry.orphaned()))
                 .collect(),
@@ -311,10 +326,25 @@ impl State {
         self.launch(last, accepted)
     }
 
-    /// Completes the next request; `None` when nothing is in flight, otherwise whom to wake.
+    /// Lets the next thing happen, a timer or a completion; `None` when there is nothing to come,
+    /// otherwise whom to wake.
     pub(crate) fn advance(&mut self) -> Option<Option<Waker>> {
-        let (id, at_ns) = self.timing.next_completion()?;
+        if self.held.is_none() {
+            self.held = self.timing.next_completion();
+        }
+        if let Some(timer) = self.timers.first_entry()
+            && self.held.is_none_or(|(_, at_ns)| timer.key().0 <= at_ns)
+        {
+            self.now_ns = self.now_ns.max(timer.key().0);
+            return Some(Some(timer.remove()));
+        }
+        let (id, at_ns) = self.held.take()?;
         self.now_ns = self.now_ns.max(at_ns);
+        Some(self.complete(id))
+    }
+
+    /// Request `id` completes now; whom to wake.
+    fn complete(&mut self, id: u64) -> Option<Waker> {
         let entry = self
             .flights
             .get_mut(&id)
@@ -331,13 +361,13 @@ impl State {
             Duty::None => {}
             Duty::Effect(zone) => {
                 self.journal.complete(zone, id);
-                if self.spec.kind == MediaKind::Nor {
+                if !self.write_cache {
                     self.journal.forget(&self.journal.mark(Some(zone)));
                 }
             }
             Duty::Sync(mark) => self.journal.forget(&mark),
         }
-        Some(waker)
+        waker
     }
 
     /// Power fails now: whom to wake, so that they learn it.
@@ -346,6 +376,7 @@ impl State {
         self.armed = None;
         self.trace.add(0x6375_7421);
         self.timing.power_cut(self.now_ns);
+        self.held = None;
         self.flights.retain(|_, entry| !entry.orphan);
         let flights = self.flights.values_mut();
         let lost = flights.filter(|entry| entry.answer.is_none());
