@@ -1,5 +1,14 @@
 //! Simulated drives for the Shingle storage engine: media models, virtual time, power cuts, images,
 //! and the harnesses that exercise the engine on them.
+#![forbid(unsafe_code)]
 
+pub mod drive;
+pub mod exec;
+pub mod image;
 pub mod media;
+pub mod synthetic;
 pub mod timing;
+
+pub use drive::{Drive, DriveError, Outcome};
+pub use exec::Executor;
+pub use image::{Image, ImageError};

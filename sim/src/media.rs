@@ -1,9 +1,11 @@
 //! What a simulated drive is made of: sizes, limits and the parameters of its time model.
 
+use serde::{Deserialize, Serialize};
+
 use crate::timing::TimingSpec;
 
 /// The family of a medium.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MediaKind {
     /// Host-managed shingled disk.
     Smr,
@@ -16,7 +18,7 @@ pub enum MediaKind {
 }
 
 /// A drive model, complete.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MediaSpec {
     /// The name it is selected by.
     pub name: String,

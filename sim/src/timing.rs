@@ -1,7 +1,9 @@
 //! Service times: when a request that a drive was given completes, in virtual time.
 
+use serde::{Deserialize, Serialize};
+
 /// Parameters of a time model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum TimingSpec {
     /// Every request completes at once: for tests of logic alone.
     Instant,
