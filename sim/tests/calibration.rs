@@ -1,152 +1,25 @@
-//! The time models against what was measured and what physics says.
+//! The disk model against what was measured and what physics says.
 //!
-//! Each test drives a model directly, as `fio` drove the disk: jobs with a fixed number of requests
-//! in flight. `cargo test -p shingle-sim --test calibration -- --nocapture` prints the figures side
-//! by side.
+//! Each test drives the model directly, as `fio` drove the disk.
+//! `cargo test -p shingle-sim --test calibration -- --nocapture` prints the figures side by side.
 //!
 //! # Source
 //! The fio runs on a 15 TB host-managed SATA disk (Ultrastar DC HC620 class) that
 //! zonedstorage.io publishes under "fio Examples for SMR hard-disks".
 
-use std::collections::{BTreeMap, VecDeque};
+mod load;
 
-use shingle_sim::media::MediaSpec;
-use shingle_sim::timing::{Op, Timing, Work};
+use std::collections::BTreeMap;
 
-const MIB: f64 = 1_048_576.0;
+use load::{MIB, Random, Run, SECONDS, compare, in_row, preset, run, work};
+use shingle_sim::timing::{Op, Work};
+
+/// 256 KiB in blocks.
 const KIB_256: u32 = 64;
-
-/// A seeded generator (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
-/// What a run gave.
-struct Run {
-    bytes: u64,
-    count: u64,
-    elapsed_ns: u64,
-    latencies_ns: Vec<u64>,
-}
-
-impl Run {
-    fn mib_per_s(&self) -> f64 {
-        self.bytes as f64 / MIB / (self.elapsed_ns as f64 / 1e9)
-    }
-    fn iops(&self) -> f64 {
-        self.count as f64 / (self.elapsed_ns as f64 / 1e9)
-    }
-    fn mean_us(&self) -> f64 {
-        self.latencies_ns.iter().sum::<u64>() as f64 / self.count as f64 / 1e3
-    }
-    fn max_ms(&self) -> f64 {
-        self.latencies_ns.iter().copied().max().unwrap_or(0) as f64 / 1e6
-    }
-}
-
-/// Keeps `depth` requests of each job in flight until `end_ns`, or until no job has more. `next`
-/// gives the next request of a job, or nothing while it must wait.
-fn run(
-    media: &MediaSpec,
-    timing: &mut dyn Timing,
-    (jobs, depth): (usize, usize),
-    end_ns: u64,
-    mut next: impl FnMut(usize) -> Option<Work>,
-) -> Run {
-    let mut now_ns = 0;
-    let mut id = 0;
-    let mut flying: BTreeMap<u64, (usize, u64, u32)> = BTreeMap::new();
-    let mut idle: VecDeque<usize> = (0..depth).flat_map(|_| 0..jobs).collect();
-    let mut result = Run {
-        bytes: 0,
-        count: 0,
-        elapsed_ns: 0,
-        latencies_ns: Vec::new(),
-    };
-    loop {
-        for _ in 0..idle.len() {
-            let job = idle.pop_front().expect("counted");
-            let work = if now_ns < end_ns { next(job) } else { None };
-            if let Some(work) = work {
-                timing.submit(now_ns, Work { id, ..work });
-                flying.insert(id, (job, now_ns, work.blocks));
-                id += 1;
-            } else {
-                idle.push_back(job);
-            }
-        }
-        let Some((done, at_ns)) = timing.next_completion() else {
-            break;
-        };
-        assert!(at_ns >= now_ns, "completions go forward");
-        now_ns = at_ns;
-        let (job, since_ns, blocks) = flying.remove(&done).expect("in flight");
-        result.bytes += u64::from(blocks) * u64::from(media.block_len_bytes);
-        result.count += 1;
-        result.latencies_ns.push(now_ns - since_ns);
-        idle.push_back(job);
-    }
-    assert!(flying.is_empty(), "every request completes");
-    result.elapsed_ns = now_ns;
-    result
-}
-
-fn work(op: Op, lba: u64, blocks: u32) -> Work {
-    Work {
-        id: 0,
-        op,
-        lba,
-        blocks,
-        class: 1,
-        unwritten: false,
-    }
-}
-
-/// Requests of `blocks` one after another from the start of `zone`, `count` of them.
-fn in_row(
-    media: &MediaSpec,
-    op: Op,
-    zone: u32,
-    blocks: u32,
-    count: u64,
-) -> impl FnMut(usize) -> Option<Work> {
-    let start = u64::from(zone) * u64::from(media.zone_blocks);
-    let mut at = 0;
-    move |_| {
-        at += 1;
-        (at <= count).then(|| work(op, start + (at - 1) * u64::from(blocks), blocks))
-    }
-}
-
-/// Prints measured and model side by side and asserts that they are within 15 %.
-fn compare(row: &str, unit: &str, measured: f64, model: f64) {
-    let off = (model / measured - 1.0) * 100.0;
-    println!("{row:<52} measured {measured:>8.1} {unit:<6} model {model:>8.1} ({off:+.1} %)");
-    assert!(
-        off.abs() <= 15.0,
-        "{row}: measured {measured}, model {model}"
-    );
-}
-
-fn hc620() -> (MediaSpec, Box<dyn Timing>) {
-    let media = MediaSpec::by_name("smr-15tb").expect("a preset");
-    let timing = media.timing.build(&media);
-    (media, timing)
-}
-
-const SECONDS: u64 = 1_000_000_000;
 
 #[test]
 fn hc620_sequential_write_at_depth_8_matches() {
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let next = in_row(&media, Op::Write, 524, KIB_256, 4096);
     let run = run(&media, &mut *timing, (1, 8), u64::MAX, next);
     compare(
@@ -160,7 +33,7 @@ fn hc620_sequential_write_at_depth_8_matches() {
 
 #[test]
 fn hc620_sequential_read_at_depth_8_matches() {
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let next = in_row(&media, Op::Read, 524, KIB_256, 4096);
     let run = run(&media, &mut *timing, (1, 8), u64::MAX, next);
     compare(
@@ -174,7 +47,7 @@ fn hc620_sequential_read_at_depth_8_matches() {
 #[test]
 fn hc620_sequential_streams_at_depth_1_run_at_media_rate() {
     for op in [Op::Read, Op::Write] {
-        let (media, mut timing) = hc620();
+        let (media, mut timing) = preset("smr-15tb");
         let next = in_row(&media, op, 524, KIB_256, 4096);
         let run = run(&media, &mut *timing, (1, 1), u64::MAX, next);
         let rate = media.sequential_rate_bytes_per_s(524).expect("a disk") / MIB;
@@ -189,7 +62,7 @@ fn hc620_sequential_streams_at_depth_1_run_at_media_rate() {
 
 #[test]
 fn hc620_read_of_unwritten_zones_matches() {
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let mut next = in_row(&media, Op::Read, 524, KIB_256, 4096);
     let next = move |job| {
         next(job).map(|work| Work {
@@ -208,7 +81,7 @@ fn hc620_read_of_unwritten_zones_matches() {
 
 /// Writes at the write pointers of random sequential zones; returns the zones written and the run.
 fn random_zone_writes() -> (Vec<(u32, u32)>, Run) {
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let mut random = Random(1);
     let mut pointers: BTreeMap<u32, u32> = BTreeMap::new();
     let next = |_| {
@@ -242,7 +115,7 @@ fn hc620_random_zone_writes_match() {
 #[test]
 fn hc620_random_reads_of_written_zones_match() {
     let (zones, _) = random_zone_writes();
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let mut random = Random(2);
     let next = |_| {
         let (zone, pointer) = zones[random.below(zones.len() as u64) as usize];
@@ -262,7 +135,7 @@ fn hc620_random_reads_of_written_zones_match() {
 
 #[test]
 fn hc620_random_reads_of_conventional_zones_match() {
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let mut random = Random(3);
     let places = 524 * u64::from(media.zone_blocks / KIB_256);
     let next = |_| {
@@ -283,7 +156,7 @@ fn hc620_random_reads_of_conventional_zones_match() {
 /// into a zone, so at most four requests are in flight.
 #[test]
 fn hc620_eight_small_writers_on_four_zones_match() {
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let mut pointers = [0_u64; 4];
     let mut turn = 0;
     let next = |_: usize| {
@@ -307,7 +180,7 @@ fn hc620_eight_small_writers_on_four_zones_match() {
 /// Four jobs fill random zones of a quarter of the disk each, 2 GiB a job.
 #[test]
 fn hc620_four_zone_streams_match() {
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let zone_blocks = u64::from(media.zone_blocks);
     let mut random = Random(4);
     let mut streams = [(0_u64, 0_u64, 0_u64); 4];
@@ -337,7 +210,7 @@ fn hc620_four_zone_streams_match() {
 
 #[test]
 fn hc620_random_read_at_depth_1_is_seek_and_half_a_turn_and_transfer() {
-    let (media, mut timing) = hc620();
+    let (media, mut timing) = preset("smr-15tb");
     let mut random = Random(5);
     let blocks = u64::from(media.zone_count) * u64::from(media.zone_blocks);
     let next = |_| Some(work(Op::Read, random.below(blocks - 1), 1));

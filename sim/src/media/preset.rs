@@ -2,7 +2,7 @@
 //!
 //! # Source
 //! - Geometry of `smr-15tb` and every timing figure said to be measured: the zone report and the
-//!   fio runs of a 15 TB host-managed SATA disk (HGST Ultrastar DC HC620 class) that zonedstorage.io
+//!   fio runs of a 15 TB host-managed SATA disk (Ultrastar DC HC620 class) that zonedstorage.io
 //!   publishes ("fio Examples for SMR hard-disks"). `sim/tests/calibration.rs` holds the model
 //!   against each of those rows.
 //! - `smr-14tb`: 14,000,519,643,136 bytes (27,344,764,928 sectors), the size 14 TB disks report,
@@ -85,7 +85,8 @@ impl MediaSpec {
 /// - `write_command`: with four zones written in 64 KiB pieces at depth 1 half of the writes took
 ///   1.37 ms or more at 3.2 in flight, whatever the arm did.
 /// - `cache`: the first 5 % of 4,836 random writes of 256 KiB went in fast, the rest did not.
-/// - seeks, settling and stream switch: within what such disks do, chosen to meet the random rows.
+/// - seeks, settling and head switch: within what such disks do, chosen to meet the random reads.
+/// - `destage_run`, `stream_switch`: chosen to meet the rows of four streams and of random writes.
 /// - zone commands: no figure is published; an assumption.
 #[must_use]
 pub fn hc620_timing() -> DiskTiming {

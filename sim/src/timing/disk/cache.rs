@@ -52,17 +52,12 @@ impl WriteCache {
 
     /// Drops what is in `[start, end)` and not younger than `seq_max`.
     pub(super) fn remove(&mut self, start: u64, end: u64, seq_max: u64) {
-        let first = self
-            .extents
-            .range(..start)
-            .next_back()
-            .filter(|(_, dirty)| dirty.end > start);
-        let mut at = first.map_or(start, |(&first, _)| first);
-        while let Some((&first, &dirty)) = self.extents.range(at..end).next() {
-            at = dirty.end;
-            if dirty.seq > seq_max || dirty.end <= start {
-                continue;
-            }
+        let before = self.extents.range(..start).next_back();
+        let from = before.map_or(start, |(&first, _)| first);
+        let touched = self.extents.range(from..end.max(from));
+        let touched = touched.filter(|(_, dirty)| dirty.end > start && dirty.seq <= seq_max);
+        let touched: Vec<(u64, Dirty)> = touched.map(|(&first, &dirty)| (first, dirty)).collect();
+        for (first, dirty) in touched {
             self.extents.remove(&first);
             self.blocks -= dirty.end.min(end) - first.max(start);
             if first < start {

@@ -1,7 +1,7 @@
 //! Where blocks are on the surfaces: radius, track, angle.
 //!
-//! Zone `z` lies on surface `z mod elements`; zones of one group (`z / elements`) are at one radius,
-//! groups follow from the outer edge inwards. The rate falls linearly with radius, as it does at
+//! Zone `z` lies on surface `z mod elements`; zones of one group (`z / elements`) are at one
+//! radius, groups follow from the outer edge inwards. The rate falls linearly with radius, as at
 //! constant linear density, so a share `f` of the capacity ends at the fraction `x` of the stroke
 //! with `x - (1-k)x²/2 = f (1+k)/2`, `k` being the ratio of inner to outer rate.
 //!

@@ -9,7 +9,7 @@
 //!            │ sync  ──> waits until what was cached is clean ─┘
 //! ```
 //!
-//! The arm decides what to do next at the moment it is free: see [`choose`](self) in `choose.rs`.
+//! The arm decides what to do next at the moment it is free, as `choose.rs` says.
 //! What is in a zone is none of its business; the drive says whether blocks were ever written.
 //!
 //! | file | part |

@@ -91,6 +91,11 @@ impl Zns {
         }
     }
 
+    /// The zone that holds `lba`; the last one for an address past the end.
+    fn zone_of(&self, lba: u64) -> u32 {
+        ((lba / self.zone_blocks) as usize).min(self.streams.len() - 1) as u32
+    }
+
     /// The die that holds unit `unit` of `zone`.
     fn die_of(&self, zone: u32, unit: u64) -> usize {
         let per_zone = u64::from(self.spec.dies_per_zone);
@@ -294,27 +299,43 @@ impl Zns {
     }
 
     fn submit_write(&mut self, now_ns: u64, work: Work) {
-        let zone = (work.lba / self.zone_blocks) as u32;
+        let zone = self.zone_of(work.lba);
         let offset = work.lba % self.zone_blocks * self.block_len_bytes;
-        let stream = &mut self.streams[zone as usize];
+        let ready_ns = now_ns + u64::from(self.spec.command_write_ns);
+        let stream = &self.streams[zone as usize];
         let expected = stream.filled + stream.writes.iter().map(|w| w.left_bytes).sum::<u64>();
         if expected != offset {
             // The write pointer is elsewhere after a power cut or a fault.
-            stream.filled = offset;
-            stream.issued = offset;
+            self.restart(ready_ns, zone, offset);
         }
-        stream.writes.push_back(WaitingWrite {
+        self.streams[zone as usize].writes.push_back(WaitingWrite {
             work,
-            ready_ns: now_ns + u64::from(self.spec.command_write_ns),
+            ready_ns,
             left_bytes: u64::from(work.blocks) * self.block_len_bytes,
         });
         self.waiting_write_count += 1;
         self.accept(now_ns, zone);
     }
 
+    /// The stream of `zone` goes on at `pointer` bytes: what it had in part is dropped, writes that
+    /// waited complete, programs under way still hold their share of the buffer.
+    fn restart(&mut self, at_ns: u64, zone: u32, pointer: u64) {
+        let stream = &mut self.streams[zone as usize];
+        stream.buffered = stream
+            .buffered
+            .saturating_sub(stream.filled - stream.issued);
+        stream.filled = pointer;
+        stream.issued = pointer;
+        let writes = std::mem::take(&mut stream.writes);
+        self.waiting_write_count -= writes.len() as u32;
+        for write in writes {
+            self.done.push(at_ns, write.work.id);
+        }
+    }
+
     fn submit_read(&mut self, now_ns: u64, work: Work) {
         let ready_ns = now_ns + u64::from(self.spec.command_read_ns);
-        let zone = (work.lba / self.zone_blocks) as u32;
+        let zone = self.zone_of(work.lba);
         let mut at = work.lba % self.zone_blocks * self.block_len_bytes;
         let end = at + u64::from(work.blocks) * self.block_len_bytes;
         let issued = self.streams[zone as usize].issued;
@@ -370,24 +391,22 @@ impl Zns {
     /// Erases the zone, or programs what is left of it, on all its dies.
     fn submit_zone(&mut self, now_ns: u64, work: Work) {
         let ready_ns = now_ns + u64::from(self.spec.command_write_ns);
-        let zone = (work.lba / self.zone_blocks) as u32;
+        let zone = self.zone_of(work.lba);
         let unit_bytes = u64::from(self.spec.program_bytes);
-        let stream = &mut self.streams[zone as usize];
-        let touched = stream.issued > 0 || !work.lba.is_multiple_of(self.zone_blocks);
-        let mut units = 0;
-        if work.op == Op::Reset {
-            let writes = std::mem::take(&mut stream.writes);
-            *stream = Stream::default();
-            self.waiting_write_count -= writes.len() as u32;
-            for write in writes {
-                self.done.push(ready_ns, write.work.id);
-            }
+        if work.op == Op::Finish && work.blocks == 0 {
+            // Nothing is left of the zone; its write pointer may be the start of the next.
+            self.done.push(ready_ns, work.id);
+            return;
+        }
+        let issued = self.streams[zone as usize].issued;
+        let touched = issued > 0 || !work.lba.is_multiple_of(self.zone_blocks);
+        let (pointer, units) = if work.op == Op::Reset {
+            (0, 0)
         } else {
             let left_bytes = u64::from(work.blocks) * self.block_len_bytes;
-            units = left_bytes.div_ceil(unit_bytes);
-            stream.filled = self.capacity_bytes;
-            stream.issued = self.capacity_bytes;
-        }
+            (self.capacity_bytes, left_bytes.div_ceil(unit_bytes))
+        };
+        self.restart(ready_ns, zone, pointer);
         let per_zone = u64::from(self.spec.dies_per_zone);
         let mut left_count = 0;
         for index in 0..per_zone {
