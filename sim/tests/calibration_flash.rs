@@ -68,7 +68,7 @@ impl Timing for Later {
 #[test]
 fn zns_random_read_at_depth_1_is_command_and_sense_and_transfer() {
     let run = zns_random_reads(1);
-    let physics_us = 8.0 + 50.0 + 4096.0 / 450.0 + 4096.0 / 3050.0;
+    let physics_us = 20.0 + 50.0 + 4096.0 / 450.0 + 4096.0 / 3050.0;
     compare(
         "ZN540 random read, 4 KiB, depth 1",
         "us",

@@ -9,8 +9,11 @@
 //!   are exactly 52,156 zones of 256 MiB; of these 0.94 % are conventional as on the 15 TB member.
 //! - `smr-30tb`: 111,760 zones, 1,118 of them conventional, from the XFS documentation's example of
 //!   a 30 TB class disk; twenty surfaces and its higher rate are assumptions.
-//! - `zns-zn540`, `zns-proto`: the models of NVMeVirt (Kim et al., FAST 2023); 14 open zones from
-//!   zonedstorage.io's examples. Erase times are typical of TLC flash, an assumption.
+//! - `zns-zn540`, `zns-proto`: `ssd_config.h` of NVMeVirt (Kim et al., FAST 2023), WD_ZN540 and
+//!   ZNS_PROTOTYPE; 14 open zones from zonedstorage.io's examples, 1077 MiB of capacity as tools
+//!   for that drive have it. NVMeVirt erases in no time and its prototype acknowledges a write when
+//!   programmed; here an erase takes what is typical of TLC flash, an assumption, and a write
+//!   completes in the buffer.
 //! - `nor-*`: typical figures of 128 Mbit serial NOR data sheets (W25Q128JV class): page program
 //!   0.4 ms, 4 KiB erase 45 ms, 64 KiB erase 150 ms, suspend 20 µs; bus at 50 MB/s.
 //! - Scaled-down members (`-demo`, `-tiny`) have the mechanics of the large ones: seeks are a share
@@ -251,8 +254,8 @@ fn zn540_timing() -> ZnsTiming {
         erase_ns: 3_500_000,
         channel_bytes_per_s: 450_000_000,
         host_bytes_per_s: 3_050_000_000,
-        command_read_ns: 8_000,
-        command_write_ns: 8_000,
+        command_read_ns: 20_000,
+        command_write_ns: 5_600,
         buffer_units_per_zone: 10,
         buffer_protected: true,
         age_step_us: 5_000,
@@ -264,15 +267,17 @@ fn zns_zn540() -> MediaSpec {
     zns("zns-zn540", 904, 2048 * MIB, 1077 * MIB, zn540_timing())
 }
 
-/// 128 dies with one zone on each at a time, 96 MiB zones.
+/// 128 dies, each zone of 96 MiB on one of them.
 fn zns_proto() -> MediaSpec {
     let timing = ZnsTiming {
         dies_per_channel: 16,
         dies_per_zone: 1,
-        read_4k_ns: 36_000,
-        read_ns: 41_000,
+        page_bytes: (64 * KIB) as u32,
+        read_4k_ns: 25_485,
+        read_ns: 40_950,
+        command_read_ns: 32_150,
         program_bytes: (192 * KIB) as u32,
-        program_ns: 1_914_000,
+        program_ns: 1_913_640,
         channel_bytes_per_s: 800_000_000,
         host_bytes_per_s: 3_200_000_000,
         buffer_units_per_zone: 2,
