@@ -21,7 +21,6 @@ mod blocks;
 mod device;
 mod error;
 mod flight;
-mod instant;
 mod journal;
 mod mix;
 mod power;

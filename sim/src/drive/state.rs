@@ -12,7 +12,7 @@ use shingle_hal::{Class, ErrorKind, Event, Geometry, Lba, ZoneCondition, ZoneDes
 
 use super::blocks::{Blocks, ReadError};
 use super::flight::{Duty, Entry};
-use super::instant;
+
 use super::journal::{Deed, Journal, Point};
 use super::mix::{Rng, Trace};
 use super::stats::Stats;
@@ -102,7 +102,7 @@ impl State {
             zones: ZoneTable::new(&spec),
             blocks: Blocks::new(spec.block_len_bytes as usize, spec.zone_blocks),
             journal: Journal::default(),
-            timing: instant::model(&spec.timing),
+            timing: spec.timing.build(&spec),
             now_ns: 0,
             held: None,
             timers: BTreeMap::new(),

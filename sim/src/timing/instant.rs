@@ -1,20 +1,14 @@
-//! The time model in which every request completes at the moment of its submission, in order of
-//! submission, but never before the drive is advanced: tests of logic still see concurrency.
+//! No time at all: every request completes at the instant it was submitted, in that order.
+//!
+//! For tests of logic alone, where a time model would only cost time.
 
 use std::collections::VecDeque;
 
-use crate::timing::{Timing, TimingSpec, Work};
+use super::{Timing, Work};
 
-/// The time model that `spec` describes.
-pub(crate) fn model(spec: &TimingSpec) -> Box<dyn Timing> {
-    match spec {
-        TimingSpec::Instant => Box::new(Instant::default()),
-    }
-}
-
-/// A queue that completes its head at once.
+/// The model without delays.
 #[derive(Clone, Debug, Default)]
-struct Instant {
+pub struct Instant {
     queue: VecDeque<(u64, u64)>,
 }
 
