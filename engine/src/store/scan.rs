@@ -1,0 +1,1 @@
+//! Ordered ranges, forward and backward.
