@@ -15,11 +15,11 @@
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::state::{Core, Side};
 use crate::error::Fault;
 use crate::format::edit::Change;
 use crate::format::seal::seal;
 use crate::log::head::HeadZone;
+use crate::state::{Core, Side};
 use crate::zone::{Role, prepare};
 
 /// The first bytes of a zone's header block.
@@ -39,16 +39,33 @@ impl<D: Device> Core<'_, D> {
             let generation = head.zone.map_or(0, |zone| zone.generation);
             head.begin_write(pad, |block| self.media.identity(generation, block))
         };
-        let Some(writing) = writing else { return Ok(()) };
-        let guard = WriteGuard { core: self, side, done: false };
-        let class = if side == Side::Log { Class::Foreground } else { Class::Maintenance };
-        let result = self.media.write(writing.lba, &writing.buffer[..writing.len], class).await;
+        let Some(writing) = writing else {
+            return Ok(());
+        };
+        let guard = WriteGuard {
+            core: self,
+            side,
+            done: false,
+        };
+        let class = if side == Side::Log {
+            Class::Foreground
+        } else {
+            Class::Maintenance
+        };
+        let result = self
+            .media
+            .write(writing.lba, &writing.buffer[..writing.len], class)
+            .await;
         guard.finish(writing, result)
     }
 
     /// Makes everything appended to a head up to `ticket` durable. One caller writes and syncs for
     /// all that wait.
-    pub(crate) async fn make_durable(&self, side: Side, ticket: u64) -> Result<(), Fault<D::Error>> {
+    pub(crate) async fn make_durable(
+        &self,
+        side: Side,
+        ticket: u64,
+    ) -> Result<(), Fault<D::Error>> {
         let side = self.state.borrow().real_side(side);
         loop {
             let (written, synced) = {
@@ -85,7 +102,10 @@ impl<D: Device> Core<'_, D> {
             let (fits, zone_fits) = {
                 let mut state = self.state.borrow_mut();
                 let head = state.head(side);
-                (head.fits(len), head.zone.is_some() && len <= head.zone_room() as usize)
+                (
+                    head.fits(len),
+                    head.zone.is_some() && len <= head.zone_room() as usize,
+                )
             };
             if fits {
                 return Ok(());
@@ -112,7 +132,11 @@ impl<D: Device> Core<'_, D> {
         }
         self.begin_writing().await?;
         // Take first: without a zone to go on in, the old one stays.
-        let role = if side == Side::Log { Role::Log } else { Role::Cold };
+        let role = if side == Side::Log {
+            Role::Log
+        } else {
+            Role::Cold
+        };
         let next = self.take_zone(role, true).await?;
         self.leave(side).await?;
         let mut state = self.state.borrow_mut();
@@ -122,8 +146,15 @@ impl<D: Device> Core<'_, D> {
         let start = state.zones.start(next);
         let capacity = zone.capacity.get();
         state.zones.get_mut(next).set_head(true);
-        let head = HeadZone { id: next, generation, start, capacity };
-        state.head(side).start(head, |block| self.zone_header(block, generation, role));
+        let head = HeadZone {
+            id: next,
+            generation,
+            start,
+            capacity,
+        };
+        state
+            .head(side)
+            .start(head, |block| self.zone_header(block, generation, role));
         Ok(())
     }
 
@@ -150,7 +181,10 @@ impl<D: Device> Core<'_, D> {
         let (left, conventional) = {
             let mut state = self.state.borrow_mut();
             let head = state.head(side);
-            assert!(!head.is_dirty(), "A2: a zone is left with unwritten records");
+            assert!(
+                !head.is_dirty(),
+                "A2: a zone is left with unwritten records"
+            );
             let left = old.capacity.saturating_sub(head.first_buffered_block());
             let zone = state.zones.get_mut(old.id);
             zone.set_head(false);
@@ -167,7 +201,11 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn give_back(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {
         let device = &self.media.device;
         let limited = self.media.geometry.active_zones_max.is_some();
-        let result = if limited { device.finish(zone).await } else { device.close(zone).await };
+        let result = if limited {
+            device.finish(zone).await
+        } else {
+            device.close(zone).await
+        };
         match result {
             Ok(()) => Ok(()),
             Err(error) => self.poison(Fault::Device(error)),
@@ -185,19 +223,32 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Takes a free zone, resets it if it must be, and (with `record`) writes the edit that says so.
-    pub(crate) async fn take_zone(&self, role: Role, record: bool) -> Result<ZoneId, Fault<D::Error>> {
+    pub(crate) async fn take_zone(
+        &self,
+        role: Role,
+        record: bool,
+    ) -> Result<ZoneId, Fault<D::Error>> {
         self.reserve_generations().await?;
         let taken = {
             let mut state = self.state.borrow_mut();
-            state.zones.take(role, None).map(|zone| (zone, state.zones.begin_prepare(zone)))
+            state
+                .zones
+                .take(role, None)
+                .map(|zone| (zone, state.zones.begin_prepare(zone)))
         };
-        let Some((zone, (needs_reset, conventional))) = taken else { return Err(Fault::NoSpace) };
+        let Some((zone, (needs_reset, conventional))) = taken else {
+            return Err(Fault::NoSpace);
+        };
         if let Err(error) = prepare(&self.media, zone, needs_reset, conventional).await {
             return self.poison(Fault::Device(error));
         }
         if record {
             let generation = self.state.borrow().zones.get(zone).generation.get();
-            let change = Change::Take { zone: zone.0, generation, role: role as u8 };
+            let change = Change::Take {
+                zone: zone.0,
+                generation,
+                role: role as u8,
+            };
             self.commit_edit(|_, edit| edit.push(&change)).await?;
         }
         Ok(zone)

@@ -44,7 +44,14 @@ impl<'m> Cache<'m> {
         frames.fill(0);
         let frames = <[Frame]>::mut_from_bytes(frames).expect("sized above");
         let slab = &mut rest[..count * node_len];
-        Self { frames, slab, node_len, clock: 1, hits: 0, misses: 0 }
+        Self {
+            frames,
+            slab,
+            node_len,
+            clock: 1,
+            hits: 0,
+            misses: 0,
+        }
     }
 
     fn set(&self, generation: u32, block: u32) -> core::ops::Range<usize> {
@@ -54,7 +61,8 @@ impl<'m> Cache<'m> {
             return 0..0;
         }
         let sets = count / ways;
-        let hash = (u64::from(generation) << 32 | u64::from(block)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash =
+            (u64::from(generation) << 32 | u64::from(block)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let set = ((hash >> 32) as usize) % sets;
         set * ways..(set + 1) * ways
     }
@@ -78,7 +86,11 @@ impl<'m> Cache<'m> {
     fn touch(&mut self, index: usize) {
         self.clock = self.clock.wrapping_add(1);
         let node = &self.slab[index * self.node_len..];
-        let credit = if node_type(node) == Some(NodeType::Data) { 0 } else { INDEX_CREDIT };
+        let credit = if node_type(node) == Some(NodeType::Data) {
+            0
+        } else {
+            INDEX_CREDIT
+        };
         let credit = credit * self.frames.len() as u32;
         self.frames[index].used = U32::new(self.clock.wrapping_add(credit));
     }

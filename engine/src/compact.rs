@@ -24,17 +24,16 @@
 use shingle_hal::{Class, Device};
 
 use crate::canary::{Bug, planted};
-use crate::state::{Core, Direct, RunHead, State};
 use crate::error::Fault;
 use crate::format::edit::{Change, KEY_PART_LEN, PieceRecord};
 use crate::format::entry::{Entry, Kind, Rank};
 use crate::limits::{BOTTOM, MERGE_INPUTS_MAX};
 use crate::manifest::EditBuilder;
 use crate::memtable;
-use crate::run::builder::{Cover, PieceBuilder, PiecePlace, Pushed, output_nodes_min};
+use crate::run::builder::{Cover, PieceBuilder, PiecePlace, Pushed};
 use crate::run::cursor::{CursorMemory, RunCursor};
 use crate::run::tree::Merge;
-use crate::sync::Lent;
+use crate::state::{Core, Direct, RunHead, State};
 use crate::versions::{Fate, VersionFilter};
 use crate::zone::Role;
 
@@ -94,7 +93,12 @@ impl<'m> Job<'m> {
         builder: PieceBuilder<'m>,
         inputs: heapless::Vec<CursorMemory<'m>, MERGE_INPUTS_MAX>,
     ) -> Self {
-        Self { builder, inputs, work: Work::Idle, role: Role::Run }
+        Self {
+            builder,
+            inputs,
+            work: Work::Idle,
+            role: Role::Run,
+        }
     }
 
     fn end(&mut self) {
@@ -116,7 +120,11 @@ pub(crate) struct JobGuard<'c, 'm, D: Device> {
 
 impl<'c, 'm, D: Device> JobGuard<'c, 'm, D> {
     pub(crate) fn take(core: &'c Core<'m, D>) -> Self {
-        Self { core, job: core.job.take(), whole: false }
+        Self {
+            core,
+            job: core.job.take(),
+            whole: false,
+        }
     }
     fn job(&mut self) -> &mut Job<'m> {
         self.job.as_mut().expect("under the jobs lock")
@@ -125,7 +133,9 @@ impl<'c, 'm, D: Device> JobGuard<'c, 'm, D> {
 
 impl<D: Device> Drop for JobGuard<'_, '_, D> {
     fn drop(&mut self) {
-        let Some(mut job) = self.job.take() else { return };
+        let Some(mut job) = self.job.take() else {
+            return;
+        };
         if !self.whole {
             job.end();
             self.core.abandon_job(job.role);
@@ -156,18 +166,6 @@ impl<'m, D: Device> Core<'m, D> {
         if let Some(head) = state.run_heads[head_index(role)].take() {
             state.zones.get_mut(head.zone).set_head(false);
         }
-    }
-
-    /// What the job is busy with: nothing, a flush, or a merge.
-    pub(crate) fn job_level(&self) -> Option<Option<u8>> {
-        let job = self.job.take();
-        let level = match job.as_ref().map(|job| &job.work) {
-            Some(Work::Flush(_)) => Some(None),
-            Some(Work::Merging(merging)) => Some(Some(merging.level)),
-            _ => None,
-        };
-        self.job.set(job);
-        level
     }
 
     /// One step of the flush or merge under way, or of the next one that is due. Under `jobs`.
@@ -223,11 +221,16 @@ impl<'m, D: Device> Core<'m, D> {
     }
 
     /// Begins a piece at the head for `role`, in a fresh zone if the old one is nearly full.
-    async fn begin_piece(&self, job: &mut Job<'m>, role: Role, versions: u32) -> Result<(), Fault<D::Error>> {
+    async fn begin_piece(
+        &self,
+        job: &mut Job<'m>,
+        role: Role,
+        versions: u32,
+    ) -> Result<(), Fault<D::Error>> {
         job.role = role;
         let index = head_index(role);
         let node_blocks = self.shape.node_blocks();
-        let least = output_nodes_min(self.shape.height) as u32 + versions + 8;
+        let least = self.shape.height as u32 + versions + 4;
         for _ in 0..2 {
             let head = self.state.borrow().run_heads[index];
             if let Some(head) = head {
@@ -255,7 +258,11 @@ impl<'m, D: Device> Core<'m, D> {
             zone.set_head(false);
             zone.is_conventional()
         };
-        if head.next < head.capacity && !conventional { self.give_back(head.zone).await } else { Ok(()) }
+        if head.next < head.capacity && !conventional {
+            self.give_back(head.zone).await
+        } else {
+            Ok(())
+        }
     }
 
     async fn start_run_zone(&self, index: usize, role: Role) -> Result<(), Fault<D::Error>> {
@@ -264,7 +271,11 @@ impl<'m, D: Device> Core<'m, D> {
             let mut state = self.state.borrow_mut();
             state.zones.get_mut(zone).set_head(true);
             let entry = state.zones.get(zone);
-            (entry.generation.get(), entry.capacity.get(), state.zones.start(zone))
+            (
+                entry.generation.get(),
+                entry.capacity.get(),
+                state.zones.start(zone),
+            )
         };
         let mut buffer = self.nodes.take().await;
         let header = &mut buffer[..self.media.block_len()];
@@ -272,8 +283,12 @@ impl<'m, D: Device> Core<'m, D> {
         if let Err(error) = self.media.write(start, header, Class::Maintenance).await {
             return self.poison(Fault::Device(error));
         }
-        self.state.borrow_mut().run_heads[index] =
-            Some(RunHead { zone, generation, next: 1, capacity });
+        self.state.borrow_mut().run_heads[index] = Some(RunHead {
+            zone,
+            generation,
+            next: 1,
+            capacity,
+        });
         Ok(())
     }
 
@@ -298,7 +313,9 @@ impl<'m, D: Device> Core<'m, D> {
     async fn flush_step(&self, job: &mut Job<'m>, budget: u64) -> Result<u64, Fault<D::Error>> {
         let mut did = 0;
         loop {
-            let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
+            let Work::Flush(flush) = &mut job.work else {
+                unreachable!("a flush")
+            };
             let versions = flush.filter.versions_max();
             if job.builder.is_begun() && !job.builder.has_room(versions) {
                 did += self.end_flush_piece(job).await?;
@@ -308,7 +325,9 @@ impl<'m, D: Device> Core<'m, D> {
                 self.begin_piece(job, Role::Run, versions).await?;
                 continue;
             }
-            let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
+            let Work::Flush(flush) = &mut job.work else {
+                unreachable!("a flush")
+            };
             let filled = flush_entries(&mut self.state.borrow_mut(), flush, &mut job.builder);
             match filled {
                 Filled::OutputFull => did += self.write_output(job).await?,
@@ -330,7 +349,9 @@ impl<'m, D: Device> Core<'m, D> {
         if job.builder.is_output_ready() {
             did += self.write_output(job).await?;
         }
-        let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
+        let Work::Flush(flush) = &mut job.work else {
+            unreachable!("a flush")
+        };
         if let Some(record) = job.builder.finish(flush.run, 0) {
             if flush.pieces.push(record).is_err() {
                 return Err(Fault::NoMemory);
@@ -344,7 +365,9 @@ impl<'m, D: Device> Core<'m, D> {
         if !planted(Bug::CheckpointBeforeSync) {
             self.sync_device().await?;
         }
-        let Work::Flush(flush) = &job.work else { unreachable!("a flush") };
+        let Work::Flush(flush) = &job.work else {
+            unreachable!("a flush")
+        };
         let node_len = self.shape.node_len as u32;
         self.commit_edit(|state, edit| {
             for record in &flush.pieces {
@@ -352,17 +375,24 @@ impl<'m, D: Device> Core<'m, D> {
             }
             for id in 0..state.zones.len() {
                 let zone = state.zones.get_mut(shingle_hal::ZoneId(id));
-                zone.live_mem = table_share_left(zone.live_mem.get(), zone.flush_delta.get()).into();
+                zone.live_mem =
+                    table_share_left(zone.live_mem.get(), zone.flush_delta.get()).into();
                 zone.flush_delta = 0.into();
             }
             fill_zones(state, edit);
-            let Some(mark) = state.frozen.take() else { unreachable!("flushed") };
+            let Some(mark) = state.frozen.take() else {
+                unreachable!("flushed")
+            };
             state.checkpoint = mark;
             let table = 1 - state.active;
             state.tables[table].clear();
             state.counters.flushes += 1;
             state.tree.version += 1;
-            edit.push(&Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq });
+            edit.push(&Change::Checkpoint {
+                log: mark.log,
+                cold: mark.cold,
+                seq: mark.seq,
+            });
         })
         .await?;
         job.end();
@@ -402,7 +432,9 @@ impl<'m, D: Device> Core<'m, D> {
         }
         let (merge, filter, runs) = {
             let state = self.state.borrow();
-            let Some(merge) = state.tree.merge(level) else { return Err(Fault::NoSpace) };
+            let Some(merge) = state.tree.merge(level) else {
+                return Err(Fault::NoSpace);
+            };
             let bottom = merge.into == BOTTOM;
             let filter = VersionFilter::new(state.snapshot_seqs(), bottom);
             let runs: heapless::Vec<u32, { crate::limits::RUNS_MAX }> = state
@@ -423,7 +455,9 @@ impl<'m, D: Device> Core<'m, D> {
             hurry: false,
         };
         for run in runs {
-            let Some(memory) = job.inputs.pop() else { unreachable!("inputs are bounded") };
+            let Some(memory) = job.inputs.pop() else {
+                unreachable!("inputs are bounded")
+            };
             assert!(merging.sources.push(RunCursor::new(run, memory)).is_ok());
         }
         job.work = Work::Merging(merging);
@@ -434,7 +468,9 @@ impl<'m, D: Device> Core<'m, D> {
     async fn seek_sources(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
         let pieces = Direct(self);
         let mut scratch = self.scratch.take().await;
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let Work::Merging(merging) = &mut job.work else {
+            unreachable!("a merge")
+        };
         let len = {
             let state = self.state.borrow();
             let key = state.tree.merge_key(merging.level);
@@ -445,11 +481,15 @@ impl<'m, D: Device> Core<'m, D> {
             if len == 0 {
                 source.first(&pieces).await?;
             } else {
-                source.seek(&pieces, &scratch[..len], Rank::BOUNDARY).await?;
+                source
+                    .seek(&pieces, &scratch[..len], Rank::BOUNDARY)
+                    .await?;
             }
         }
         let mut cover = union(merging);
-        merging.filter.reduce(&mut cover, !merging.filter.is_bottom());
+        merging
+            .filter
+            .reduce(&mut cover, !merging.filter.is_bottom());
         job.builder.set_cover(cover);
         Ok(())
     }
@@ -459,7 +499,10 @@ impl<'m, D: Device> Core<'m, D> {
         let inputs_max = self.plan.merge_inputs();
         self.commit_edit(|state, edit| {
             let tree = &mut state.tree;
-            let below = tree.runs().iter().any(|run| run.level > level && run.level < BOTTOM);
+            let below = tree
+                .runs()
+                .iter()
+                .any(|run| run.level > level && run.level < BOTTOM);
             let bottom = tree.nodes_of_level(BOTTOM);
             let fanout = self.plan.fanout as u64;
             let small = tree.nodes_of_level(level) * fanout < bottom;
@@ -468,13 +511,29 @@ impl<'m, D: Device> Core<'m, D> {
             let tier = below || (small && !forced && next < BOTTOM);
             let into = if tier { next } else { BOTTOM };
             // The oldest runs of the level, as many as can be read at once.
-            let take = if into == BOTTOM { inputs_max - 1 } else { inputs_max };
+            let take = if into == BOTTOM {
+                inputs_max - 1
+            } else {
+                inputs_max
+            };
             let count = tree.level(level).count();
-            let Some(last) = tree.level(level).nth(count.saturating_sub(take)) else { return };
-            let merge = Merge { into, run: tree.next_run, last_input: last.run, key_len: 0 };
+            let Some(last) = tree.level(level).nth(count.saturating_sub(take)) else {
+                return;
+            };
+            let merge = Merge {
+                into,
+                run: tree.next_run,
+                last_input: last.run,
+                key_len: 0,
+            };
             tree.set_merge(level, Some(merge));
             let (run, last_input) = (merge.run, merge.last_input);
-            edit.push(&Change::Merge { level, into, run, last_input });
+            edit.push(&Change::Merge {
+                level,
+                into,
+                run,
+                last_input,
+            });
         })
         .await
     }
@@ -486,7 +545,9 @@ impl<'m, D: Device> Core<'m, D> {
         let key_room = usize::from(self.limits.key_len_max) + 1;
         let (key_room, _) = scratch.split_at_mut(key_room);
         loop {
-            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+            let Work::Merging(merging) = &mut job.work else {
+                unreachable!("a merge")
+            };
             let Some(least) = least_key(&merging.sources) else {
                 self.finish_merge_piece(job, None).await?;
                 return Ok(did + 1);
@@ -494,7 +555,11 @@ impl<'m, D: Device> Core<'m, D> {
             let key_len = merging.sources[least].key().len();
             let key = &mut key_room[..key_len];
             key.copy_from_slice(merging.sources[least].key());
-            let role = if merging.into == BOTTOM { Role::Bottom } else { Role::Run };
+            let role = if merging.into == BOTTOM {
+                Role::Bottom
+            } else {
+                Role::Run
+            };
             let versions = merging.filter.versions_max();
             if !job.builder.is_begun() {
                 self.begin_piece(job, role, versions).await?;
@@ -516,11 +581,15 @@ impl<'m, D: Device> Core<'m, D> {
         let pieces = Direct(self);
         let node_len = self.shape.node_len;
         let mut did = 0;
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let Work::Merging(merging) = &mut job.work else {
+            unreachable!("a merge")
+        };
         let mut changed = false;
         for source in &mut merging.sources {
             while source.is_valid() && source.key() == key {
-                let entry = source.entry(node_len).ok_or_else(crate::run::cursor::malformed)?;
+                let entry = source
+                    .entry(node_len)
+                    .ok_or_else(crate::run::cursor::malformed)?;
                 if entry.kind != Kind::Boundary {
                     break;
                 }
@@ -532,19 +601,33 @@ impl<'m, D: Device> Core<'m, D> {
         let mut cover = union(merging);
         if changed {
             let mut kept = cover.clone();
-            merging.filter.reduce(&mut kept, !merging.filter.is_bottom());
-            while *job.builder.cover() != kept && job.builder.push_cover(key, &kept) == Pushed::OutputFull {
+            merging
+                .filter
+                .reduce(&mut kept, !merging.filter.is_bottom());
+            while *job.builder.cover() != kept
+                && job.builder.push_cover(key, &kept) == Pushed::OutputFull
+            {
                 did += self.write_output(job).await?;
             }
         }
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let Work::Merging(merging) = &mut job.work else {
+            unreachable!("a merge")
+        };
         merging.filter.reduce(&mut cover, true);
         // Versions of the key: at most as many as the sources hold.
         loop {
-            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-            let Some(newest) = newest_version(&merging.sources, key, node_len) else { return Ok(did) };
-            let Merging { sources, filter, .. } = merging;
-            let entry = sources[newest].entry(node_len).ok_or_else(crate::run::cursor::malformed)?;
+            let Work::Merging(merging) = &mut job.work else {
+                unreachable!("a merge")
+            };
+            let Some(newest) = newest_version(&merging.sources, key, node_len) else {
+                return Ok(did);
+            };
+            let Merging {
+                sources, filter, ..
+            } = merging;
+            let entry = sources[newest]
+                .entry(node_len)
+                .ok_or_else(crate::run::cursor::malformed)?;
             if entry.kind == Kind::Boundary {
                 // The state repeated at the start of a node, between versions of the key.
                 sources[newest].next(&pieces).await?;
@@ -554,25 +637,42 @@ impl<'m, D: Device> Core<'m, D> {
             if fate == Fate::Drop {
                 drop_places(&mut self.state.borrow_mut(), &entry, false);
             } else {
-                let seq = if fate == Fate::KeepAsOldest { 0 } else { entry.seq };
+                let seq = if fate == Fate::KeepAsOldest {
+                    0
+                } else {
+                    entry.seq
+                };
                 let kept = Entry { seq, ..entry };
                 if job.builder.push(key, &kept) == Pushed::OutputFull {
                     did += self.write_output(job).await?;
-                    let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
+                    let Work::Merging(merging) = &job.work else {
+                        unreachable!("a merge")
+                    };
                     let entry = merging.sources[newest].entry(node_len);
                     let entry = entry.ok_or_else(crate::run::cursor::malformed)?;
-                    assert_eq!(job.builder.push(key, &Entry { seq, ..entry }), Pushed::Taken);
+                    assert_eq!(
+                        job.builder.push(key, &Entry { seq, ..entry }),
+                        Pushed::Taken
+                    );
                 }
             }
-            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+            let Work::Merging(merging) = &mut job.work else {
+                unreachable!("a merge")
+            };
             merging.sources[newest].next(&pieces).await?;
         }
     }
 
     /// Ends the piece under way and installs it: everything below `reached` is merged now, or
     /// everything if there is no more.
-    async fn finish_merge_piece(&self, job: &mut Job<'m>, reached: Option<&[u8]>) -> Result<(), Fault<D::Error>> {
-        let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
+    async fn finish_merge_piece(
+        &self,
+        job: &mut Job<'m>,
+        reached: Option<&[u8]>,
+    ) -> Result<(), Fault<D::Error>> {
+        let Work::Merging(merging) = &job.work else {
+            unreachable!("a merge")
+        };
         let (run, into) = (merging.run, merging.into);
         if job.builder.is_output_ready() {
             self.write_output(job).await?;
@@ -582,7 +682,9 @@ impl<'m, D: Device> Core<'m, D> {
         if !planted(Bug::CheckpointBeforeSync) {
             self.sync_device().await?;
         }
-        let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
+        let Work::Merging(merging) = &job.work else {
+            unreachable!("a merge")
+        };
         let node_len = self.shape.node_len as u32;
         let level = merging.level;
         self.commit_edit(|state, edit| {
@@ -607,7 +709,9 @@ impl<'m, D: Device> Core<'m, D> {
             }
         })
         .await?;
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let Work::Merging(merging) = &mut job.work else {
+            unreachable!("a merge")
+        };
         if reached.is_none() || merging.hurry {
             job.end();
         } else {
@@ -626,7 +730,9 @@ enum Filled {
 
 /// The memtable's live bytes after a flush took its share; see `flush_entries`.
 fn table_share_left(live_mem: u32, flushed: i32) -> u32 {
-    live_mem.checked_add_signed(-flushed).expect("Z3: what was flushed was counted")
+    live_mem
+        .checked_add_signed(-flushed)
+        .expect("Z3: what was flushed was counted")
 }
 
 const fn head_index(role: Role) -> usize {
@@ -634,8 +740,13 @@ const fn head_index(role: Role) -> usize {
 }
 
 fn least_key(sources: &[RunCursor<'_>]) -> Option<usize> {
-    let valid = sources.iter().enumerate().filter(|(_, source)| source.is_valid());
-    valid.min_by(|(_, a), (_, b)| a.key().cmp(b.key())).map(|(index, _)| index)
+    let valid = sources
+        .iter()
+        .enumerate()
+        .filter(|(_, source)| source.is_valid());
+    valid
+        .min_by(|(_, a), (_, b)| a.key().cmp(b.key()))
+        .map(|(index, _)| index)
 }
 
 /// The source with the newest version of `key`; of equal ones the newer run, which stands first.
@@ -669,8 +780,17 @@ fn union(merging: &Merging<'_>) -> Cover {
 ///
 /// `flush_delta` counts the bytes that the memtable refers to less, `merge_delta` those that runs
 /// refer to more.
-fn flush_entries(state: &mut State<'_>, flush: &mut Flush, builder: &mut PieceBuilder<'_>) -> Filled {
-    let State { tables, active, zones, .. } = state;
+fn flush_entries(
+    state: &mut State<'_>,
+    flush: &mut Flush,
+    builder: &mut PieceBuilder<'_>,
+) -> Filled {
+    let State {
+        tables,
+        active,
+        zones,
+        ..
+    } = state;
     let table = &tables[1 - *active];
     loop {
         if builder.is_output_ready() {
@@ -695,7 +815,9 @@ fn flush_entries(state: &mut State<'_>, flush: &mut Flush, builder: &mut PieceBu
             flush.event = Some(event);
             continue;
         }
-        let Some((key, entry)) = point else { return Filled::End };
+        let Some((key, entry)) = point else {
+            return Filled::End;
+        };
         if new_key {
             flush.filter.next_key();
         }
@@ -707,7 +829,11 @@ fn flush_entries(state: &mut State<'_>, flush: &mut Flush, builder: &mut PieceBu
             }
         }
         if fate != Fate::Drop {
-            assert_eq!(builder.push(key, &entry), Pushed::Taken, "the output has room");
+            assert_eq!(
+                builder.push(key, &entry),
+                Pushed::Taken,
+                "the output has room"
+            );
         }
         flush.before = flush.cursor;
         flush.cursor = flush.cursor.and_then(|cursor| table.next(cursor));
@@ -721,14 +847,19 @@ fn event_key<'t>(table: &'t memtable::Memtable<'_>, event: Event) -> Option<&'t 
 }
 
 /// The first event after `last` in key order; events of equal key come as one.
-fn next_event<'t>(table: &'t memtable::Memtable<'_>, last: Option<Event>) -> Option<(&'t [u8], Event)> {
+fn next_event<'t>(
+    table: &'t memtable::Memtable<'_>,
+    last: Option<Event>,
+) -> Option<(&'t [u8], Event)> {
     let after = last.and_then(|event| event_key(table, event));
-    let starts = table.ranges().enumerate().map(|(range, (start, ..))| {
-        (Some(start), Event { range, end: false })
-    });
-    let ends = table.ranges().enumerate().map(|(range, (_, end, _))| {
-        (end, Event { range, end: true })
-    });
+    let starts = table
+        .ranges()
+        .enumerate()
+        .map(|(range, (start, ..))| (Some(start), Event { range, end: false }));
+    let ends = table
+        .ranges()
+        .enumerate()
+        .map(|(range, (_, end, _))| (end, Event { range, end: true }));
     starts
         .chain(ends)
         .filter_map(|(key, event)| Some((key?, event)))
@@ -756,26 +887,53 @@ fn drop_places(state: &mut State<'_>, entry: &Entry<'_>, flush: bool) {
 }
 
 fn change_run_live(state: &mut State<'_>, generation: u32, bytes: i64) {
-    let Some(zone) = state.zones.find(generation) else { unreachable!("T3") };
+    let Some(zone) = state.zones.find(generation) else {
+        unreachable!("T3")
+    };
     let zone = state.zones.get_mut(zone);
     let live = i64::from(zone.live.get()) + bytes;
-    zone.live = u32::try_from(live).expect("Z3: run liveness is exact").into();
+    zone.live = u32::try_from(live)
+        .expect("Z3: run liveness is exact")
+        .into();
 }
 
-fn add_piece(state: &mut State<'_>, edit: &mut EditBuilder<'_>, record: &PieceRecord, node_len: u32) {
-    assert!(state.tree.add(record), "room was checked before the job began");
+fn add_piece(
+    state: &mut State<'_>,
+    edit: &mut EditBuilder<'_>,
+    record: &PieceRecord,
+    node_len: u32,
+) {
+    assert!(
+        state.tree.add(record),
+        "room was checked before the job began"
+    );
     change_run_live(state, record.generation, i64::from(record.nodes * node_len));
     edit.push(&Change::Piece(*record));
 }
 
 /// Drops the pieces that a source has left behind.
-fn drop_spent(state: &mut State<'_>, edit: &mut EditBuilder<'_>, source: &RunCursor<'_>, node_len: u32) {
+fn drop_spent(
+    state: &mut State<'_>,
+    edit: &mut EditBuilder<'_>,
+    source: &RunCursor<'_>,
+    node_len: u32,
+) {
     for _ in 0..source.piece_index() {
-        let first = state.tree.run(source.run).and_then(|run| state.tree.piece(&run, 0));
+        let first = state
+            .tree
+            .run(source.run)
+            .and_then(|run| state.tree.piece(&run, 0));
         let Some(record) = first else { break };
         state.tree.remove(record.generation, record.start);
-        change_run_live(state, record.generation, -i64::from(record.nodes * node_len));
-        edit.push(&Change::Drop { generation: record.generation, start: record.start });
+        change_run_live(
+            state,
+            record.generation,
+            -i64::from(record.nodes * node_len),
+        );
+        edit.push(&Change::Drop {
+            generation: record.generation,
+            start: record.start,
+        });
     }
 }
 
@@ -788,9 +946,17 @@ fn fill_zones(state: &mut State<'_>, edit: &mut EditBuilder<'_>) {
             continue;
         }
         zone.merge_delta = 0.into();
-        let live = zone.live.get().checked_add_signed(delta).expect("Z3: liveness is exact");
+        let live = zone
+            .live
+            .get()
+            .checked_add_signed(delta)
+            .expect("Z3: liveness is exact");
         zone.live = live.into();
-        edit.push(&Change::Fill { zone: id, written: zone.written.get(), live });
+        edit.push(&Change::Fill {
+            zone: id,
+            written: zone.written.get(),
+            live,
+        });
     }
 }
 

@@ -97,9 +97,11 @@ impl<E: shingle_hal::Error> Fault<E> {
             kind @ (ErrorKind::UnrecoveredRead { .. }
             | ErrorKind::ReadPastWritePointer { .. }
             | ErrorKind::ZoneOffline
-            | ErrorKind::ElementLost) => {
-                Self::Damaged(Damage { extent, structure, check: Check::Unreadable(kind) })
-            }
+            | ErrorKind::ElementLost) => Self::Damaged(Damage {
+                extent,
+                structure,
+                check: Check::Unreadable(kind),
+            }),
             _ => Self::Device(error),
         }
     }
@@ -252,50 +254,80 @@ macro_rules! display_by {
     };
 }
 
-display_by!(FormatError, this, f, match this {
-    Self::InvalidOptions(why) => write!(f, "the format options are invalid: {why}"),
-    Self::DeviceTooSmall { zones_needed, zones } => {
-        write!(f, "the device is too small: {zones_needed} usable zones needed, {zones} found")
+display_by!(
+    FormatError,
+    this,
+    f,
+    match this {
+        Self::InvalidOptions(why) => write!(f, "the format options are invalid: {why}"),
+        Self::DeviceTooSmall {
+            zones_needed,
+            zones,
+        } => {
+            write!(
+                f,
+                "the device is too small: {zones_needed} usable zones needed, {zones} found"
+            )
+        }
+        Self::UnsupportedGeometry(why) => write!(f, "the device cannot hold a store: {why}"),
+        Self::MemoryTooSmall { needed_bytes } => {
+            write!(f, "the memory is too small: {needed_bytes} bytes needed")
+        }
+        Self::Device(error) => write!(f, "the device failed: {error:?}"),
     }
-    Self::UnsupportedGeometry(why) => write!(f, "the device cannot hold a store: {why}"),
-    Self::MemoryTooSmall { needed_bytes } => {
-        write!(f, "the memory is too small: {needed_bytes} bytes needed")
+);
+display_by!(
+    OpenError,
+    this,
+    f,
+    match this {
+        Self::NotFormatted => f.write_str("no store found on the device"),
+        Self::UnsupportedVersion { version } => {
+            write!(
+                f,
+                "the store has format version {version}, which this program cannot read"
+            )
+        }
+        Self::GeometryChanged =>
+            f.write_str("the store was formatted on a device of another geometry"),
+        Self::MemoryTooSmall { needed_bytes } => {
+            write!(f, "the memory is too small: {needed_bytes} bytes needed")
+        }
+        Self::Damaged(damage) => damage.fmt(f),
+        Self::NoSpace => f.write_str("recovery found no free zone"),
+        Self::Device(error) => write!(f, "the device failed: {error:?}"),
     }
-    Self::Device(error) => write!(f, "the device failed: {error:?}"),
-});
-display_by!(OpenError, this, f, match this {
-    Self::NotFormatted => f.write_str("no store found on the device"),
-    Self::UnsupportedVersion { version } => {
-        write!(f, "the store has format version {version}, which this program cannot read")
+);
+display_by!(
+    ReadError,
+    this,
+    f,
+    match this {
+        Self::KeyLength => f.write_str("the key is empty or too long for this store"),
+        Self::BufferTooSmall { needed_bytes } => {
+            write!(f, "the buffer is too small: {needed_bytes} bytes needed")
+        }
+        Self::Damaged(damage) => damage.fmt(f),
+        Self::TooManySnapshots => f.write_str("too many snapshots and cursors are open"),
+        Self::Stream => f.write_str("the stream that takes the value failed"),
+        Self::Device(error) => write!(f, "the device failed: {error:?}"),
     }
-    Self::GeometryChanged => f.write_str("the store was formatted on a device of another geometry"),
-    Self::MemoryTooSmall { needed_bytes } => {
-        write!(f, "the memory is too small: {needed_bytes} bytes needed")
+);
+display_by!(
+    WriteError,
+    this,
+    f,
+    match this {
+        Self::KeyLength => f.write_str("the key is empty or too long for this store"),
+        Self::MetaTooLong => f.write_str("the metadata are too long for this store"),
+        Self::ValueTooLong => f.write_str("the value is too long for this store"),
+        Self::BatchTooLarge => f.write_str("the batch is too large"),
+        Self::ConditionFailed => f.write_str("the condition does not hold"),
+        Self::Full => f.write_str("the store is full"),
+        Self::TooManyStreams => f.write_str("too many values are being streamed in"),
+        Self::Stream => f.write_str("the stream that brings the value failed or ended early"),
+        Self::ReadOnly => f.write_str("the store is read only after a failed write"),
+        Self::Damaged(damage) => damage.fmt(f),
+        Self::Device(error) => write!(f, "the device failed: {error:?}"),
     }
-    Self::Damaged(damage) => damage.fmt(f),
-    Self::NoSpace => f.write_str("recovery found no free zone"),
-    Self::Device(error) => write!(f, "the device failed: {error:?}"),
-});
-display_by!(ReadError, this, f, match this {
-    Self::KeyLength => f.write_str("the key is empty or too long for this store"),
-    Self::BufferTooSmall { needed_bytes } => {
-        write!(f, "the buffer is too small: {needed_bytes} bytes needed")
-    }
-    Self::Damaged(damage) => damage.fmt(f),
-    Self::TooManySnapshots => f.write_str("too many snapshots and cursors are open"),
-    Self::Stream => f.write_str("the stream that takes the value failed"),
-    Self::Device(error) => write!(f, "the device failed: {error:?}"),
-});
-display_by!(WriteError, this, f, match this {
-    Self::KeyLength => f.write_str("the key is empty or too long for this store"),
-    Self::MetaTooLong => f.write_str("the metadata are too long for this store"),
-    Self::ValueTooLong => f.write_str("the value is too long for this store"),
-    Self::BatchTooLarge => f.write_str("the batch is too large"),
-    Self::ConditionFailed => f.write_str("the condition does not hold"),
-    Self::Full => f.write_str("the store is full"),
-    Self::TooManyStreams => f.write_str("too many values are being streamed in"),
-    Self::Stream => f.write_str("the stream that brings the value failed or ended early"),
-    Self::ReadOnly => f.write_str("the store is read only after a failed write"),
-    Self::Damaged(damage) => damage.fmt(f),
-    Self::Device(error) => write!(f, "the device failed: {error:?}"),
-});
+);

@@ -51,4 +51,5 @@ pub use store::Store;
 pub use store::batch::{Batch, BatchFull};
 pub use store::options::{Condition, Durability, Meta, ReadOptions, WriteOptions};
 pub use store::read::{Found, Snapshot};
+pub use store::scan::{Direction, Item, Scan};
 pub use store::stats::{Stats, ZoneUse};

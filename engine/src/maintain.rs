@@ -17,8 +17,8 @@
 use shingle_hal::Device;
 
 use crate::compact::Step;
-use crate::state::Core;
 use crate::error::Fault;
+use crate::state::Core;
 
 /// Zones that only maintenance may take: flush, merge, survivors, manifest copies, changes of zone.
 const RESERVE_BASE: u32 = 8;
@@ -45,7 +45,11 @@ impl<D: Device> Core<'_, D> {
     /// Whether a write may take a zone now, or use what is left of the head's.
     pub(crate) fn has_room_for_write(&self, is_delete: bool) -> bool {
         let state = self.state.borrow();
-        let least = if is_delete { self.reserve() - RESERVE_FOR_DELETES } else { self.reserve() };
+        let least = if is_delete {
+            self.reserve() - RESERVE_FOR_DELETES
+        } else {
+            self.reserve()
+        };
         state.zones.free_count() > least
     }
 
@@ -78,7 +82,11 @@ impl<D: Device> Core<'_, D> {
         }
         let zone_bytes = self.zone_payload();
         if free < self.low_water() {
-            let gain = if urgent { zone_bytes / 64 } else { zone_bytes / 16 };
+            let gain = if urgent {
+                zone_bytes / 64
+            } else {
+                zone_bytes / 16
+            };
             match self.reclaim_step(budget, gain.max(1)).await? {
                 Step::Idle => {}
                 did => return Ok(did),
@@ -96,9 +104,7 @@ impl<D: Device> Core<'_, D> {
         let (frozen, runs_over, free) = {
             let state = self.state.borrow();
             let over: usize = (0..crate::limits::BOTTOM)
-                .map(|level| {
-                    (state.tree.level(level).count() + 1).saturating_sub(self.plan.fanout)
-                })
+                .map(|level| (state.tree.level(level).count() + 1).saturating_sub(self.plan.fanout))
                 .sum();
             (state.frozen.is_some(), over, state.zones.free_count())
         };
@@ -124,7 +130,9 @@ impl<D: Device> Core<'_, D> {
         self.state.borrow_mut().debt += owed;
         let step = self.step_bytes();
         while self.state.borrow().debt >= step {
-            let Some(_guard) = self.jobs.try_enter() else { return Ok(()) };
+            let Some(_guard) = self.jobs.try_enter() else {
+                return Ok(());
+            };
             match self.step_locked().await? {
                 Step::Did(did) => {
                     let mut state = self.state.borrow_mut();
@@ -160,7 +168,9 @@ impl<D: Device> Core<'_, D> {
             {
                 let mut state = self.state.borrow_mut();
                 let active = state.active;
-                if state.tables[active].room_for(key_len, entry_len) && !self.is_replay_bound(&state) {
+                if state.tables[active].room_for(key_len, entry_len)
+                    && !self.is_replay_bound(&state)
+                {
                     return Ok(());
                 }
                 if state.frozen.is_none() && !state.tables[active].is_empty() {
@@ -184,7 +194,11 @@ impl<D: Device> Core<'_, D> {
 
     /// Takes steps until the frozen memtable is flushed.
     async fn flush_now(&self, holds_jobs: bool) -> Result<(), Fault<D::Error>> {
-        let _guard = if holds_jobs { None } else { Some(self.jobs.enter().await) };
+        let _guard = if holds_jobs {
+            None
+        } else {
+            Some(self.jobs.enter().await)
+        };
         while self.state.borrow().frozen.is_some() {
             if self.is_read_only() {
                 return Err(Fault::NoSpace);
@@ -199,7 +213,11 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Makes room for a write, or finds that the store is full.
-    pub(crate) async fn make_zone_room(&self, bytes: u64, is_delete: bool) -> Result<bool, Fault<D::Error>> {
+    pub(crate) async fn make_zone_room(
+        &self,
+        bytes: u64,
+        is_delete: bool,
+    ) -> Result<bool, Fault<D::Error>> {
         let mut idle = 0;
         loop {
             if self.is_read_only() {
@@ -276,7 +294,8 @@ impl<D: Device> Core<'_, D> {
         let mut state = self.state.borrow_mut();
         let appended = state.log.appended;
         let (at, version, bytes) = state.used;
-        let stale = version != state.tree.version || at > appended || appended - at > self.zone_payload();
+        let stale =
+            version != state.tree.version || at > appended || appended - at > self.zone_payload();
         if stale {
             let node_blocks = self.shape.node_blocks();
             let bytes = state.used_blocks(node_blocks, self.payload()) * u64::from(self.payload());

@@ -31,7 +31,14 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) fn new(zone: ZoneId, start: Lba, generation: u32, capacity: u32) -> Self {
-        Self { zone, start, generation, capacity, next: 1, chain: 0 }
+        Self {
+            zone,
+            start,
+            generation,
+            capacity,
+            next: 1,
+            chain: 0,
+        }
     }
 }
 
@@ -53,9 +60,13 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Whether `blocks` more can be appended without a new snapshot.
     pub(crate) fn has_room(&self, blocks: u32) -> bool {
-        let Some(copies) = &self.copies else { return false };
+        let Some(copies) = &self.copies else {
+            return false;
+        };
         let bound = self.snapshot_blocks + self.snapshot_blocks.max(32) + 1;
-        copies.iter().all(|copy| copy.next + blocks <= copy.capacity.min(bound))
+        copies
+            .iter()
+            .all(|copy| copy.next + blocks <= copy.capacity.min(bound))
     }
 }
 
@@ -72,7 +83,13 @@ pub(crate) struct EditBuilder<'b> {
 
 impl<'b> EditBuilder<'b> {
     pub(crate) fn new(buffer: &'b mut [u8], block_len: usize) -> Self {
-        Self { buffer, block_len, blocks: 0, fill: 0, overflowed: false }
+        Self {
+            buffer,
+            block_len,
+            blocks: 0,
+            fill: 0,
+            overflowed: false,
+        }
     }
 
     fn body_len(&self) -> usize {
@@ -88,7 +105,9 @@ impl<'b> EditBuilder<'b> {
         for _ in 0..2 {
             let at = self.blocks * self.block_len + EDIT_HEADER_LEN;
             let room = at + self.fill..at + self.body_len();
-            let Some(out) = self.buffer.get_mut(room) else { break };
+            let Some(out) = self.buffer.get_mut(room) else {
+                break;
+            };
             if let Ok(used) = postcard::to_slice(change, out) {
                 self.fill += used.len();
                 return;
@@ -172,7 +191,10 @@ async fn append_copy<D: Device>(
     }
     let lba = copy.start.plus(u64::from(copy.next));
     let len = blocks as usize * block_len;
-    media.write(lba, &builder.buffer[..len], Class::Maintenance).await.map_err(Fault::Device)?;
+    media
+        .write(lba, &builder.buffer[..len], Class::Maintenance)
+        .await
+        .map_err(Fault::Device)?;
     copy.next += blocks;
     copy.chain = chain;
     Ok(())
@@ -228,8 +250,18 @@ pub(crate) enum Next {
 impl Cursor {
     /// Before the snapshot of a copy whose zone is written up to `limit`.
     pub(crate) fn new(zone_start: Lba, generation: u32, limit: u32, first_edit: u64) -> Self {
-        let place = Place { zone_start, generation, block: 1 };
-        Self { place, limit, chain: 0, edit: first_edit, part: 0 }
+        let place = Place {
+            zone_start,
+            generation,
+            block: 1,
+        };
+        Self {
+            place,
+            limit,
+            chain: 0,
+            edit: first_edit,
+            part: 0,
+        }
     }
 
     /// Blocks read so far, header included.
@@ -248,7 +280,9 @@ impl Cursor {
         if self.place.block >= self.limit || crate::format::seal::check(block, identity).is_err() {
             return Next::End;
         }
-        let Some((header, body)) = EditHeader::decode(block) else { return Next::End };
+        let Some((header, body)) = EditHeader::decode(block) else {
+            return Next::End;
+        };
         if header.edit != self.edit || header.part != self.part || header.chain != self.chain {
             return Next::End;
         }
@@ -260,6 +294,10 @@ impl Cursor {
         } else {
             self.part += 1;
         }
-        Next::Changes { start: EDIT_HEADER_LEN, end: EDIT_HEADER_LEN + body.len(), last: header.last }
+        Next::Changes {
+            start: EDIT_HEADER_LEN,
+            end: EDIT_HEADER_LEN + body.len(),
+            last: header.last,
+        }
     }
 }

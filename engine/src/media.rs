@@ -56,7 +56,12 @@ pub(crate) struct Media<D> {
 impl<D: Device> Media<D> {
     pub(crate) fn new(device: D) -> Self {
         let geometry = device.geometry();
-        Self { device, geometry, store_tag: Cell::new(0), stats: Cell::default() }
+        Self {
+            device,
+            geometry,
+            store_tag: Cell::new(0),
+            stats: Cell::default(),
+        }
     }
 
     pub(crate) fn set_store_tag(&self, tag: u32) {
@@ -64,7 +69,11 @@ impl<D: Device> Media<D> {
     }
 
     pub(crate) fn identity(&self, generation: u32, block: u32) -> Identity {
-        Identity { store_tag: self.store_tag.get(), generation, block }
+        Identity {
+            store_tag: self.store_tag.get(),
+            generation,
+            block,
+        }
     }
 
     pub(crate) fn stats(&self) -> MediaStats {
@@ -125,13 +134,16 @@ impl<D: Device> Media<D> {
         structure: Structure,
         class: Class,
     ) -> Result<(), Fault<D::Error>> {
-        debug_assert!(unit_len.is_multiple_of(self.block_len()) && buf.len().is_multiple_of(unit_len));
+        debug_assert!(
+            unit_len.is_multiple_of(self.block_len()) && buf.len().is_multiple_of(unit_len)
+        );
         let start = place.zone_start.plus(u64::from(place.block));
         let blocks = (buf.len() / self.block_len()) as u32;
         if let Err(error) = self.read_raw(start, buf, class).await {
             return Err(Fault::of_read(error, Extent::new(start, blocks), structure));
         }
-        self.check_units(place, buf, unit_len, structure).map_err(Fault::Damaged)
+        self.check_units(place, buf, unit_len, structure)
+            .map_err(Fault::Damaged)
     }
 
     /// Checks units that were read.
@@ -147,14 +159,23 @@ impl<D: Device> Media<D> {
             let block = place.block + index as u32 * unit_blocks;
             if let Err(check) = check(unit, self.identity(place.generation, block)) {
                 let start = place.zone_start.plus(u64::from(block));
-                return Err(Damage { extent: Extent::new(start, unit_blocks), structure, check });
+                return Err(Damage {
+                    extent: Extent::new(start, unit_blocks),
+                    structure,
+                    check,
+                });
             }
         }
         Ok(())
     }
 
     /// Writes blocks that are already sealed.
-    pub(crate) async fn write(&self, start: Lba, data: &[u8], class: Class) -> Result<(), D::Error> {
+    pub(crate) async fn write(
+        &self,
+        start: Lba,
+        data: &[u8],
+        class: Class,
+    ) -> Result<(), D::Error> {
         let block_len = self.block_len();
         let mut lba = start;
         for part in data.chunks(self.transfer_len()) {

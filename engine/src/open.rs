@@ -6,7 +6,6 @@ use shingle_hal::{Device, ZoneId};
 use crate::cache::Cache;
 use crate::checkpoint::Anchor;
 use crate::compact::Job;
-use crate::state::{Core, Counters, Mark, State};
 use crate::error::OpenError;
 use crate::format::superblock::Superblock;
 use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX, STREAMS_MAX};
@@ -19,6 +18,7 @@ use crate::recover::{check_superblock, read_anchors};
 use crate::run::builder::{self, PieceBuilder, Shape};
 use crate::run::cursor::CursorMemory;
 use crate::run::tree::{self, Tree};
+use crate::state::{Core, Counters, Mark, State};
 use crate::sync::{Lock, Pool, Signal};
 use crate::zone::{Role, Zones};
 
@@ -42,11 +42,16 @@ pub(crate) async fn open<'m, D: Device>(
     let media = Media::new(device);
     let block_len = media.block_len();
     if memory.len() < block_len {
-        return Err(OpenError::MemoryTooSmall { needed_bytes: block_len });
+        return Err(OpenError::MemoryTooSmall {
+            needed_bytes: block_len,
+        });
     }
-    let (superblock, anchors) =
-        read_anchors(&media, memory).await.map_err(OpenError::Device)?;
-    let Some(superblock) = superblock else { return Err(OpenError::NotFormatted) };
+    let (superblock, anchors) = read_anchors(&media, memory)
+        .await
+        .map_err(OpenError::Device)?;
+    let Some(superblock) = superblock else {
+        return Err(OpenError::NotFormatted);
+    };
     check_superblock(&media, &superblock)?;
     let mut core = assemble(media, memory, superblock, anchors)?;
     core.report_zones().await.map_err(OpenError::Device)?;
@@ -70,7 +75,13 @@ fn assemble<D: Device>(
     let block_len = media.block_len();
     let node_len = limits.node_len_bytes as usize;
     let key_len = usize::from(limits.key_len_max);
-    let shape = Shape::new(node_len, block_len, superblock.store_tag(), key_len, plan.height);
+    let shape = Shape::new(
+        node_len,
+        block_len,
+        superblock.store_tag(),
+        key_len,
+        plan.height,
+    );
     let mut carver = Carver(memory);
     let zones = Zones::new(
         carver.take(plan.zones_len),
@@ -79,8 +90,8 @@ fn assemble<D: Device>(
     );
     let tree = Tree::new(carver.take(tree::memory_len(plan.pieces, key_len)), key_len);
     let log = Head::new(Role::Log, carver.take(plan.log_len), block_len);
-    let cold = (plan.cold_len > 0)
-        .then(|| Head::new(Role::Cold, carver.take(plan.cold_len), block_len));
+    let cold =
+        (plan.cold_len > 0).then(|| Head::new(Role::Cold, carver.take(plan.cold_len), block_len));
     let seed = u64::from(superblock.store_tag());
     let tables = [
         Memtable::new(carver.take(plan.memtable_len), seed),
@@ -94,7 +105,10 @@ fn assemble<D: Device>(
     let mut inputs = heapless::Vec::<_, MERGE_INPUTS_MAX>::new();
     let input_len = plan.merge_len / plan.merge_inputs();
     let merge_memory = carver.take(plan.merge_len);
-    for part in merge_memory.chunks_exact_mut(input_len).take(plan.merge_inputs()) {
+    for part in merge_memory
+        .chunks_exact_mut(input_len)
+        .take(plan.merge_inputs())
+    {
         assert!(inputs.push(CursorMemory::new(part, key_len)).is_ok());
     }
     let edit = Pool::new(carver.take(plan.edit_len), 1);

@@ -9,7 +9,7 @@ use crate::format::entry;
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::format::superblock::Limits;
 use crate::limits::{
-    FRAGMENT_LEN_MAX, FRAGMENTS_MAX, MERGE_INPUTS_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX,
+    FRAGMENT_LEN_MAX, MERGE_INPUTS_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX,
     VALUE_BUFFERS_MAX,
 };
 use crate::run::builder::{self, COVER_LEN_MAX};
@@ -81,28 +81,39 @@ impl Plan {
         }
     }
 
+    /// Bytes of the longest list of fragments.
+    fn fragments_len_max(limits: &Limits) -> usize {
+        limits.fragments_max() * FRAGMENT_LEN_MAX + 10
+    }
+
     /// Bytes of the longest record with a value that is not kept apart.
     fn inline_record_len(limits: &Limits) -> usize {
-        let fragments = FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10;
-        let parts = limits.value_len_max.div_ceil(FRAGMENTS_MAX as u64) as usize;
+        let fragments = Self::fragments_len_max(limits);
+        let parts = 2 * limits.value_len_max.div_ceil(limits.fragments_max() as u64) as usize;
         RECORD_HEADER_LEN
             + 2 * OP_HEADER_LEN
             + 2 * usize::from(limits.key_len_max)
             + usize::from(limits.meta_len_max)
-            + (limits.separate_from_bytes as usize).max(fragments.min(limits.value_len_max as usize)).max(parts)
+            + (limits.separate_from_bytes as usize)
+                .max(fragments.min(limits.value_len_max as usize))
+                .max(parts)
     }
 
     /// Bytes that a memtable must take at least: one entry of the longest kind, several times.
     fn memtable_least(limits: &Limits) -> usize {
         let entry = usize::from(limits.key_len_max)
             + usize::from(limits.meta_len_max)
-            + limits.separate_from_bytes as usize
-            + 128;
+            + (limits.separate_from_bytes as usize).max(Self::fragments_len_max(limits))
+            + 384;
         (2 * entry).max(2048)
     }
 
     fn least(geometry: &Geometry, limits: &Limits) -> Self {
-        let Needs { node_len, block_len, key_len } = Self::needs(geometry, limits);
+        let Needs {
+            node_len,
+            block_len,
+            key_len,
+        } = Self::needs(geometry, limits);
         let payload = block_len - SEAL_LEN;
         let record_blocks = Self::inline_record_len(limits).div_ceil(payload) + 3;
         let zone_nodes = geometry.zone_blocks as usize * block_len / node_len;
@@ -115,8 +126,7 @@ impl Plan {
         };
         let window_blocks = (key_len
             + usize::from(limits.meta_len_max)
-            + limits.separate_from_bytes as usize
-            + FRAGMENTS_MAX.min(16) * FRAGMENT_LEN_MAX
+            + (limits.separate_from_bytes as usize).max(Self::fragments_len_max(limits))
             + 64)
             .div_ceil(payload)
             + 2;
@@ -169,14 +179,18 @@ impl Plan {
     /// Bytes of the longest encoded entry.
     pub(crate) fn entry_len_max(limits: &Limits) -> usize {
         let body = (limits.separate_from_bytes as usize)
-            .max(FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10)
+            .max(Self::fragments_len_max(limits))
             .max(COVER_LEN_MAX)
             .max(entry::PLACE_LEN_MAX);
         usize::from(limits.meta_len_max) + body + 48
     }
 
     fn grown(mut self, geometry: &Geometry, limits: &Limits, spare: usize) -> Self {
-        let Needs { node_len, block_len, key_len } = Self::needs(geometry, limits);
+        let Needs {
+            node_len,
+            block_len,
+            key_len,
+        } = Self::needs(geometry, limits);
         let blocks = |len: usize| len / block_len * block_len;
         let transfer = geometry.transfer_blocks_max as usize * block_len;
         let value_len = usize::try_from(limits.value_len_max).unwrap_or(usize::MAX);
@@ -185,8 +199,7 @@ impl Plan {
         let whole_value = (value_len + value_len / 64).saturating_add(4 * block_len);
         let grow = |now: usize, most: usize, share: usize| now.max(most.min(spare / 100 * share));
 
-        self.pieces += (spare / 100 * 4 / tree::PIECE_LEN)
-            .min(2 * geometry.zone_count as usize);
+        self.pieces += (spare / 100 * 4 / tree::PIECE_LEN).min(2 * geometry.zone_count as usize);
         let log_most = (2 * record).max(2 * transfer).min(8 << 20);
         self.log_len += 2 * blocks(grow(0, log_most, 8) / 2);
         if spare > 16 * node_len.max(4 * block_len) {
@@ -199,8 +212,7 @@ impl Plan {
         self.memtable_len += grow(0, 256 << 20, 5);
         self.node_buffers = (spare / 100 * 3 / node_len).clamp(1, NODE_BUFFERS_MAX);
         self.value_buffer_len = blocks(grow(self.value_buffer_len, whole_value.min(8 << 20), 3));
-        self.value_buffers =
-            (spare / 100 * 4 / self.value_buffer_len).clamp(1, VALUE_BUFFERS_MAX);
+        self.value_buffers = (spare / 100 * 4 / self.value_buffer_len).clamp(1, VALUE_BUFFERS_MAX);
         self.output_len += grow(0, transfer.clamp(1 << 20, 2 << 20), 4) / node_len * node_len;
         if spare / 100 * 12 > MERGE_INPUTS_MAX * (node_len + key_len + 1) {
             self.fanout = MERGE_INPUTS_MAX - 2;

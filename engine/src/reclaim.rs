@@ -24,7 +24,6 @@ use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::compact::Step;
-use crate::state::{Core, Side, State};
 use crate::error::Fault;
 use crate::format::edit::Change;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
@@ -34,6 +33,7 @@ use crate::format::record::{
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
 use crate::log::RecordReader;
 use crate::log::reader::LogZone;
+use crate::state::{Core, Side, State};
 use crate::zone::Role;
 
 /// The fragments of a value.
@@ -88,7 +88,12 @@ impl<D: Device> Core<'_, D> {
                     && !zone.is_pinned()
                     && crate::checkpoint::is_behind(&state, *id)
             })
-            .map(|(id, zone)| (id, u64::from(zone.live.get()) + u64::from(zone.live_mem.get())))
+            .map(|(id, zone)| {
+                (
+                    id,
+                    u64::from(zone.live.get()) + u64::from(zone.live_mem.get()),
+                )
+            })
             .min_by_key(|&(_, live)| live);
         let (id, live) = candidate?;
         let zone = state.zones.get(id);
@@ -99,7 +104,11 @@ impl<D: Device> Core<'_, D> {
         let log_zone = LogZone {
             start: state.zones.start(id),
             generation: zone.generation.get(),
-            blocks: if zone.written.get() > 0 { zone.written.get() } else { zone.capacity.get() },
+            blocks: if zone.written.get() > 0 {
+                zone.written.get()
+            } else {
+                zone.capacity.get()
+            },
         };
         Some(Victim {
             zone: id,
@@ -114,8 +123,16 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// One step of reclaim, at most about `budget` bytes copied. Under `jobs`.
-    pub(crate) async fn reclaim_step(&self, budget: u64, gain_min: u64) -> Result<Step, Fault<D::Error>> {
-        let Some(mut victim) = self.reclaiming.take().or_else(|| self.pick_victim(gain_min)) else {
+    pub(crate) async fn reclaim_step(
+        &self,
+        budget: u64,
+        gain_min: u64,
+    ) -> Result<Step, Fault<D::Error>> {
+        let Some(mut victim) = self
+            .reclaiming
+            .take()
+            .or_else(|| self.pick_victim(gain_min))
+        else {
             return Ok(Step::Idle);
         };
         self.begin_writing().await?;
@@ -136,7 +153,11 @@ impl<D: Device> Core<'_, D> {
                 Moved::Done => {}
                 Moved::Again => continue,
                 Moved::Pinned => {
-                    self.state.borrow_mut().zones.get_mut(victim.zone).set_pinned(true);
+                    self.state
+                        .borrow_mut()
+                        .zones
+                        .get_mut(victim.zone)
+                        .set_pinned(true);
                     return Ok(Step::Did(did));
                 }
             }
@@ -146,12 +167,20 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Goes to the next record; false at the end of the zone's records.
-    async fn next_record(&self, victim: &mut Victim, reader: &mut RecordReader<'_>) -> Result<bool, Fault<D::Error>> {
+    async fn next_record(
+        &self,
+        victim: &mut Victim,
+        reader: &mut RecordReader<'_>,
+    ) -> Result<bool, Fault<D::Error>> {
         if victim.sealed > 0 && victim.offset + 1 >= victim.sealed {
             return Ok(false);
         }
-        let Some(header) = reader.record(&self.media, victim.offset).await? else { return Ok(false) };
-        let Some(end) = header.offset.checked_add(header.len) else { return Ok(false) };
+        let Some(header) = reader.record(&self.media, victim.offset).await? else {
+            return Ok(false);
+        };
+        let Some(end) = header.offset.checked_add(header.len) else {
+            return Ok(false);
+        };
         if header.kind == RecordKind::End {
             return Ok(false);
         }
@@ -179,10 +208,16 @@ impl<D: Device> Core<'_, D> {
         let mut outcome = Moved::Done;
         let apart = op.value_len >= self.limits.separate_from_bytes && op.kind == OpKind::Put;
         if (apart || op.kind == OpKind::Fragment)
-            && reader.covers(&self.media, at, OP_HEADER_LEN + op.head_len()).await?
+            && reader
+                .covers(&self.media, at, OP_HEADER_LEN + op.head_len())
+                .await?
         {
             let generation = victim.log_zone.generation;
-            let value = Fragment { generation, offset: value_at, len: op.value_len };
+            let value = Fragment {
+                generation,
+                offset: value_at,
+                len: op.value_len,
+            };
             let key = reader.bytes(at + OP_HEADER_LEN as u32, usize::from(op.key_len));
             outcome = self.move_value(key, value, did).await?;
         }
@@ -194,7 +229,12 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Moves a value if the newest version of its key refers to it.
-    async fn move_value(&self, key: &[u8], value: Fragment, did: &mut u64) -> Result<Moved, Fault<D::Error>> {
+    async fn move_value(
+        &self,
+        key: &[u8],
+        value: Fragment,
+        did: &mut u64,
+    ) -> Result<Moved, Fault<D::Error>> {
         let mut meta = self.meta.take().await;
         let Some((found, version)) = self.alive(key, u64::MAX, value, &mut meta).await? else {
             let snapshots = self.state.borrow().snapshot_seqs();
@@ -208,7 +248,10 @@ impl<D: Device> Core<'_, D> {
         *did += u64::from(value.len);
         // Copy in parts that both the buffer and the head can take.
         let mut buffer = self.values.take().await;
-        let overhead = RECORD_HEADER_LEN + 2 * OP_HEADER_LEN + 2 * key.len() + found.meta_len
+        let overhead = RECORD_HEADER_LEN
+            + 2 * OP_HEADER_LEN
+            + 2 * key.len()
+            + found.meta_len
             + (found.places.len() + 4) * FRAGMENT_LEN_MAX;
         let head_max = {
             let mut state = self.state.borrow_mut();
@@ -222,7 +265,7 @@ impl<D: Device> Core<'_, D> {
             let part = self.read_part(&value, at, part_max, &mut buffer).await?;
             self.make_room(Side::Cold, overhead + part.len()).await?;
             let place = append_fragment(&mut self.state.borrow_mut(), key, part);
-            if parts.push(place).is_err() {
+            if parts.push(place).is_err() || parts.len() == self.limits.fragments_max() {
                 return Ok(Moved::Pinned);
             }
             at += part.len();
@@ -239,9 +282,24 @@ impl<D: Device> Core<'_, D> {
         if !head_fits || !state.tables[state.active].room_for(key.len(), overhead) {
             return Ok(Moved::Again);
         }
-        let appended = append_moved(&mut state, key, &meta[..found.meta_len], &found, value, &parts, part);
+        if found.places.len() + parts.len() > self.limits.fragments_max() {
+            return Ok(Moved::Pinned);
+        }
+        let appended = append_moved(
+            &mut state,
+            key,
+            &meta[..found.meta_len],
+            &found,
+            value,
+            &parts,
+            part,
+        );
         state.counters.moved_bytes += u64::from(value.len);
-        if appended { Ok(Moved::Done) } else { Ok(Moved::Pinned) }
+        if appended {
+            Ok(Moved::Done)
+        } else {
+            Ok(Moved::Pinned)
+        }
     }
 
     /// Reads part of a value and gives its bytes at the front of `buffer`.
@@ -253,7 +311,8 @@ impl<D: Device> Core<'_, D> {
         buffer: &'b mut [u8],
     ) -> Result<&'b [u8], Fault<D::Error>> {
         let offset = value.offset + at as u32;
-        self.read_payload(value.generation, offset, len, buffer, Class::Maintenance).await?;
+        self.read_payload(value.generation, offset, len, buffer, Class::Maintenance)
+            .await?;
         Ok(&buffer[..len])
     }
 
@@ -289,7 +348,9 @@ impl<D: Device> Core<'_, D> {
                 });
             })
             .await?;
-        Ok(found.filter(|found| found.places.contains(&value)).map(|found| (found, version)))
+        Ok(found
+            .filter(|found| found.places.contains(&value))
+            .map(|found| (found, version)))
     }
 
     /// Everything alive has been moved: makes the copies durable, then frees the zone.
@@ -337,7 +398,11 @@ fn append_fragment(state: &mut State<'_>, key: &[u8], part: &[u8]) -> Fragment {
     let generation = head.place().0;
     let record = head.append(RecordKind::Fragment, 1, 0, &[&op.encode(), key, part]);
     let offset = record + (RECORD_HEADER_LEN + OP_HEADER_LEN + key.len()) as u32;
-    Fragment { generation, offset, len: part.len() as u32 }
+    Fragment {
+        generation,
+        offset,
+        len: part.len() as u32,
+    }
 }
 
 /// Appends the last part of a value with the entry that refers to all of it, and puts the entry
@@ -364,7 +429,11 @@ fn append_moved(
     let mut body = [0; FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10];
     let entry = Entry {
         seq: found.seq,
-        kind: if whole { Kind::Pointer } else { Kind::Fragments },
+        kind: if whole {
+            Kind::Pointer
+        } else {
+            Kind::Fragments
+        },
         version_len: found.version_len,
         meta,
         value_len: found.value_len,
@@ -372,15 +441,32 @@ fn append_moved(
     };
     if whole {
         let len = encode_place(Place { generation, offset }, &mut body).unwrap_or(0);
-        state.head(Side::Cold).append(RecordKind::Moved, 1, found.seq, &[&op.encode(), key, meta, last]);
-        state.insert(key, &Entry { body: &body[..len], ..entry });
+        state.head(Side::Cold).append(
+            RecordKind::Moved,
+            1,
+            found.seq,
+            &[&op.encode(), key, meta, last],
+        );
+        state.insert(
+            key,
+            &Entry {
+                body: &body[..len],
+                ..entry
+            },
+        );
         return true;
     }
     let mut list = Fragments::new();
     for &old in &found.places {
         let fits = if old == value {
             list.extend_from_slice(parts).is_ok()
-                && list.push(Fragment { generation, offset, len: last.len() as u32 }).is_ok()
+                && list
+                    .push(Fragment {
+                        generation,
+                        offset,
+                        len: last.len() as u32,
+                    })
+                    .is_ok()
         } else {
             list.push(old).is_ok()
         };
@@ -396,10 +482,26 @@ fn append_moved(
         meta_len: meta.len() as u16,
         value_len: len as u32,
     };
-    let parts: [&[u8]; 7] = [&op.encode(), key, last, &commit.encode(), key, meta, &body[..len]];
+    let parts: [&[u8]; 7] = [
+        &op.encode(),
+        key,
+        last,
+        &commit.encode(),
+        key,
+        meta,
+        &body[..len],
+    ];
     // The fragment's sequence number is never used; the entry's must follow it by one.
-    state.head(Side::Cold).append(RecordKind::Moved, 2, found.seq.wrapping_sub(1), &parts);
-    state.insert(key, &Entry { body: &body[..len], ..entry });
+    state
+        .head(Side::Cold)
+        .append(RecordKind::Moved, 2, found.seq.wrapping_sub(1), &parts);
+    state.insert(
+        key,
+        &Entry {
+            body: &body[..len],
+            ..entry
+        },
+    );
     true
 }
 

@@ -11,7 +11,6 @@
 use core::cmp::Ordering;
 use shingle_hal::{Class, Device};
 
-use crate::state::Core;
 use crate::error::Fault;
 use crate::format::branch::Branch;
 use crate::format::data::Data;
@@ -21,6 +20,7 @@ use crate::format::node::{NodeType, Position, node_type};
 use crate::limits::{READ_ATTEMPTS_MAX, TREE_HEIGHT_MAX};
 use crate::run::cursor::malformed;
 use crate::run::tree::Run;
+use crate::state::Core;
 
 /// What a step down the tree came to.
 enum Down {
@@ -81,7 +81,9 @@ impl<D: Device> Core<'_, D> {
                 if state.tree.version != version {
                     return Ok(()); // the caller starts over
                 }
-                let Some(run) = state.tree.runs().get(index).copied() else { break };
+                let Some(run) = state.tree.runs().get(index).copied() else {
+                    break;
+                };
                 (!state.tree.is_spent(&run, key)).then_some(run)
             };
             index += 1;
@@ -106,21 +108,32 @@ impl<D: Device> Core<'_, D> {
         class: Class,
         visit: &mut dyn FnMut(Option<&Entry<'_>>),
     ) -> Result<InRun, Fault<D::Error>> {
-        let absent = InRun { found: false, cover: 0 };
-        let Some(piece) = self.piece_for(run, key, class).await? else { return Ok(absent) };
+        let absent = InRun {
+            found: false,
+            cover: 0,
+        };
+        let Some(piece) = self.piece_for(run, key, class).await? else {
+            return Ok(absent);
+        };
         let hash = (!run.boundaries).then(|| self.shape.hash(key));
         let mut node = piece.nodes.checked_sub(1).ok_or_else(malformed)?;
         for _ in 0..TREE_HEIGHT_MAX {
             let block = piece.start + node * self.shape.node_blocks();
             let down = self
-                .node(piece.generation, block, class, |bytes| go_down(bytes, key, hash))
+                .node(piece.generation, block, class, |bytes| {
+                    go_down(bytes, key, hash)
+                })
                 .await?
                 .ok_or_else(malformed)?;
             match down {
                 Down::Absent => return Ok(absent),
                 Down::Child(child) if child < node => node = child,
                 Down::Child(_) => return Err(malformed()),
-                Down::Data => return self.find_in_data(&piece, node, key, seq, class, visit).await,
+                Down::Data => {
+                    return self
+                        .find_in_data(&piece, node, key, seq, class, visit)
+                        .await;
+                }
             }
         }
         Err(malformed())
@@ -152,7 +165,10 @@ impl<D: Device> Core<'_, D> {
                 return Ok(InRun { found, cover });
             }
         }
-        Ok(InRun { found: false, cover })
+        Ok(InRun {
+            found: false,
+            cover,
+        })
     }
 
     /// The last piece of a run that begins at or before `key`.
@@ -177,7 +193,9 @@ impl<D: Device> Core<'_, D> {
             let order = match order {
                 Some(order) => order,
                 None => self
-                    .node(piece.generation, piece.start, class, |bytes| compare_first(bytes, key))
+                    .node(piece.generation, piece.start, class, |bytes| {
+                        compare_first(bytes, key)
+                    })
                     .await?
                     .ok_or_else(malformed)?,
             };
@@ -197,7 +215,11 @@ fn compare_first(node: &[u8], key: &[u8]) -> Option<Ordering> {
     let (head, tail) = data.key_parts(data.first_position()?)?;
     let split = head.len().min(key.len());
     Some(head.cmp(&key[..split]).then_with(|| {
-        if split < head.len() { Ordering::Greater } else { tail.cmp(&key[split..]) }
+        if split < head.len() {
+            Ordering::Greater
+        } else {
+            tail.cmp(&key[split..])
+        }
     }))
 }
 

@@ -17,9 +17,7 @@ use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
-use crate::limits::{
-    BOTTOM, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX,
-};
+use crate::limits::{BOTTOM, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX};
 use crate::log::Head;
 use crate::manifest::Manifest;
 use crate::media::{Media, Place};
@@ -124,11 +122,21 @@ impl<'m> State<'m> {
     /// Where both logs stand now.
     pub(crate) fn mark(&self) -> Mark {
         let place = |head: &Head<'_>| match head.zone {
-            Some(zone) => LogPlace { generation: zone.generation, offset: head.place().1 },
-            None => LogPlace { generation: self.zones.next_generation, offset: 0 },
+            Some(zone) => LogPlace {
+                generation: zone.generation,
+                offset: head.place().1,
+            },
+            None => LogPlace {
+                generation: self.zones.next_generation,
+                offset: 0,
+            },
         };
         let log = place(&self.log);
-        Mark { log, cold: self.cold.as_ref().map_or(log, place), seq: self.seq }
+        Mark {
+            log,
+            cold: self.cold.as_ref().map_or(log, place),
+            seq: self.seq,
+        }
     }
 
     /// Puts an entry into the active memtable and counts what it refers to.
@@ -136,7 +144,12 @@ impl<'m> State<'m> {
     /// # Panics
     /// If there is no room; callers ask first.
     pub(crate) fn insert(&mut self, key: &[u8], entry: &Entry<'_>) {
-        let Self { tables, active, zones, .. } = self;
+        let Self {
+            tables,
+            active,
+            zones,
+            ..
+        } = self;
         let table = &mut tables[*active];
         if let Some(old) = table.get(key, entry.seq).filter(|old| old.seq == entry.seq) {
             for (generation, _, len) in old.places() {
@@ -275,7 +288,10 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn sync_device(&self) -> Result<(), Fault<D::Error>> {
         let (log, cold) = {
             let state = self.state.borrow();
-            (state.log.written, state.cold.as_ref().map(|cold| cold.written))
+            (
+                state.log.written,
+                state.cold.as_ref().map(|cold| cold.written),
+            )
         };
         if let Err(error) = self.media.sync().await {
             return self.poison(Fault::Device(error));
@@ -304,16 +320,28 @@ impl<D: Device> Core<'_, D> {
             if let Some(node) = state.cache.get(generation, block) {
                 return Ok(visit(node));
             }
-            state.zones.find(generation).map(|zone| state.zones.start(zone))
+            state
+                .zones
+                .find(generation)
+                .map(|zone| state.zones.start(zone))
         };
         let Some(zone_start) = start else {
             return Err(crate::run::cursor::malformed());
         };
         let mut buffer = self.nodes.take().await;
-        let place = Place { zone_start, generation, block };
+        let place = Place {
+            zone_start,
+            generation,
+            block,
+        };
         let len = self.shape.node_len;
-        self.media.read_units(place, &mut buffer[..len], len, Structure::RunNode, class).await?;
-        self.state.borrow_mut().cache.insert(generation, block, &buffer[..len]);
+        self.media
+            .read_units(place, &mut buffer[..len], len, Structure::RunNode, class)
+            .await?;
+        self.state
+            .borrow_mut()
+            .cache
+            .insert(generation, block, &buffer[..len]);
         Ok(visit(&buffer[..len]))
     }
 }
@@ -353,11 +381,22 @@ impl<'m, D: Device> Core<'m, D> {
     ) -> Result<(), Fault<D::Error>> {
         let start = {
             let state = self.state.borrow();
-            state.zones.find(generation).map(|zone| state.zones.start(zone))
+            state
+                .zones
+                .find(generation)
+                .map(|zone| state.zones.start(zone))
         };
-        let Some(zone_start) = start else { return Err(crate::run::cursor::malformed()) };
-        let place = Place { zone_start, generation, block };
-        self.media.read_units(place, out, self.shape.node_len, Structure::RunNode, class).await
+        let Some(zone_start) = start else {
+            return Err(crate::run::cursor::malformed());
+        };
+        let place = Place {
+            zone_start,
+            generation,
+            block,
+        };
+        self.media
+            .read_units(place, out, self.shape.node_len, Structure::RunNode, class)
+            .await
     }
 }
 
@@ -372,8 +411,15 @@ impl<D: Device> Pieces for Direct<'_, '_, D> {
     fn compare_first(&self, run: u32, index: u32, key: &[u8]) -> Option<core::cmp::Ordering> {
         self.0.compare_first_of(run, index, key)
     }
-    async fn read(&self, generation: u32, block: u32, out: &mut [u8]) -> Result<(), Fault<D::Error>> {
-        self.0.read_nodes(generation, block, out, Class::Maintenance).await
+    async fn read(
+        &self,
+        generation: u32,
+        block: u32,
+        out: &mut [u8],
+    ) -> Result<(), Fault<D::Error>> {
+        self.0
+            .read_nodes(generation, block, out, Class::Maintenance)
+            .await
     }
     fn shape(&self) -> &Shape {
         &self.0.shape
@@ -391,11 +437,23 @@ impl<D: Device> Pieces for Cached<'_, '_, D> {
     fn compare_first(&self, run: u32, index: u32, key: &[u8]) -> Option<core::cmp::Ordering> {
         self.core.compare_first_of(run, index, key)
     }
-    async fn read(&self, generation: u32, block: u32, out: &mut [u8]) -> Result<(), Fault<D::Error>> {
+    async fn read(
+        &self,
+        generation: u32,
+        block: u32,
+        out: &mut [u8],
+    ) -> Result<(), Fault<D::Error>> {
         if out.len() == self.core.shape.node_len {
-            return self.core.node(generation, block, self.class, |node| out.copy_from_slice(node)).await;
+            return self
+                .core
+                .node(generation, block, self.class, |node| {
+                    out.copy_from_slice(node)
+                })
+                .await;
         }
-        self.core.read_nodes(generation, block, out, self.class).await
+        self.core
+            .read_nodes(generation, block, out, self.class)
+            .await
     }
     fn shape(&self) -> &Shape {
         &self.core.shape

@@ -102,13 +102,19 @@ impl<'m, const N: usize> Pool<'m, N> {
         for buffer in memory.chunks_exact_mut(len).take(count) {
             assert!(free.push(buffer).is_ok());
         }
-        Self { free: RefCell::new(free), signal: Signal::default() }
+        Self {
+            free: RefCell::new(free),
+            signal: Signal::default(),
+        }
     }
 
     /// A buffer, when one is free.
     pub(crate) async fn take(&self) -> Lent<'_, 'm, N> {
         let buffer = self.signal.wait_for(|| self.free.borrow_mut().pop()).await;
-        Lent { buffer: Some(buffer), pool: self }
+        Lent {
+            buffer: Some(buffer),
+            pool: self,
+        }
     }
 }
 

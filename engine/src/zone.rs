@@ -141,7 +141,11 @@ impl Zone {
         active
     }
     fn set_flag(&mut self, flag: u8, on: bool) {
-        self.flags = if on { self.flags | flag } else { self.flags & !flag };
+        self.flags = if on {
+            self.flags | flag
+        } else {
+            self.flags & !flag
+        };
     }
 }
 
@@ -173,7 +177,9 @@ impl<'m> Zones<'m> {
         let (table, slots) = memory.split_at_mut(zone_count as usize * ZONE_LEN);
         let table = <[Zone]>::mut_from_bytes(table).expect("sized by memory_len");
         let slots = <[U32]>::mut_from_bytes(slots).expect("sized by memory_len");
-        table.iter_mut().for_each(|zone| zone.set_role(Role::Retired));
+        table
+            .iter_mut()
+            .for_each(|zone| zone.set_role(Role::Retired));
         Self {
             table,
             slots,
@@ -191,8 +197,10 @@ impl<'m> Zones<'m> {
         zone.capacity = U32::new(descriptor.capacity.0.min(capacity_max));
         zone.element = descriptor.element.0.to_le_bytes();
         zone.set_flag(CONVENTIONAL, descriptor.zone_type == ZoneType::Conventional);
-        let empty =
-            matches!(descriptor.condition, ZoneCondition::Empty | ZoneCondition::NotWritePointer);
+        let empty = matches!(
+            descriptor.condition,
+            ZoneCondition::Empty | ZoneCondition::NotWritePointer
+        );
         zone.set_flag(NEEDS_RESET, !empty);
         zone.set_flag(ACTIVE, descriptor.condition.is_active());
         zone.written = U32::new(descriptor.write_pointer.0);
@@ -215,7 +223,10 @@ impl<'m> Zones<'m> {
         &mut self.table[zone.0 as usize]
     }
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ZoneId, &Zone)> {
-        self.table.iter().enumerate().map(|(id, zone)| (ZoneId(id as u32), zone))
+        self.table
+            .iter()
+            .enumerate()
+            .map(|(id, zone)| (ZoneId(id as u32), zone))
     }
     pub(crate) fn start(&self, zone: ZoneId) -> Lba {
         Lba(u64::from(zone.0) * u64::from(self.zone_blocks))
@@ -251,14 +262,19 @@ impl<'m> Zones<'m> {
         let mask = self.slots.len() - 1;
         let mut slot = Self::home(self.get(zone).generation.get(), mask);
         while self.slots[slot].get() != zone.0 + 1 {
-            assert!(self.slots[slot].get() != 0, "Z2: {zone} is not in the index");
+            assert!(
+                self.slots[slot].get() != 0,
+                "Z2: {zone} is not in the index"
+            );
             slot = (slot + 1) & mask;
         }
         // Close the gap: move back every later entry of the cluster that may stand here.
         let mut gap = slot;
         loop {
             slot = (slot + 1) & mask;
-            let Some(other) = self.slots[slot].get().checked_sub(1) else { break };
+            let Some(other) = self.slots[slot].get().checked_sub(1) else {
+                break;
+            };
             let home = Self::home(self.table[other as usize].generation.get(), mask);
             if (slot.wrapping_sub(home) & mask) >= (slot.wrapping_sub(gap) & mask) {
                 self.slots[gap] = self.slots[slot];
@@ -299,7 +315,11 @@ impl<'m> Zones<'m> {
     /// Puts a free zone to use with a known generation: by `take`, and by replay of the manifest.
     pub(crate) fn install(&mut self, id: ZoneId, generation: u32, role: Role) {
         let zone = self.get_mut(id);
-        assert!(zone.role() == Role::Free, "Z1: {id} is in use as {:?}", zone.role());
+        assert!(
+            zone.role() == Role::Free,
+            "Z1: {id} is in use as {:?}",
+            zone.role()
+        );
         zone.generation = U32::new(generation);
         zone.set_role(role);
         zone.written = U32::new(0);
@@ -333,7 +353,10 @@ impl<'m> Zones<'m> {
 
     /// Frees a zone as the manifest says. False if it is not in use.
     pub(crate) fn free_known(&mut self, id: ZoneId) -> bool {
-        let used = !matches!(self.get(id).role(), Role::Free | Role::Releasing | Role::Retired);
+        let used = !matches!(
+            self.get(id).role(),
+            Role::Free | Role::Releasing | Role::Retired
+        );
         if used {
             self.release(id);
             self.freed(id);
@@ -381,15 +404,23 @@ impl<'m> Zones<'m> {
 
     /// Applies a change of the bytes that runs refer to; a generation no longer there is spent.
     pub(crate) fn add_delta(&mut self, generation: u32, bytes: i32, flush: bool) {
-        let Some(id) = self.find(generation) else { return };
+        let Some(id) = self.find(generation) else {
+            return;
+        };
         let zone = self.get_mut(id);
-        let delta = if flush { &mut zone.flush_delta } else { &mut zone.merge_delta };
+        let delta = if flush {
+            &mut zone.flush_delta
+        } else {
+            &mut zone.merge_delta
+        };
         *delta = I32::new(delta.get() + bytes);
     }
 
     /// A memtable entry begins or ceases to refer to `bytes` of a zone.
     pub(crate) fn add_live_mem(&mut self, generation: u32, bytes: i32) {
-        let Some(id) = self.find(generation) else { return };
+        let Some(id) = self.find(generation) else {
+            return;
+        };
         let zone = self.get_mut(id);
         let live = zone.live_mem.get().checked_add_signed(bytes);
         zone.live_mem = U32::new(live.expect("Z3: memtable liveness is exact"));
@@ -397,15 +428,23 @@ impl<'m> Zones<'m> {
 
     /// A snapshot is gone: zones that waited for it may be reclaimed.
     pub(crate) fn clear_pins(&mut self) {
-        self.table.iter_mut().for_each(|zone| zone.set_pinned(false));
+        self.table
+            .iter_mut()
+            .for_each(|zone| zone.set_pinned(false));
     }
 
     /// Panics if an invariant does not hold.
     pub(crate) fn check_invariants(&self) {
-        let free = self.iter().filter(|(_, zone)| zone.role() == Role::Free).count();
+        let free = self
+            .iter()
+            .filter(|(_, zone)| zone.role() == Role::Free)
+            .count();
         assert_eq!(free as u32, self.free, "Z4");
         for (id, zone) in self.iter() {
-            if !matches!(zone.role(), Role::Free | Role::Releasing | Role::Retired | Role::Anchor) {
+            if !matches!(
+                zone.role(),
+                Role::Free | Role::Releasing | Role::Retired | Role::Anchor
+            ) {
                 assert_eq!(self.find(zone.generation.get()), Some(id), "Z2");
             }
         }

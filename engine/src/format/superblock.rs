@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::seal::{Identity, check, seal};
-use crate::limits::SEAL_LEN;
+use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, SEAL_LEN};
 
 /// The first bytes of every superblock.
 pub const MAGIC: [u8; 8] = *b"SHINGLE\0";
@@ -29,6 +29,14 @@ pub struct Limits {
     pub node_len_bytes: u32,
     /// Values of this many bytes and more stay in the log; shorter ones are copied into runs.
     pub separate_from_bytes: u32,
+}
+
+impl Limits {
+    /// Fragments that a value may come in, so that their list fits a node.
+    #[must_use]
+    pub fn fragments_max(&self) -> usize {
+        (self.node_len_bytes as usize / 4 / FRAGMENT_LEN_MAX).clamp(2, FRAGMENTS_MAX)
+    }
 }
 
 /// One copy of the manifest.
@@ -66,7 +74,11 @@ pub struct Superblock {
 }
 
 const fn identity(block: u32) -> Identity {
-    Identity { store_tag: 0, generation: ANCHOR_GENERATION, block }
+    Identity {
+        store_tag: 0,
+        generation: ANCHOR_GENERATION,
+        block,
+    }
 }
 
 impl Superblock {

@@ -104,7 +104,11 @@ impl<'m> Head<'m> {
 
     /// The longest record that an empty buffer takes.
     pub(crate) fn record_len_max(&self) -> usize {
-        let blocks = self.active.as_ref().or(self.spare.as_ref()).map_or(0, |b| b.len())
+        let blocks = self
+            .active
+            .as_ref()
+            .or(self.spare.as_ref())
+            .map_or(0, |b| b.len())
             / self.block_len;
         // One block for the zone header and one for a block carried over.
         (blocks - 2) * self.payload() as usize
@@ -118,7 +122,8 @@ impl<'m> Head<'m> {
         self.zone.map_or(0, |zone| {
             let end = u64::from(zone.capacity - 1) * u64::from(self.payload());
             let end = end.min(u64::from(u32::MAX)) as u32;
-            end.saturating_sub(self.pos).saturating_sub(RECORD_HEADER_LEN as u32)
+            end.saturating_sub(self.pos)
+                .saturating_sub(RECORD_HEADER_LEN as u32)
         })
     }
 
@@ -182,13 +187,23 @@ impl<'m> Head<'m> {
         let len = RECORD_HEADER_LEN + body_len;
         assert!(kind == RecordKind::End || self.fits(len), "L1");
         let offset = self.pos;
-        let header = RecordHeader { kind, op_count, len: len as u32, seq, offset };
+        let header = RecordHeader {
+            kind,
+            op_count,
+            len: len as u32,
+            seq,
+            offset,
+        };
         self.mark_record();
         self.copy(&header.encode());
         for part in parts {
             self.copy(part);
         }
-        assert_eq!(self.pos as usize, offset as usize + len, "the parts are as long as was said");
+        assert_eq!(
+            self.pos as usize,
+            offset as usize + len,
+            "the parts are as long as was said"
+        );
         self.appended += len as u64;
         offset
     }
@@ -250,7 +265,11 @@ impl<'m> Head<'m> {
 
     /// Takes what was appended out for writing: whole blocks, or with `pad` all of it. `None` when
     /// there is nothing to write or a write is under way.
-    pub(crate) fn begin_write(&mut self, pad: bool, identity: impl Fn(u32) -> Identity) -> Option<Writing<'m>> {
+    pub(crate) fn begin_write(
+        &mut self,
+        pad: bool,
+        identity: impl Fn(u32) -> Identity,
+    ) -> Option<Writing<'m>> {
         let zone = self.zone?;
         if self.writing {
             return None;

@@ -39,7 +39,14 @@ pub(crate) struct RecordReader<'b> {
 impl<'b> RecordReader<'b> {
     pub(crate) fn new(zone: LogZone, buffer: &'b mut [u8], block_len: usize) -> Self {
         assert!(buffer.len() >= 2 * block_len);
-        Self { zone, buffer, block_len, first: 0, checked: 0, ended: false }
+        Self {
+            zone,
+            buffer,
+            block_len,
+            first: 0,
+            checked: 0,
+            ended: false,
+        }
     }
 
     fn payload(&self) -> u32 {
@@ -99,7 +106,9 @@ impl<'b> RecordReader<'b> {
         let place = self.place(first);
         let start = place.zone_start.plus(u64::from(first));
         let len = blocks as usize * self.block_len;
-        let whole = media.read_raw(start, &mut self.buffer[..len], Class::Maintenance).await;
+        let whole = media
+            .read_raw(start, &mut self.buffer[..len], Class::Maintenance)
+            .await;
         self.checked = 0;
         match whole {
             Ok(()) => {
@@ -113,7 +122,8 @@ impl<'b> RecordReader<'b> {
         let payload = self.payload() as usize;
         for index in 1..self.checked as usize {
             let from = index * self.block_len;
-            self.buffer.copy_within(from..from + payload, index * payload);
+            self.buffer
+                .copy_within(from..from + payload, index * payload);
         }
         Ok(())
     }
@@ -129,7 +139,10 @@ impl<'b> RecordReader<'b> {
             let at = self.checked as usize * self.block_len;
             let block = &mut self.buffer[at..at + self.block_len];
             let len = self.block_len;
-            match media.read_units(place, block, len, Structure::LogRecord, Class::Maintenance).await {
+            match media
+                .read_units(place, block, len, Structure::LogRecord, Class::Maintenance)
+                .await
+            {
                 Ok(()) => self.checked += 1,
                 Err(Fault::Damaged(_)) => break,
                 Err(fault) => return Err(fault),
@@ -139,14 +152,23 @@ impl<'b> RecordReader<'b> {
     }
 
     fn place(&self, block: u32) -> Place {
-        Place { zone_start: self.zone.start, generation: self.zone.generation, block }
+        Place {
+            zone_start: self.zone.start,
+            generation: self.zone.generation,
+            block,
+        }
     }
 
     fn check<D: Device>(&self, media: &Media<D>, index: u32) -> bool {
         let at = index as usize * self.block_len;
         let unit = &self.buffer[at..at + self.block_len];
         media
-            .check_units(self.place(self.first + index), unit, self.block_len, Structure::LogRecord)
+            .check_units(
+                self.place(self.first + index),
+                unit,
+                self.block_len,
+                Structure::LogRecord,
+            )
             .is_ok()
     }
 
@@ -202,7 +224,9 @@ impl<'b> RecordReader<'b> {
         each: bool,
     ) -> Result<bool, Fault<D::Error>> {
         let payload = self.payload();
-        let Some(last) = header.offset.checked_add(header.len - 1) else { return Ok(false) };
+        let Some(last) = header.offset.checked_add(header.len - 1) else {
+            return Ok(false);
+        };
         if !each {
             return self.covers(media, last, 1).await;
         }

@@ -71,8 +71,15 @@ impl Shape {
         // Up to five eighths of a branch for the filter, as long as the longest separator fits.
         let for_keys = key_len_max + 64;
         let filter_len = (node_len * 5 / 8).min(node_len.saturating_sub(for_keys));
-        let filter_len = (filter_len / filter::BLOCK_LEN * filter::BLOCK_LEN).max(filter::BLOCK_LEN);
-        Self { node_len, block_len, store_tag, filter_len, height }
+        let filter_len =
+            (filter_len / filter::BLOCK_LEN * filter::BLOCK_LEN).max(filter::BLOCK_LEN);
+        Self {
+            node_len,
+            block_len,
+            store_tag,
+            filter_len,
+            height,
+        }
     }
 
     pub(crate) fn node_blocks(&self) -> u32 {
@@ -119,7 +126,12 @@ pub(crate) struct PieceBuilder<'m> {
 
 impl<'m> PieceBuilder<'m> {
     /// A builder; `output` takes at least twice the height of a tree in nodes.
-    pub(crate) fn new(shape: Shape, memory: &'m mut [u8], output: &'m mut [u8], key_len_max: usize) -> Self {
+    pub(crate) fn new(
+        shape: Shape,
+        memory: &'m mut [u8],
+        output: &'m mut [u8],
+        key_len_max: usize,
+    ) -> Self {
         assert!(output.len() >= output_nodes_min(shape.height) * shape.node_len);
         let (data_node, rest) = memory.split_at_mut(shape.node_len);
         let (upper_nodes, rest) = rest.split_at_mut((shape.height - 1) * shape.node_len);
@@ -177,7 +189,9 @@ impl<'m> PieceBuilder<'m> {
 
     /// Whether `versions` more entries of one key are sure to fit before the piece must end.
     pub(crate) fn has_room(&self, versions: u32) -> bool {
-        let Some(place) = self.place else { return false };
+        let Some(place) = self.place else {
+            return false;
+        };
         let needed = self.nodes + versions + self.shape.height as u32 + 2;
         let top = self.upper[self.shape.height - 2].as_ref();
         let top_room = top.is_none_or(|top| top.room() > 4 * self.separator.len());
@@ -237,7 +251,9 @@ impl<'m> PieceBuilder<'m> {
             self.begin_data(key, boundary);
             assert!(self.add_hash(hash), "B1: an empty filter takes a key");
         }
-        let Some(data) = self.data.as_mut() else { unreachable!("begun above") };
+        let Some(data) = self.data.as_mut() else {
+            unreachable!("begun above")
+        };
         if !data.push(self.data_node, key, entry) {
             self.end_data();
             if hash.is_some() && self.is_filter_full() {
@@ -247,20 +263,29 @@ impl<'m> PieceBuilder<'m> {
             if let Some(hash) = hash {
                 assert!(self.add_hash(hash), "B1: there is room for a key");
             }
-            let Some(data) = self.data.as_mut() else { unreachable!("begun above") };
-            assert!(data.push(self.data_node, key, entry), "an entry fits an empty node");
+            let Some(data) = self.data.as_mut() else {
+                unreachable!("begun above")
+            };
+            assert!(
+                data.push(self.data_node, key, entry),
+                "an entry fits an empty node"
+            );
         }
         self.entries += 1;
         assert!(self.last_key.set(key, &[]).is_ok());
     }
 
     fn is_filter_full(&self) -> bool {
-        self.upper[0].as_ref().is_some_and(|branch| branch.key_count() == branch.key_capacity())
+        self.upper[0]
+            .as_ref()
+            .is_some_and(|branch| branch.key_count() == branch.key_capacity())
     }
 
     fn add_hash(&mut self, hash: u64) -> bool {
         let node = &mut self.upper_nodes[..self.shape.node_len];
-        self.upper[0].as_mut().is_some_and(|branch| branch.add_key_hash(node, hash))
+        self.upper[0]
+            .as_mut()
+            .is_some_and(|branch| branch.add_key_hash(node, hash))
     }
 
     fn begin_data(&mut self, key: &[u8], boundary: bool) {
@@ -275,7 +300,10 @@ impl<'m> PieceBuilder<'m> {
         if !self.cover.is_empty() && !boundary {
             let mut body = [0; COVER_LEN_MAX];
             let entry = cover_entry(&self.cover, &mut body);
-            assert!(data.push(self.data_node, key, &entry), "B2: a state fits an empty node");
+            assert!(
+                data.push(self.data_node, key, &entry),
+                "B2: a state fits an empty node"
+            );
             self.boundaries = true;
         }
         self.data = Some(data);
@@ -312,7 +340,9 @@ impl<'m> PieceBuilder<'m> {
 
     /// Finishes a node of an upper level and hands it to the level above.
     fn end_upper(&mut self, level: usize) {
-        let Some(builder) = self.upper[level].take() else { return };
+        let Some(builder) = self.upper[level].take() else {
+            return;
+        };
         let len = self.shape.node_len;
         let node = &mut self.upper_nodes[level * len..(level + 1) * len];
         builder.finish(node);
@@ -320,7 +350,10 @@ impl<'m> PieceBuilder<'m> {
         let known = Branch::new(node).and_then(|node| node.separator_at(0, &mut key));
         assert!(known.is_some(), "a node just built is whole");
         let separator_len = key.len;
-        assert!(level + 2 < self.shape.height, "the piece is ended before its top level overflows");
+        assert!(
+            level + 2 < self.shape.height,
+            "the piece is ended before its top level overflows"
+        );
         // The parent may itself end first; then it is emitted before this node, with only nodes
         // before it under it.
         self.add_child_of(level, separator_len);
@@ -343,7 +376,11 @@ impl<'m> PieceBuilder<'m> {
         // `end_upper` used the separator buffer for the parent: rebuild this node's.
         let node = &self.upper_nodes[level * len..(level + 1) * len];
         let mut key = KeyBuf::new(self.separator);
-        assert!(Branch::new(node).and_then(|node| node.separator_at(0, &mut key)).is_some());
+        assert!(
+            Branch::new(node)
+                .and_then(|node| node.separator_at(0, &mut key))
+                .is_some()
+        );
         let separator_len = key.len;
         let node = &mut self.upper_nodes[parent * len..(parent + 1) * len];
         let mut builder = BranchBuilder::new(node, parent as u8 + 1, 0);
@@ -363,12 +400,15 @@ impl<'m> PieceBuilder<'m> {
     fn emit_upper(&mut self, level: usize) {
         let len = self.shape.node_len;
         let at = self.pending as usize * len;
-        self.output[at..at + len].copy_from_slice(&self.upper_nodes[level * len..(level + 1) * len]);
+        self.output[at..at + len]
+            .copy_from_slice(&self.upper_nodes[level * len..(level + 1) * len]);
         self.seal_output(at);
     }
 
     fn seal_output(&mut self, at: usize) {
-        let Some(place) = self.place else { unreachable!("begun") };
+        let Some(place) = self.place else {
+            unreachable!("begun")
+        };
         assert!(self.nodes < place.nodes_max, "has_room was asked");
         let block = place.start + self.nodes * self.shape.node_blocks();
         let identity = Identity {
@@ -428,7 +468,10 @@ impl<'m> PieceBuilder<'m> {
     pub(crate) fn output(&self) -> (u32, &[u8]) {
         let first = self.nodes - self.pending;
         let block = self.start + first * self.shape.node_blocks();
-        (block, &self.output[..self.pending as usize * self.shape.node_len])
+        (
+            block,
+            &self.output[..self.pending as usize * self.shape.node_len],
+        )
     }
 
     /// Goes on in the range-delete state of a merge that was interrupted.

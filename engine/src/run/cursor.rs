@@ -28,8 +28,12 @@ pub(crate) trait Pieces {
     /// Compares the first key of a piece with a key as far as is known without reading.
     fn compare_first(&self, run: u32, index: u32, key: &[u8]) -> Option<core::cmp::Ordering>;
     /// Reads nodes, checked.
-    async fn read(&self, generation: u32, block: u32, out: &mut [u8])
-    -> Result<(), Fault<Self::Error>>;
+    async fn read(
+        &self,
+        generation: u32,
+        block: u32,
+        out: &mut [u8],
+    ) -> Result<(), Fault<Self::Error>>;
     /// What the nodes look like.
     fn shape(&self) -> &Shape;
 }
@@ -37,7 +41,11 @@ pub(crate) trait Pieces {
 /// Contents that make no sense although their seal holds.
 pub(crate) fn malformed<E>() -> Fault<E> {
     let extent = Extent::new(Lba(0), 0);
-    Fault::Damaged(Damage { extent, structure: Structure::RunNode, check: Check::Malformed })
+    Fault::Damaged(Damage {
+        extent,
+        structure: Structure::RunNode,
+        check: Check::Malformed,
+    })
 }
 
 /// Memory of a cursor.
@@ -90,7 +98,16 @@ impl<'b> RunCursor<'b> {
 
     /// Gives the memory back.
     pub(crate) fn into_memory(self) -> CursorMemory<'b> {
-        CursorMemory { key: self.key.bytes, nodes: self.buffer }
+        CursorMemory {
+            key: self.key.bytes,
+            nodes: self.buffer,
+        }
+    }
+
+    /// Leaves the run: nothing further in it counts.
+    pub(crate) fn end(&mut self) {
+        self.position = None;
+        self.cover.clear();
     }
 
     /// The pieces before the current one are gone from the run.
@@ -128,8 +145,15 @@ impl<'b> RunCursor<'b> {
     }
 
     /// Brings a node into the buffer; `ahead` says on which side of it more are worth having.
-    async fn load<P: Pieces>(&mut self, pieces: &P, node: u32, ahead: bool) -> Result<(), Fault<P::Error>> {
-        let Some(piece) = self.piece else { return Err(malformed()) };
+    async fn load<P: Pieces>(
+        &mut self,
+        pieces: &P,
+        node: u32,
+        ahead: bool,
+    ) -> Result<(), Fault<P::Error>> {
+        let Some(piece) = self.piece else {
+            return Err(malformed());
+        };
         if node >= piece.nodes {
             return Err(malformed());
         }
@@ -148,7 +172,9 @@ impl<'b> RunCursor<'b> {
         self.loaded = 0;
         let len = count as usize * shape.node_len;
         let block = piece.start + first * shape.node_blocks();
-        pieces.read(piece.generation, block, &mut self.buffer[..len]).await?;
+        pieces
+            .read(piece.generation, block, &mut self.buffer[..len])
+            .await?;
         self.first = first;
         self.loaded = count;
         self.node = node;
@@ -176,13 +202,19 @@ impl<'b> RunCursor<'b> {
     async fn first_of_node<P: Pieces>(&mut self, pieces: &P) -> Result<(), Fault<P::Error>> {
         let node_len = pieces.shape().node_len;
         let at = (self.node - self.first) as usize * node_len;
-        let Some(data) = Data::new(&self.buffer[at..at + node_len]) else { return Err(malformed()) };
+        let Some(data) = Data::new(&self.buffer[at..at + node_len]) else {
+            return Err(malformed());
+        };
         self.position = data.first(&mut self.key).map_err(|_| malformed())?;
         Ok(())
     }
 
     /// The index of the last piece that begins at or before `key`, 0 if none does.
-    async fn piece_for<P: Pieces>(&mut self, pieces: &P, key: &[u8]) -> Result<u32, Fault<P::Error>> {
+    async fn piece_for<P: Pieces>(
+        &mut self,
+        pieces: &P,
+        key: &[u8],
+    ) -> Result<u32, Fault<P::Error>> {
         let (mut low, mut high) = (0, pieces.piece_count(self.run));
         while low < high {
             let middle = u32::midpoint(low, high);
@@ -208,7 +240,9 @@ impl<'b> RunCursor<'b> {
 
     /// Goes down the tree of the current piece to the data node that `key` belongs to.
     async fn descend<P: Pieces>(&mut self, pieces: &P, key: &[u8]) -> Result<(), Fault<P::Error>> {
-        let Some(piece) = self.piece else { return Err(malformed()) };
+        let Some(piece) = self.piece else {
+            return Err(malformed());
+        };
         let node_len = pieces.shape().node_len;
         let mut node = piece.nodes - 1;
         for _ in 0..TREE_HEIGHT_MAX {
@@ -235,11 +269,15 @@ impl<'b> RunCursor<'b> {
             self.node = node;
             return Ok(());
         }
-        let Some(piece) = self.piece else { return Err(malformed()) };
+        let Some(piece) = self.piece else {
+            return Err(malformed());
+        };
         let shape = *pieces.shape();
         self.loaded = 0;
         let block = piece.start + node * shape.node_blocks();
-        pieces.read(piece.generation, block, &mut self.buffer[..shape.node_len]).await?;
+        pieces
+            .read(piece.generation, block, &mut self.buffer[..shape.node_len])
+            .await?;
         self.first = node;
         self.loaded = 1;
         self.node = node;
@@ -247,7 +285,12 @@ impl<'b> RunCursor<'b> {
     }
 
     /// Goes to the first entry not before `(key, rank)`.
-    pub(crate) async fn seek<P: Pieces>(&mut self, pieces: &P, key: &[u8], rank: Rank) -> Result<(), Fault<P::Error>> {
+    pub(crate) async fn seek<P: Pieces>(
+        &mut self,
+        pieces: &P,
+        key: &[u8],
+        rank: Rank,
+    ) -> Result<(), Fault<P::Error>> {
         self.cover.clear();
         let index = self.piece_for(pieces, key).await?;
         if !self.enter_piece(pieces, index).await {
@@ -257,7 +300,9 @@ impl<'b> RunCursor<'b> {
         let node_len = pieces.shape().node_len;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
-        let found = data.seek(key, rank, &mut self.key).map_err(|_| malformed())?;
+        let found = data
+            .seek(key, rank, &mut self.key)
+            .map_err(|_| malformed())?;
         let before = data.boundary_before(found).map_err(|_| malformed())?;
         if let Some(entry) = before.and_then(|position| data.entry_at(position)) {
             self.cover.extend(entry.seqs().take(self.cover.capacity()));
@@ -270,14 +315,18 @@ impl<'b> RunCursor<'b> {
     }
 
     /// Goes to the last entry before `(key, rank)`; without a key, to the last of the run.
-    pub(crate) async fn seek_before<P: Pieces>(&mut self, pieces: &P, bound: Option<(&[u8], Rank)>) -> Result<(), Fault<P::Error>> {
+    pub(crate) async fn seek_before<P: Pieces>(
+        &mut self,
+        pieces: &P,
+        bound: Option<(&[u8], Rank)>,
+    ) -> Result<(), Fault<P::Error>> {
         let node_len = pieces.shape().node_len;
         let Some((key, rank)) = bound else {
             let count = pieces.piece_count(self.run);
             if count > 0 && self.enter_piece(pieces, count - 1).await {
                 return self.last_of_piece(pieces).await;
             }
-            self.position = None;
+            self.end();
             return Ok(());
         };
         let index = self.piece_for(pieces, key).await?;
@@ -287,7 +336,9 @@ impl<'b> RunCursor<'b> {
         self.descend(pieces, key).await?;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
-        self.position = data.seek_lt(key, rank, &mut self.key).map_err(|_| malformed())?;
+        self.position = data
+            .seek_lt(key, rank, &mut self.key)
+            .map_err(|_| malformed())?;
         if self.position.is_none() {
             return self.previous_node(pieces).await;
         }
@@ -301,7 +352,9 @@ impl<'b> RunCursor<'b> {
         if let Some(position) = self.position
             && data.has_boundaries()
         {
-            let found = data.boundary_at_or_before(position).map_err(|_| malformed())?;
+            let found = data
+                .boundary_at_or_before(position)
+                .map_err(|_| malformed())?;
             if let Some(entry) = found.and_then(|position| data.entry_at(position)) {
                 cover.extend(entry.seqs().take(cover.capacity()));
             }
@@ -312,7 +365,9 @@ impl<'b> RunCursor<'b> {
 
     /// Steps to the next entry; what is stepped over sets the state if it is a Boundary.
     pub(crate) async fn next<P: Pieces>(&mut self, pieces: &P) -> Result<(), Fault<P::Error>> {
-        let Some(position) = self.position else { return Ok(()) };
+        let Some(position) = self.position else {
+            return Ok(());
+        };
         let node_len = pieces.shape().node_len;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
@@ -321,7 +376,9 @@ impl<'b> RunCursor<'b> {
             self.cover.clear();
             self.cover.extend(entry.seqs().take(self.cover.capacity()));
         }
-        self.position = data.next(position, &mut self.key).map_err(|_| malformed())?;
+        self.position = data
+            .next(position, &mut self.key)
+            .map_err(|_| malformed())?;
         if self.position.is_none() {
             self.next_node(pieces).await?;
         }
@@ -333,7 +390,9 @@ impl<'b> RunCursor<'b> {
         // Index nodes between two data nodes are at most the height of the tree; the bound of the
         // loop over pieces is their number.
         loop {
-            let Some(piece) = self.piece else { return Ok(()) };
+            let Some(piece) = self.piece else {
+                return Ok(());
+            };
             if self.node + 1 < piece.nodes {
                 self.load(pieces, self.node + 1, true).await?;
                 if node_type(self.node_bytes(node_len)) != Some(NodeType::Data) {
@@ -354,11 +413,15 @@ impl<'b> RunCursor<'b> {
 
     /// Steps to the entry before.
     pub(crate) async fn previous<P: Pieces>(&mut self, pieces: &P) -> Result<(), Fault<P::Error>> {
-        let Some(position) = self.position else { return Ok(()) };
+        let Some(position) = self.position else {
+            return Ok(());
+        };
         let node_len = pieces.shape().node_len;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
-        self.position = data.prev(position, &mut self.key).map_err(|_| malformed())?;
+        self.position = data
+            .prev(position, &mut self.key)
+            .map_err(|_| malformed())?;
         if self.position.is_none() {
             return self.previous_node(pieces).await;
         }
@@ -370,7 +433,7 @@ impl<'b> RunCursor<'b> {
         loop {
             if self.node == 0 {
                 if self.piece_index == 0 || !self.enter_piece(pieces, self.piece_index - 1).await {
-                    self.position = None;
+                    self.end();
                     return Ok(());
                 }
                 return self.last_of_piece(pieces).await;
@@ -383,7 +446,9 @@ impl<'b> RunCursor<'b> {
     }
 
     async fn last_of_piece<P: Pieces>(&mut self, pieces: &P) -> Result<(), Fault<P::Error>> {
-        let Some(piece) = self.piece else { return Ok(()) };
+        let Some(piece) = self.piece else {
+            return Ok(());
+        };
         let node_len = pieces.shape().node_len;
         self.load(pieces, piece.nodes - 1, false).await?;
         while node_type(self.node_bytes(node_len)) != Some(NodeType::Data) {

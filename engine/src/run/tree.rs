@@ -165,7 +165,9 @@ impl<'m> Tree<'m> {
             return false;
         }
         let piece = Piece::of(record);
-        let at = self.pieces().partition_point(|other| Self::order(other) <= Self::order(&piece));
+        let at = self
+            .pieces()
+            .partition_point(|other| Self::order(other) <= Self::order(&piece));
         self.pieces.copy_within(at..self.count, at + 1);
         self.pieces[at] = piece;
         self.count += 1;
@@ -175,9 +177,10 @@ impl<'m> Tree<'m> {
 
     /// Takes a piece out of the table.
     pub(crate) fn remove(&mut self, generation: u32, start: u32) -> Option<PieceRecord> {
-        let at = self.pieces().iter().position(|piece| {
-            piece.generation.get() == generation && piece.start.get() == start
-        })?;
+        let at = self
+            .pieces()
+            .iter()
+            .position(|piece| piece.generation.get() == generation && piece.start.get() == start)?;
         let record = self.pieces[at].record();
         self.pieces.copy_within(at + 1..self.count, at);
         self.count -= 1;
@@ -241,7 +244,11 @@ impl<'m> Tree<'m> {
 
     /// The lowest tier that has runs.
     pub(crate) fn deepest_tier(&self) -> Option<u8> {
-        self.runs.iter().filter(|run| run.level < BOTTOM).map(|run| run.level).max()
+        self.runs
+            .iter()
+            .filter(|run| run.level < BOTTOM)
+            .map(|run| run.level)
+            .max()
     }
 
     pub(crate) fn nodes_of_level(&self, level: u8) -> u64 {
@@ -254,7 +261,9 @@ impl<'m> Tree<'m> {
 
     /// The key a merge has reached.
     pub(crate) fn merge_key(&self, level: u8) -> &[u8] {
-        let len = self.merge(level).map_or(0, |merge| usize::from(merge.key_len));
+        let len = self
+            .merge(level)
+            .map_or(0, |merge| usize::from(merge.key_len));
         let at = usize::from(level) * self.key_len_max;
         &self.merge_keys[at..at + len]
     }
@@ -278,7 +287,9 @@ impl<'m> Tree<'m> {
 
     /// Sets the key a merge has reached, or appends to it. False if it is too long.
     pub(crate) fn extend_merge_key(&mut self, level: u8, first: bool, part: &[u8]) -> bool {
-        let Some(Some(merge)) = self.merges.get_mut(usize::from(level)) else { return false };
+        let Some(Some(merge)) = self.merges.get_mut(usize::from(level)) else {
+            return false;
+        };
         let from = if first { 0 } else { usize::from(merge.key_len) };
         if from + part.len() > self.key_len_max {
             return false;
@@ -293,7 +304,9 @@ impl<'m> Tree<'m> {
     /// Whether a run is input of a merge.
     pub(crate) fn is_input(&self, run: &Run) -> Option<u8> {
         for level in 0..TIERS as u8 {
-            let Some(merge) = self.merge(level) else { continue };
+            let Some(merge) = self.merge(level) else {
+                continue;
+            };
             let of_level = run.level == level && run.run <= merge.last_input;
             let of_bottom = merge.into == BOTTOM && run.level == BOTTOM && run.run != merge.run;
             if of_level || of_bottom {
@@ -308,7 +321,8 @@ impl<'m> Tree<'m> {
         if crate::canary::planted(crate::canary::Bug::MergeBoundaryForgotten) {
             return false;
         }
-        self.is_input(run).is_some_and(|level| key < self.merge_key(level))
+        self.is_input(run)
+            .is_some_and(|level| key < self.merge_key(level))
     }
 
     /// Bytes that a node row of `nodes` takes is the caller's to say; this counts nodes of all.

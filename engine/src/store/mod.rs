@@ -6,17 +6,18 @@
 pub mod batch;
 pub mod options;
 pub mod read;
+pub mod scan;
 pub mod stats;
 pub mod stream;
 pub mod write;
 
 use shingle_hal::Device;
 
-use crate::state::{Core, Side};
 use crate::error::{Fault, OpenError, ReadError, WriteError};
 use crate::format::superblock::Limits;
 use crate::media::MediaStats;
 use crate::plan::Plan;
+use crate::state::{Core, Side};
 
 /// An open store. One thread; any number of operations may be in flight through `&self`.
 ///
@@ -40,7 +41,9 @@ impl<'m, D: Device> Store<'m, D> {
     /// Reads: the anchors, the manifest, and the log since the last flush, each bounded whatever
     /// the store holds.
     pub async fn open(device: D, memory: &'m mut [u8]) -> Result<Self, OpenError<D::Error>> {
-        Ok(Self { core: crate::open::open(device, memory).await? })
+        Ok(Self {
+            core: crate::open::open(device, memory).await?,
+        })
     }
 
     /// The device.
@@ -69,7 +72,10 @@ impl<'m, D: Device> Store<'m, D> {
     /// See [`WriteError`].
     pub async fn sync(&self) -> Result<(), WriteError<D::Error>> {
         let ticket = self.core.state.borrow().log.appended;
-        self.core.make_durable(Side::Log, ticket).await.map_err(WriteError::from)
+        self.core
+            .make_durable(Side::Log, ticket)
+            .await
+            .map_err(WriteError::from)
     }
 
     /// Moves everything in memory into runs, so that the next open replays nothing.

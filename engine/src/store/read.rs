@@ -2,11 +2,11 @@
 
 use shingle_hal::Device;
 
-use crate::state::Core;
 use crate::error::{Fault, ReadError};
 use crate::format::entry::{Entry, Fragment, Kind};
 use crate::limits::{FRAGMENTS_MAX, READ_ATTEMPTS_MAX};
 use crate::reclaim::Fragments;
+use crate::state::Core;
 use crate::store::Store;
 use crate::store::options::ReadOptions;
 
@@ -41,7 +41,11 @@ impl<'s, 'm, D: Device> Snapshot<'s, 'm, D> {
         let slot = state.snapshots.iter().position(Option::is_none)?;
         let seq = seq.unwrap_or(state.seq);
         state.snapshots[slot] = Some(seq);
-        Some(Self { core, slot, at: SnapshotSeq { seq } })
+        Some(Self {
+            core,
+            slot,
+            at: SnapshotSeq { seq },
+        })
     }
 
     pub(crate) fn seq(&self) -> u64 {
@@ -74,7 +78,12 @@ pub(crate) struct Located {
 }
 
 /// Copies what an entry itself holds: metadata, and the part of an inline value from `offset` on.
-pub(crate) fn take_entry(entry: &Entry<'_>, meta: &mut [u8], offset: u64, out: &mut [u8]) -> Located {
+pub(crate) fn take_entry(
+    entry: &Entry<'_>,
+    meta: &mut [u8],
+    offset: u64,
+    out: &mut [u8],
+) -> Located {
     let found = Found {
         value_len: entry.value_len,
         meta_len: entry.meta.len(),
@@ -82,19 +91,27 @@ pub(crate) fn take_entry(entry: &Entry<'_>, meta: &mut [u8], offset: u64, out: &
     };
     let len = meta.len().min(entry.meta.len());
     meta[..len].copy_from_slice(&entry.meta[..len]);
-    let mut located = Located { found, fragments: Fragments::new(), copied: 0 };
+    let mut located = Located {
+        found,
+        fragments: Fragments::new(),
+        copied: 0,
+    };
     if entry.kind == Kind::Inline {
-        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(entry.body.len());
+        let from = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(entry.body.len());
         let len = out.len().min(entry.body.len() - from);
         out[..len].copy_from_slice(&entry.body[from..from + len]);
         located.copied = len;
     } else {
         let places = entry.places().take(FRAGMENTS_MAX);
-        located.fragments.extend(places.map(|(generation, offset, len)| Fragment {
-            generation,
-            offset,
-            len: len as u32,
-        }));
+        located
+            .fragments
+            .extend(places.map(|(generation, offset, len)| Fragment {
+                generation,
+                offset,
+                len: len as u32,
+            }));
     }
     located
 }
@@ -123,9 +140,9 @@ impl<'m, D: Device> Store<'m, D> {
     ) -> Result<Option<Found>, ReadError<D::Error>> {
         let room = value.len() as u64;
         match self.read(key, &mut [], 0, value, true, options).await? {
-            Some((found, _)) if found.value_len > room => {
-                Err(ReadError::BufferTooSmall { needed_bytes: found.value_len })
-            }
+            Some((found, _)) if found.value_len > room => Err(ReadError::BufferTooSmall {
+                needed_bytes: found.value_len,
+            }),
             other => Ok(other.map(|(found, _)| found)),
         }
     }
@@ -159,9 +176,9 @@ impl<'m, D: Device> Store<'m, D> {
     ) -> Result<Option<Found>, ReadError<D::Error>> {
         let room = meta.len();
         match self.read(key, meta, 0, &mut [], false, options).await? {
-            Some((found, _)) if found.meta_len > room => {
-                Err(ReadError::BufferTooSmall { needed_bytes: found.meta_len as u64 })
-            }
+            Some((found, _)) if found.meta_len > room => Err(ReadError::BufferTooSmall {
+                needed_bytes: found.meta_len as u64,
+            }),
             other => Ok(other.map(|(found, _)| found)),
         }
     }
@@ -170,8 +187,15 @@ impl<'m, D: Device> Store<'m, D> {
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn contains(&self, key: &[u8], options: ReadOptions<'_>) -> Result<bool, ReadError<D::Error>> {
-        Ok(self.read(key, &mut [], 0, &mut [], false, options).await?.is_some())
+    pub async fn contains(
+        &self,
+        key: &[u8],
+        options: ReadOptions<'_>,
+    ) -> Result<bool, ReadError<D::Error>> {
+        Ok(self
+            .read(key, &mut [], 0, &mut [], false, options)
+            .await?
+            .is_some())
     }
 
     /// Reads metadata and part of a value. With `whole`, a value longer than `out` is not read.
@@ -198,13 +222,26 @@ impl<'m, D: Device> Store<'m, D> {
                 })
                 .await;
             let version = searched.map_err(Self::read_fault)?;
-            let Some(Located { found, fragments, copied }) = located else { return Ok(None) };
-            if fragments.is_empty() || out.is_empty() || (whole && found.value_len > out.len() as u64) {
+            let Some(Located {
+                found,
+                fragments,
+                copied,
+            }) = located
+            else {
+                return Ok(None);
+            };
+            if fragments.is_empty()
+                || out.is_empty()
+                || (whole && found.value_len > out.len() as u64)
+            {
                 return Ok(Some((found, copied)));
             }
             let left = found.value_len.saturating_sub(offset);
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
-            match core.read_value(&fragments, offset, &mut out[..len], options.class).await {
+            match core
+                .read_value(&fragments, offset, &mut out[..len], options.class)
+                .await
+            {
                 Ok(()) => return Ok(Some((found, len))),
                 // The value was moved while it was read: look where it is now.
                 Err(fault) if core.state.borrow().tree.version != version => failed = Some(fault),

@@ -1,1 +1,610 @@
-//! Ordered ranges, forward and backward.
+//! Ordered ranges, forward and backward, as of one moment.
+//!
+//! A scan merges the memtables and every run. It sees one snapshot: versions written later are
+//! passed over. When flushes or merges change the tree under it, it starts its sources over at the
+//! key it had reached.
+//!
+//! Invariants: `Q1` each key comes once, in order, with the newest version that the snapshot may
+//! see (model test, forward and reverse). `Q2` values are not read unless they are asked for.
+
+use core::ops::Bound;
+
+use shingle_hal::{Class, Device};
+
+use crate::error::{Fault, ReadError};
+use crate::format::entry::{Entry, Kind, Rank};
+use crate::limits::{READ_ATTEMPTS_MAX, RUNS_MAX};
+use crate::memtable;
+use crate::plan::Plan;
+use crate::run::cursor::{CursorMemory, RunCursor, malformed};
+use crate::state::Cached;
+use crate::store::Store;
+use crate::store::options::ReadOptions;
+use crate::store::read::{Located, Snapshot, take_entry};
+
+/// Which way a scan goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Direction {
+    /// Ascending keys.
+    #[default]
+    Forward,
+    /// Descending keys.
+    Reverse,
+}
+
+/// An entry of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Item<'i> {
+    /// The key.
+    pub key: &'i [u8],
+    /// The metadata, version first.
+    pub meta: &'i [u8],
+    /// Bytes of the version.
+    pub version_len: usize,
+    /// Bytes of the value.
+    pub value_len: u64,
+}
+
+/// A key in a buffer.
+struct Key<'b> {
+    bytes: &'b mut [u8],
+    len: usize,
+}
+
+impl Key<'_> {
+    fn set(&mut self, key: &[u8]) {
+        self.bytes[..key.len()].copy_from_slice(key);
+        self.bytes[key.len()] = 0;
+        self.len = key.len();
+    }
+    fn get(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+    /// The least key above this one.
+    fn successor(&self) -> &[u8] {
+        &self.bytes[..=self.len]
+    }
+}
+
+/// Where one end of the range is.
+#[derive(Clone, Copy)]
+enum End {
+    Open,
+    Inclusive,
+    Exclusive,
+}
+
+/// A scan under way.
+pub struct Scan<'s, 'm, 'b, D: Device> {
+    store: &'s Store<'m, D>,
+    seq: u64,
+    class: Class,
+    direction: Direction,
+    /// Holds the snapshot, unless the caller does.
+    _own: Option<Snapshot<'s, 'm, D>>,
+    /// The end towards which the scan goes.
+    goal: Key<'b>,
+    goal_end: End,
+    /// Where to start over: from this key, or without one from the range's open end.
+    from: Key<'b>,
+    from_end: End,
+    /// The key a merge has reached in the run being sought.
+    spent: Key<'b>,
+    /// The entry of the current key.
+    entry: &'b mut [u8],
+    entry_len: usize,
+    runs: heapless::Vec<RunCursor<'b>, RUNS_MAX>,
+    spare: heapless::Vec<CursorMemory<'b>, RUNS_MAX>,
+    tables: [Option<memtable::Cursor>; 2],
+    version: Option<u64>,
+    done: bool,
+}
+
+impl<'m, D: Device> Store<'m, D> {
+    /// Bytes of memory that a scan needs now; more runs may come while it goes on.
+    pub fn scan_memory_len(&self) -> usize {
+        let runs = self.core.state.borrow().tree.runs().len() + 6;
+        self.scan_fixed_len() + runs * self.scan_source_len()
+    }
+
+    fn scan_fixed_len(&self) -> usize {
+        let limits = &self.core.limits;
+        3 * (usize::from(limits.key_len_max) + 1) + Plan::entry_len_max(limits)
+    }
+
+    fn scan_source_len(&self) -> usize {
+        self.core.shape.node_len + usize::from(self.core.limits.key_len_max) + 1
+    }
+
+    /// Begins a scan of the keys between `start` and `end`; `scratch` holds at least
+    /// [`scan_memory_len`](Self::scan_memory_len) bytes.
+    ///
+    /// # Errors
+    /// [`ReadError::BufferTooSmall`], [`ReadError::TooManySnapshots`], [`ReadError::KeyLength`].
+    pub async fn scan<'s, 'b>(
+        &'s self,
+        start: Bound<&[u8]>,
+        end: Bound<&[u8]>,
+        direction: Direction,
+        scratch: &'b mut [u8],
+        options: ReadOptions<'_>,
+    ) -> Result<Scan<'s, 'm, 'b, D>, ReadError<D::Error>> {
+        let needed = self.scan_memory_len();
+        if scratch.len() < needed {
+            return Err(ReadError::BufferTooSmall {
+                needed_bytes: needed as u64,
+            });
+        }
+        let (own, seq) = match options.snapshot {
+            Some(at) => (None, at.seq),
+            None => {
+                let own = self.snapshot()?;
+                let seq = own.seq();
+                (Some(own), seq)
+            }
+        };
+        let key_len = usize::from(self.core.limits.key_len_max) + 1;
+        let (goal, rest) = scratch.split_at_mut(key_len);
+        let (from, rest) = rest.split_at_mut(key_len);
+        let (spent, rest) = rest.split_at_mut(key_len);
+        let (entry, rest) = rest.split_at_mut(Plan::entry_len_max(&self.core.limits));
+        let mut spare = heapless::Vec::new();
+        for memory in rest.chunks_exact_mut(self.scan_source_len()).take(RUNS_MAX) {
+            let _ = spare.push(CursorMemory::new(memory, key_len - 1));
+        }
+        let (near, far) = match direction {
+            Direction::Forward => (start, end),
+            Direction::Reverse => (end, start),
+        };
+        let (mut goal, mut from) = (
+            Key {
+                bytes: goal,
+                len: 0,
+            },
+            Key {
+                bytes: from,
+                len: 0,
+            },
+        );
+        let goal_end = take_bound(&mut goal, far).ok_or(ReadError::KeyLength)?;
+        let from_end = take_bound(&mut from, near).ok_or(ReadError::KeyLength)?;
+        Ok(Scan {
+            store: self,
+            seq,
+            class: options.class,
+            direction,
+            _own: own,
+            goal,
+            goal_end,
+            from,
+            from_end,
+            spent: Key {
+                bytes: spent,
+                len: 0,
+            },
+            entry,
+            entry_len: 0,
+            runs: heapless::Vec::new(),
+            spare,
+            tables: [None; 2],
+            version: None,
+            done: false,
+        })
+    }
+
+    /// Number of keys between `start` and `end`; reads no values.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub async fn count(
+        &self,
+        start: Bound<&[u8]>,
+        end: Bound<&[u8]>,
+        scratch: &mut [u8],
+        options: ReadOptions<'_>,
+    ) -> Result<u64, ReadError<D::Error>> {
+        let mut scan = self
+            .scan(start, end, Direction::Forward, scratch, options)
+            .await?;
+        let mut count = 0;
+        while scan.next().await?.is_some() {
+            count += 1;
+        }
+        Ok(count)
+    }
+}
+
+/// Keeps a bound's key; `None` if it is too long.
+fn take_bound(key: &mut Key<'_>, bound: Bound<&[u8]>) -> Option<End> {
+    let (bytes, end) = match bound {
+        Bound::Unbounded => return Some(End::Open),
+        Bound::Included(bytes) => (bytes, End::Inclusive),
+        Bound::Excluded(bytes) => (bytes, End::Exclusive),
+    };
+    (bytes.len() < key.bytes.len()).then(|| {
+        key.set(bytes);
+        end
+    })
+}
+
+impl<D: Device> Scan<'_, '_, '_, D> {
+    /// The next entry; `None` at the end of the range.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn next(&mut self) -> Result<Option<Item<'_>>, ReadError<D::Error>> {
+        let mut attempts = 0;
+        while !self.done {
+            match self.try_next().await {
+                Ok(true) => return Ok(self.item()),
+                Ok(false) => {}
+                Err(Fault::NoMemory) => {
+                    let needed = self.store.scan_memory_len() as u64;
+                    return Err(ReadError::BufferTooSmall {
+                        needed_bytes: needed,
+                    });
+                }
+                Err(fault) => {
+                    let version = self.store.core.state.borrow().tree.version;
+                    attempts += 1;
+                    if self.version == Some(version) || attempts > READ_ATTEMPTS_MAX {
+                        return Err(ReadError::from(fault));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The entry that [`next`](Self::next) returned last.
+    fn item(&self) -> Option<Item<'_>> {
+        let (entry, _) = Entry::decode(&self.entry[..self.entry_len])?;
+        Some(Item {
+            key: self.from.get(),
+            meta: entry.meta,
+            version_len: usize::from(entry.version_len),
+            value_len: entry.value_len,
+        })
+    }
+
+    /// Reads the value of the entry returned last, from `offset` on, as much as fits `out`; gives
+    /// how much.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn value(
+        &mut self,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<usize, ReadError<D::Error>> {
+        let core = &self.store.core;
+        let decoded = Entry::decode(&self.entry[..self.entry_len]);
+        let Some((entry, _)) = decoded else {
+            return Ok(0);
+        };
+        let mut located = take_entry(&entry, &mut [], offset, out);
+        let mut version = core.state.borrow().tree.version;
+        for _ in 0..READ_ATTEMPTS_MAX {
+            let Located {
+                found,
+                fragments,
+                copied,
+            } = &located;
+            if fragments.is_empty() {
+                return Ok(*copied);
+            }
+            let left =
+                usize::try_from(found.value_len.saturating_sub(offset)).unwrap_or(usize::MAX);
+            let len = left.min(out.len());
+            match core
+                .read_value(fragments, offset, &mut out[..len], self.class)
+                .await
+            {
+                Ok(()) => return Ok(len),
+                Err(fault)
+                    if core.state.borrow().tree.version == version
+                        && Some(version) == self.version =>
+                {
+                    return Err(ReadError::from(fault));
+                }
+                Err(_) => {}
+            }
+            // Moved since the entry was read: look where it is now.
+            let mut again = None;
+            version = core
+                .find(self.from.get(), self.seq, self.class, &mut |entry| {
+                    again = entry.map(|entry| take_entry(entry, &mut [], offset, out));
+                })
+                .await
+                .map_err(ReadError::from)?;
+            let Some(again) = again else { return Ok(0) };
+            located = again;
+            self.version = Some(version).filter(|now| Some(*now) == self.version);
+        }
+        Err(ReadError::from(malformed()))
+    }
+
+    /// Brings every source to where the scan stands.
+    async fn restart(&mut self, version: u64) -> Result<(), Fault<D::Error>> {
+        self.version = None;
+        while let Some(run) = self.runs.pop() {
+            let _ = self.spare.push(run.into_memory());
+        }
+        let core = &self.store.core;
+        let pieces = Cached {
+            core,
+            class: self.class,
+        };
+        let forward = self.direction == Direction::Forward;
+        let tables = {
+            let bound = self.bound();
+            let state = core.state.borrow();
+            let older = state.frozen.map(|_| 1 - state.active);
+            let seek = |table: usize| {
+                let table = &state.tables[table];
+                match (bound, forward) {
+                    (None, true) => table.first(),
+                    (None, false) => table.last(),
+                    (Some((key, rank)), true) => table.seek(key, rank),
+                    (Some((key, rank)), false) => table.seek_lt(key, rank),
+                }
+            };
+            [seek(state.active), older.and_then(seek)]
+        };
+        self.tables = tables;
+        let mut index = 0;
+        loop {
+            let run = {
+                let state = core.state.borrow();
+                if state.tree.version != version {
+                    return Ok(()); // changed again: the caller restarts
+                }
+                let Some(run) = state.tree.runs().get(index).copied() else {
+                    break;
+                };
+                run
+            };
+            index += 1;
+            let Some(memory) = self.spare.pop() else {
+                return Err(Fault::NoMemory);
+            };
+            let mut cursor = RunCursor::new(run.run, memory);
+            let result = if forward {
+                self.seek_forward(&mut cursor, &pieces).await
+            } else {
+                self.seek_backward(&mut cursor, &pieces).await
+            };
+            assert!(self.runs.push(cursor).is_ok());
+            result?;
+        }
+        self.version = Some(version);
+        Ok(())
+    }
+
+    /// Seeks a run forward; where a merge has spent it, no further back than the key reached.
+    async fn seek_forward(
+        &mut self,
+        cursor: &mut RunCursor<'_>,
+        pieces: &Cached<'_, '_, D>,
+    ) -> Result<(), Fault<D::Error>> {
+        {
+            let state = self.store.core.state.borrow();
+            let run = state.tree.run(cursor.run);
+            let level = run.and_then(|run| state.tree.is_input(&run));
+            self.spent
+                .set(level.map_or(&[], |level| state.tree.merge_key(level)));
+        }
+        let open = matches!(self.from_end, End::Open);
+        if self.spent.len > 0 && (open || self.from.get() < self.spent.get()) {
+            return cursor.seek(pieces, self.spent.get(), Rank::BOUNDARY).await;
+        }
+        match self.bound() {
+            Some((key, rank)) => cursor.seek(pieces, key, rank).await,
+            None => cursor.first(pieces).await,
+        }
+    }
+
+    /// Seeks a run backward; what a merge has spent of it does not count.
+    async fn seek_backward(
+        &self,
+        cursor: &mut RunCursor<'_>,
+        pieces: &Cached<'_, '_, D>,
+    ) -> Result<(), Fault<D::Error>> {
+        cursor.seek_before(pieces, self.bound()).await?;
+        if cursor.is_valid() && self.is_spent(cursor) {
+            cursor.end();
+        }
+        Ok(())
+    }
+
+    /// Where the sources start: the first entry not before it, or the last one before it.
+    fn bound(&self) -> Option<(&[u8], Rank)> {
+        let forward = self.direction == Direction::Forward;
+        match (self.from_end, forward) {
+            (End::Open, _) => None,
+            (End::Inclusive, true) | (End::Exclusive, false) => {
+                Some((self.from.get(), Rank::BOUNDARY))
+            }
+            // Behind every version of the key: the least key above it.
+            _ => Some((self.from.successor(), Rank::BOUNDARY)),
+        }
+    }
+
+    fn is_spent(&self, cursor: &RunCursor<'_>) -> bool {
+        let state = self.store.core.state.borrow();
+        let run = state.tree.run(cursor.run);
+        run.is_some_and(|run| state.tree.is_spent(&run, cursor.key()))
+    }
+
+    /// Finds the next key, and its entry if it has one that shows. True if it does.
+    async fn try_next(&mut self) -> Result<bool, Fault<D::Error>> {
+        let version = self.store.core.state.borrow().tree.version;
+        if self.version != Some(version) {
+            self.restart(version).await?;
+            if self.version.is_none() {
+                return Ok(false);
+            }
+        }
+        if !self.choose_key() || self.is_past_goal() {
+            self.done = true;
+            return Ok(false);
+        }
+        // Until the key is dealt with, starting over begins at it.
+        self.from_end = End::Inclusive;
+        self.entry_len = 0;
+        let mut best = None;
+        let mut cover = self.take_tables(&mut best);
+        let pieces = Cached {
+            core: &self.store.core,
+            class: self.class,
+        };
+        for index in 0..self.runs.len() {
+            let in_run = self.take_run(index, &pieces, &mut best).await?;
+            cover = cover.max(in_run);
+        }
+        self.from_end = End::Exclusive;
+        if self.store.core.state.borrow().tree.version != version {
+            // What was read is whole, but a newer source may have been missed: look again.
+            self.from_end = End::Inclusive;
+            return Ok(false);
+        }
+        let Some((seq, kind)) = best else {
+            return Ok(false);
+        };
+        Ok(kind != Kind::Tombstone && seq >= cover)
+    }
+
+    /// Puts the next key of any source into `from`. False if there is none.
+    fn choose_key(&mut self) -> bool {
+        let forward = self.direction == Direction::Forward;
+        let state = self.store.core.state.borrow();
+        let mut chosen: Option<&[u8]> = None;
+        let mut consider = |key| {
+            let better =
+                chosen.is_none_or(|chosen: &[u8]| (key < chosen) == forward && key != chosen);
+            if better {
+                chosen = Some(key);
+            }
+        };
+        for (index, cursor) in self.tables.iter().enumerate() {
+            if let Some(cursor) = *cursor {
+                consider(state.tables[table_of(&state, index)].at(cursor).0);
+            }
+        }
+        for run in &self.runs {
+            if run.is_valid() {
+                consider(run.key());
+            }
+        }
+        let Some(key) = chosen else { return false };
+        self.from.set(key);
+        true
+    }
+
+    fn is_past_goal(&self) -> bool {
+        let (key, goal) = (self.from.get(), self.goal.get());
+        let beyond = if self.direction == Direction::Forward {
+            key > goal
+        } else {
+            key < goal
+        };
+        match self.goal_end {
+            End::Open => false,
+            End::Inclusive => beyond,
+            End::Exclusive => beyond || key == goal,
+        }
+    }
+
+    /// Keeps an entry of the current key if it is the newest yet that the snapshot may see.
+    fn keep(entry: &Entry<'_>, seq: u64, best: &mut Option<(u64, Kind)>, out: &mut [u8]) -> usize {
+        let visible = entry.kind != Kind::Boundary && entry.seq <= seq;
+        if !visible || best.is_some_and(|(newest, _)| entry.seq <= newest) {
+            return 0;
+        }
+        *best = Some((entry.seq, entry.kind));
+        entry.encode(out).unwrap_or(0)
+    }
+
+    /// Takes the current key out of the memtables; gives the newest range deletion over it there.
+    fn take_tables(&mut self, best: &mut Option<(u64, Kind)>) -> u64 {
+        let forward = self.direction == Direction::Forward;
+        let state = self.store.core.state.borrow();
+        let mut cover = 0;
+        for (index, cursor) in self.tables.iter_mut().enumerate() {
+            if index == 1 && state.frozen.is_none() {
+                continue;
+            }
+            let table = &state.tables[table_of(&state, index)];
+            cover = cover.max(table.covering(self.from.get(), self.seq));
+            while let Some(at) = *cursor {
+                let (key, entry) = table.at(at);
+                if key != self.from.get() {
+                    break;
+                }
+                let len = Self::keep(&entry, self.seq, best, self.entry);
+                if len > 0 {
+                    self.entry_len = len;
+                }
+                *cursor = if forward {
+                    table.next(at)
+                } else {
+                    table.prev(at)
+                };
+            }
+        }
+        cover
+    }
+
+    /// Takes the current key out of a run; gives the newest range deletion over it there.
+    async fn take_run(
+        &mut self,
+        index: usize,
+        pieces: &Cached<'_, '_, D>,
+        best: &mut Option<(u64, Kind)>,
+    ) -> Result<u64, Fault<D::Error>> {
+        let forward = self.direction == Direction::Forward;
+        let node_len = pieces.core.shape.node_len;
+        let seq = self.seq;
+        let mut cover = 0;
+        let mut at_key = false;
+        while self.runs[index].is_valid() && self.runs[index].key() == self.from.get() {
+            let run = &self.runs[index];
+            let entry = run.entry(node_len).ok_or_else(malformed)?;
+            let len = Self::keep(&entry, seq, best, self.entry);
+            if len > 0 {
+                self.entry_len = len;
+            }
+            if !forward {
+                at_key = true;
+                cover = cover.max(newest(&run.cover, seq));
+            }
+            if forward {
+                self.runs[index].next(pieces).await?;
+            } else {
+                self.runs[index].previous(pieces).await?;
+                if self.runs[index].is_valid() && self.is_spent(&self.runs[index]) {
+                    self.runs[index].end();
+                }
+            }
+        }
+        if !at_key {
+            cover = cover.max(newest(&self.runs[index].cover, seq));
+        }
+        Ok(cover)
+    }
+}
+
+/// The newest range deletion that `seq` may see.
+fn newest(cover: &[u64], seq: u64) -> u64 {
+    cover.iter().copied().find(|&by| by <= seq).unwrap_or(0)
+}
+
+/// The memtable that a scan's table slot stands for: the active one, or the frozen one.
+fn table_of(state: &crate::state::State<'_>, index: usize) -> usize {
+    if index == 0 {
+        state.active
+    } else {
+        1 - state.active
+    }
+}

@@ -11,13 +11,13 @@
 
 use shingle_hal::{Class, Device};
 
-use crate::state::{Core, Side, State};
 use crate::error::{Fault, WriteError};
 use crate::format::entry::{Entry, Fragment, Place, encode_fragments};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordKind};
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
 use crate::reclaim::Fragments;
 use crate::recover::apply_op;
+use crate::state::{Core, Side, State};
 use crate::store::Store;
 use crate::store::batch::Batch;
 use crate::store::options::{Condition, Durability, Meta, WriteOptions};
@@ -43,7 +43,12 @@ impl<'a> Op<'a> {
             meta_len: meta.bytes.len() as u16,
             value_len: value.len() as u32,
         };
-        Self { header, key, meta, value }
+        Self {
+            header,
+            key,
+            meta,
+            value,
+        }
     }
 
     fn record_len(&self) -> usize {
@@ -63,12 +68,22 @@ fn holds(condition: &Condition<'_>, entry: Option<&Entry<'_>>) -> bool {
 
 impl<D: Device> Core<'_, D> {
     /// Decides a condition by a search; gives the tree's version that the answer belongs to.
-    async fn decide(&self, key: &[u8], condition: &Condition<'_>) -> Result<u64, WriteError<D::Error>> {
+    async fn decide(
+        &self,
+        key: &[u8],
+        condition: &Condition<'_>,
+    ) -> Result<u64, WriteError<D::Error>> {
         let mut held = false;
         let version = self
-            .find(key, u64::MAX, Class::Foreground, &mut |entry| held = holds(condition, entry))
+            .find(key, u64::MAX, Class::Foreground, &mut |entry| {
+                held = holds(condition, entry)
+            })
             .await?;
-        if held { Ok(version) } else { Err(WriteError::ConditionFailed) }
+        if held {
+            Ok(version)
+        } else {
+            Err(WriteError::ConditionFailed)
+        }
     }
 
     /// Room for a write everywhere; the caller checks it again without an await between.
@@ -97,9 +112,16 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Makes a write durable if it is to be, and pays for it.
-    async fn complete(&self, ticket: u64, bytes: u64, durability: Durability) -> Result<(), WriteError<D::Error>> {
+    async fn complete(
+        &self,
+        ticket: u64,
+        bytes: u64,
+        durability: Durability,
+    ) -> Result<(), WriteError<D::Error>> {
         if durability == Durability::Durable {
-            self.make_durable(Side::Log, ticket).await.map_err(|fault| self.read_only_or(fault))?;
+            self.make_durable(Side::Log, ticket)
+                .await
+                .map_err(|fault| self.read_only_or(fault))?;
         }
         match self.pay(bytes).await {
             // The write is done; what maintenance lacks, the next one is told.
@@ -110,7 +132,12 @@ impl<D: Device> Core<'_, D> {
 }
 
 /// Accounts for a record that was appended; gives its ticket for durability.
-fn account<D: Device>(core: &Core<'_, D>, state: &mut State<'_>, bytes: u64, record_len: usize) -> u64 {
+fn account<D: Device>(
+    core: &Core<'_, D>,
+    state: &mut State<'_>,
+    bytes: u64,
+    record_len: usize,
+) -> u64 {
     state.counters.user_bytes += bytes;
     let window = core.plan.window_len.min(core.plan.log_len) as u64;
     state.replay_cost += (16 * record_len as u64 / window).clamp(1, 16);
@@ -141,7 +168,12 @@ impl<D: Device> Store<'_, D> {
         self.write_op(&op, options).await
     }
 
-    pub(crate) fn check_put(&self, key: &[u8], meta: &Meta<'_>, value_len: u64) -> Result<(), WriteError<D::Error>> {
+    pub(crate) fn check_put(
+        &self,
+        key: &[u8],
+        meta: &Meta<'_>,
+        value_len: u64,
+    ) -> Result<(), WriteError<D::Error>> {
         let limits = &self.core.limits;
         if !self.check_key(key) {
             return Err(WriteError::KeyLength);
@@ -159,11 +191,16 @@ impl<D: Device> Store<'_, D> {
     ///
     /// # Errors
     /// See [`WriteError`]. A full store still takes deletes.
-    pub async fn delete(&self, key: &[u8], options: WriteOptions<'_>) -> Result<(), WriteError<D::Error>> {
+    pub async fn delete(
+        &self,
+        key: &[u8],
+        options: WriteOptions<'_>,
+    ) -> Result<(), WriteError<D::Error>> {
         if !self.check_key(key) {
             return Err(WriteError::KeyLength);
         }
-        self.write_op(&Op::new(OpKind::Delete, key, Meta::NONE, &[]), options).await
+        self.write_op(&Op::new(OpKind::Delete, key, Meta::NONE, &[]), options)
+            .await
     }
 
     /// Removes every key from `start` up to, not including, `end`; without an end, every key from
@@ -186,17 +223,32 @@ impl<D: Device> Store<'_, D> {
         if end.is_some_and(|end| end <= start) {
             return Ok(());
         }
-        let kind = if end.is_some() { OpKind::DeleteRange } else { OpKind::DeleteFrom };
+        let kind = if end.is_some() {
+            OpKind::DeleteRange
+        } else {
+            OpKind::DeleteFrom
+        };
         let op = Op::new(kind, start, Meta::NONE, end.unwrap_or(&[]));
-        self.write_op(&op, WriteOptions { durability, condition: Condition::None }).await
+        self.write_op(
+            &op,
+            WriteOptions {
+                durability,
+                condition: Condition::None,
+            },
+        )
+        .await
     }
 
-    async fn write_op(&self, op: &Op<'_>, options: WriteOptions<'_>) -> Result<(), WriteError<D::Error>> {
+    async fn write_op(
+        &self,
+        op: &Op<'_>,
+        options: WriteOptions<'_>,
+    ) -> Result<(), WriteError<D::Error>> {
         let core = &self.core;
         let is_delete = !matches!(op.header.kind, OpKind::Put | OpKind::PutFragments);
         let record_len = op.record_len();
-        let apart = op.header.kind == OpKind::Put
-            && op.header.value_len >= core.limits.separate_from_bytes;
+        let apart =
+            op.header.kind == OpKind::Put && op.header.value_len >= core.limits.separate_from_bytes;
         let inline = if apart { 0 } else { op.value.len() };
         let entry_len = op.header.head_len() + inline + ENTRY_OVERHEAD;
         let bytes = (op.header.head_len() + op.value.len()) as u64;
@@ -205,7 +257,8 @@ impl<D: Device> Store<'_, D> {
                 Condition::None => None,
                 condition => Some(core.decide(op.key, condition).await?),
             };
-            core.make_write_room(entry_len, record_len, is_delete).await?;
+            core.make_write_room(entry_len, record_len, is_delete)
+                .await?;
             let mut state = core.state.borrow_mut();
             if !has_room(&mut state, entry_len, record_len) {
                 continue;
@@ -223,7 +276,17 @@ impl<D: Device> Store<'_, D> {
             let offset = record + (RECORD_HEADER_LEN + OP_HEADER_LEN + op.header.head_len()) as u32;
             let place = Place { generation, offset };
             let separate_from = core.limits.separate_from_bytes;
-            apply_op(&mut state, &op.header, op.key, op.meta.bytes, op.value, seq, place, separate_from, false);
+            apply_op(
+                &mut state,
+                &op.header,
+                op.key,
+                op.meta.bytes,
+                op.value,
+                seq,
+                place,
+                separate_from,
+                false,
+            );
             break account(core, &mut state, bytes, record_len);
         };
         core.complete(ticket, bytes, options.durability).await
@@ -234,7 +297,11 @@ impl<D: Device> Store<'_, D> {
     /// # Errors
     /// See [`WriteError`]; [`ConditionFailed`](WriteError::ConditionFailed) if any condition does
     /// not hold.
-    pub async fn write(&self, batch: &Batch<'_>, durability: Durability) -> Result<(), WriteError<D::Error>> {
+    pub async fn write(
+        &self,
+        batch: &Batch<'_>,
+        durability: Durability,
+    ) -> Result<(), WriteError<D::Error>> {
         let core = &self.core;
         let mut record_len = RECORD_HEADER_LEN;
         let mut entries_len = 0;
@@ -243,7 +310,10 @@ impl<D: Device> Store<'_, D> {
         for op in batch.ops() {
             let value_len = u64::from(op.header.value_len);
             let meta = &op.rest[..usize::from(op.header.meta_len)];
-            let meta = Meta { bytes: meta, version_len: op.header.version_len };
+            let meta = Meta {
+                bytes: meta,
+                version_len: op.header.version_len,
+            };
             self.check_put(op.key, &meta, value_len)?;
             let ranged = op.header.kind == OpKind::DeleteRange;
             if ranged && !self.check_key(&op.rest[..op.header.value_len as usize]) {
@@ -259,7 +329,8 @@ impl<D: Device> Store<'_, D> {
             return Ok(());
         }
         let ranges = batch.ops().filter(|op| is_range(op.header.kind)).count();
-        let fits_table = entries_len + 4096.min(core.plan.memtable_len / 4) <= core.plan.memtable_len;
+        let fits_table =
+            entries_len + 4096.min(core.plan.memtable_len / 4) <= core.plan.memtable_len;
         if record_len > core.state.borrow().log.record_len_max() || !fits_table || ranges > 32 {
             return Err(WriteError::BatchTooLarge);
         }
@@ -269,7 +340,8 @@ impl<D: Device> Store<'_, D> {
                 let version = core.decide(op.key, &op.condition).await?;
                 decided = Some(decided.map_or(version, |first: u64| first.min(version)));
             }
-            core.make_write_room(entries_len, record_len, is_delete).await?;
+            core.make_write_room(entries_len, record_len, is_delete)
+                .await?;
             let mut state = core.state.borrow_mut();
             if !has_room(&mut state, entries_len, record_len) {
                 continue;
@@ -332,18 +404,28 @@ fn still_holds<E>(
 ) -> Result<bool, WriteError<E>> {
     let mut held = false;
     if state.find_in_memory(key, u64::MAX, &mut |entry| held = holds(condition, entry)) {
-        return if held { Ok(true) } else { Err(WriteError::ConditionFailed) };
+        return if held {
+            Ok(true)
+        } else {
+            Err(WriteError::ConditionFailed)
+        };
     }
     Ok(state.tree.version == version)
 }
 
-fn append_batch(state: &mut State<'_>, batch: &Batch<'_>, limits: &crate::format::superblock::Limits) {
+fn append_batch(
+    state: &mut State<'_>,
+    batch: &Batch<'_>,
+    limits: &crate::format::superblock::Limits,
+) {
     let first = state.seq + 1;
     let (generation, start) = state.log.place();
     let len: usize = batch.ops().map(|op| op.bytes.len()).sum();
     let parts = batch.ops().map(|op| op.bytes);
     let count = batch.len() as u16;
-    let record = state.log.append_parts(RecordKind::Commit, count, first, len, parts);
+    let record = state
+        .log
+        .append_parts(RecordKind::Commit, count, first, len, parts);
     debug_assert_eq!(record, start);
     let mut at = start + RECORD_HEADER_LEN as u32;
     for op in batch.ops() {
@@ -353,7 +435,17 @@ fn append_batch(state: &mut State<'_>, batch: &Batch<'_>, limits: &crate::format
         let value_at = Place { generation, offset };
         let (meta, value) = op.rest.split_at(usize::from(op.header.meta_len));
         let separate_from = limits.separate_from_bytes;
-        apply_op(state, &op.header, op.key, meta, value, seq, value_at, separate_from, false);
+        apply_op(
+            state,
+            &op.header,
+            op.key,
+            meta,
+            value,
+            seq,
+            value_at,
+            separate_from,
+            false,
+        );
         at += op.bytes.len() as u32;
     }
 }
@@ -379,25 +471,43 @@ impl<'m, D: Device> Store<'m, D> {
         key: &'k [u8],
     ) -> Result<Pen<'s, 'm, 'k, D>, WriteError<D::Error>> {
         let mut state = self.core.state.borrow_mut();
-        let oldest = state.log.zone.map_or(state.zones.next_generation, |zone| zone.generation);
+        let oldest = state
+            .log
+            .zone
+            .map_or(state.zones.next_generation, |zone| zone.generation);
         let slot = state.streams.iter().position(Option::is_none);
         let slot = slot.ok_or(WriteError::TooManyStreams)?;
         state.streams[slot] = Some(oldest);
-        Ok(Pen { store: self, key, slot, fragments: Fragments::new(), bytes: 0 })
+        Ok(Pen {
+            store: self,
+            key,
+            slot,
+            fragments: Fragments::new(),
+            bytes: 0,
+        })
     }
 }
 
 impl<D: Device> Pen<'_, '_, '_, D> {
     /// Appends the first bytes of `part` as a fragment; returns how many. `total` is the length of
     /// the whole value, by which the fragments are made long enough.
-    pub(crate) async fn append(&mut self, part: &[u8], total: usize) -> Result<usize, WriteError<D::Error>> {
+    pub(crate) async fn append(
+        &mut self,
+        part: &[u8],
+        total: usize,
+    ) -> Result<usize, WriteError<D::Error>> {
         let core = &self.store.core;
         let overhead = RECORD_HEADER_LEN + OP_HEADER_LEN + self.key.len();
         let (most, room) = {
             let state = core.state.borrow();
-            (state.log.record_len_max() - overhead, state.log.zone_room() as usize)
+            (
+                state.log.record_len_max() - overhead,
+                state.log.zone_room() as usize,
+            )
         };
-        let least = (16 * core.media.block_len()).max(total / (FRAGMENTS_MAX / 2)).min(most);
+        let least = (16 * core.media.block_len())
+            .max(total / (core.limits.fragments_max() / 2))
+            .min(most);
         let mut len = part.len().min(most);
         if len + overhead > room && room > least + overhead {
             len = room - overhead;
@@ -418,22 +528,35 @@ impl<D: Device> Pen<'_, '_, '_, D> {
             let (generation, _) = state.log.place();
             let parts = [&op.header.encode()[..], self.key, op.value];
             let record = state.log.append(RecordKind::Fragment, 1, 0, &parts);
-            let fragment =
-                Fragment { generation, offset: record + overhead as u32, len: len as u32 };
+            let fragment = Fragment {
+                generation,
+                offset: record + overhead as u32,
+                len: len as u32,
+            };
             account(core, &mut state, len as u64, overhead + len);
             drop(state);
-            self.fragments.push(fragment).map_err(|_| WriteError::ValueTooLong)?;
+            if self.fragments.len() == core.limits.fragments_max() {
+                return Err(WriteError::ValueTooLong);
+            }
+            let _ = self.fragments.push(fragment);
             self.bytes += len as u64;
             return Ok(len);
         }
     }
 
     /// Sets the key to the value made of the fragments.
-    pub(crate) async fn commit(self, meta: Meta<'_>, options: WriteOptions<'_>) -> Result<(), WriteError<D::Error>> {
+    pub(crate) async fn commit(
+        self,
+        meta: Meta<'_>,
+        options: WriteOptions<'_>,
+    ) -> Result<(), WriteError<D::Error>> {
         let mut body = [0; FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10];
         let len = encode_fragments(&self.fragments, &mut body).unwrap_or(0);
         let op = Op::new(OpKind::PutFragments, self.key, meta, &body[..len]);
         self.store.write_op(&op, options).await?;
-        self.store.core.complete(0, self.bytes, Durability::Buffered).await
+        self.store
+            .core
+            .complete(0, self.bytes, Durability::Buffered)
+            .await
     }
 }
