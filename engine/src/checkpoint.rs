@@ -544,4 +544,4 @@ pub(crate) fn is_behind(state: &State<'_>, id: ZoneId) -> bool {
             .all(|&oldest| generation < oldest)
 }
 
-const _: () = assert!(ANCHORS == 2 && BLOCK_LEN_MIN >= 512);
+const _: () = assert!(ANCHORS == 2 && BLOCK_LEN_MIN >= 256);

@@ -106,7 +106,7 @@ pub async fn format<D: Device>(
     let block_len = media.block_len();
     if block_len < BLOCK_LEN_MIN || !block_len.is_power_of_two() {
         return Err(FormatError::UnsupportedGeometry(
-            "blocks must have at least 512 bytes",
+            "blocks must have at least 256 bytes",
         ));
     }
     if geometry.active_zones_max.is_some_and(|max| max < 8) {

@@ -8,7 +8,7 @@ pub const KEY_LEN_MAX: usize = 4096;
 /// Longest metadata (version and the rest together) a store can be formatted for, in bytes.
 pub const META_LEN_MAX: usize = 8192;
 /// Smallest block a store can be formatted on, in bytes: a superblock must fit.
-pub const BLOCK_LEN_MIN: usize = 512;
+pub const BLOCK_LEN_MIN: usize = 256;
 /// Smallest and largest node, in bytes.
 pub const NODE_LEN_MIN: usize = 512;
 /// Largest node, in bytes.

@@ -344,11 +344,8 @@ impl<D: Device> Core<'_, D> {
         };
         let sealed = zone.sealed.get();
         let conventional = zone.is_conventional();
-        let blocks = if conventional {
-            zone.capacity.get()
-        } else {
-            written
-        };
+        let capacity = zone.capacity.get();
+        let blocks = if conventional { capacity } else { written };
         let log_zone = LogZone {
             start,
             generation: zone.generation.get(),
@@ -371,6 +368,9 @@ impl<D: Device> Core<'_, D> {
                 None => false,
             };
             let Some(header) = header.filter(|_| whole) else {
+                if header.is_none() && reader.is_full_at(&self.media, offset, capacity).await? {
+                    return Ok(true);
+                }
                 self.state.borrow_mut().zones.get_mut(id).sealed = (offset + 1).into();
                 return Ok(false);
             };

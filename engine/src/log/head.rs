@@ -114,16 +114,18 @@ impl<'m> Head<'m> {
         (blocks - 2) * self.payload() as usize
     }
 
-    /// Payload bytes left in the zone for records.
+    /// Payload bytes left in the zone for records, the `End` record's kept back.
     pub(crate) fn zone_room(&self) -> u32 {
         if self.leaving {
             return 0;
         }
+        self.payload_left().saturating_sub(RECORD_HEADER_LEN as u32)
+    }
+
+    fn payload_left(&self) -> u32 {
         self.zone.map_or(0, |zone| {
             let end = u64::from(zone.capacity - 1) * u64::from(self.payload());
-            let end = end.min(u64::from(u32::MAX)) as u32;
-            end.saturating_sub(self.pos)
-                .saturating_sub(RECORD_HEADER_LEN as u32)
+            u32::try_from(end).unwrap_or(u32::MAX).saturating_sub(self.pos)
         })
     }
 
@@ -208,8 +210,12 @@ impl<'m> Head<'m> {
         offset
     }
 
-    /// Ends the zone's records; false if the buffer has no room for it now.
+    /// Ends the zone's records; false if the buffer has no room for it now. Where padding has
+    /// used up the zone's last bytes, its end needs no record.
     pub(crate) fn append_end(&mut self) -> bool {
+        if self.payload_left() < RECORD_HEADER_LEN as u32 {
+            return true;
+        }
         let room = self.buffer_room() >= RECORD_HEADER_LEN;
         if room {
             self.append(RecordKind::End, 0, 0, &[]);

@@ -241,4 +241,25 @@ impl<'b> RecordReader<'b> {
         }
         Ok(true)
     }
+
+    /// Whether a zone of `capacity` blocks had no room for another record behind `offset`, so that
+    /// its records end there without an `End`.
+    ///
+    /// # Errors
+    /// The device's.
+    pub(crate) async fn is_full_at<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        offset: u32,
+        capacity: u32,
+    ) -> Result<bool, Fault<D::Error>> {
+        let end = u64::from(capacity - 1) * u64::from(self.payload());
+        let header = RECORD_HEADER_LEN as u64;
+        if u64::from(offset) + header > end {
+            return Ok(true);
+        }
+        let next = u64::from(offset).next_multiple_of(u64::from(self.payload()));
+        let in_last = next + header > end && next != u64::from(offset);
+        Ok(in_last && self.covers(media, offset, 1).await? && self.bytes(offset, 1) == [0])
+    }
 }
