@@ -338,11 +338,22 @@ impl<D: Device> Core<'_, D> {
             self.sync_device().await?;
         }
         self.publish(memory, copies, edit).await?;
-        let mut state = self.state.borrow_mut();
+        let limited = self.media.geometry.active_zones_max.is_some();
         for zone in old.into_iter().flatten() {
-            state.zones.release(zone);
-            state.zones.freed(zone);
+            {
+                let mut state = self.state.borrow_mut();
+                state.zones.release(zone);
+                state.zones.freed(zone);
+                if !limited {
+                    continue;
+                }
+                // Partly written, it would hold an active resource until it is used again.
+                state.zones.begin_prepare(zone);
+            }
+            self.media.count_reset();
+            self.media.device.reset(zone).await.map_err(Fault::Device)?;
         }
+        let mut state = self.state.borrow_mut();
         let manifest = &mut state.manifest;
         manifest.published = Some([copies[0].zone, copies[1].zone]);
         manifest.snapshot_blocks = copies[0].next;

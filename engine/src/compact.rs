@@ -405,17 +405,13 @@ impl<'m, D: Device> Core<'m, D> {
     pub(crate) fn next_merge(&self) -> Option<u8> {
         let state = self.state.borrow();
         let tree = &state.tree;
-        if !tree.has_room(2) {
-            return tree.deepest_tier();
-        }
+        let ready = |level: u8| tree.merge(level).is_some() || tree.whole(level).count() > 0;
         let fanout = self.plan.fanout;
-        let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout);
+        let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout && ready(level));
         let begun = (0..BOTTOM).find(|&level| tree.merge(level).is_some());
-        over.or(begun).or_else(|| {
-            let deepest = tree.deepest_tier()?;
-            let eager = self.is_bottom_cheap(&state);
-            (state.full_merge || eager).then_some(deepest)
-        })
+        let forced = state.full_merge || !tree.has_room(2) || self.is_bottom_cheap(&state);
+        let deepest = tree.deepest_tier().filter(|&level| forced && ready(level));
+        over.or(begun).or(deepest)
     }
 
     /// Whether rewriting the bottom costs little against what was written since it last was.
@@ -516,8 +512,8 @@ impl<'m, D: Device> Core<'m, D> {
             } else {
                 inputs_max
             };
-            let count = tree.level(level).count();
-            let Some(last) = tree.level(level).nth(count.saturating_sub(take)) else {
+            let count = tree.whole(level).count();
+            let Some(last) = tree.whole(level).nth(count.saturating_sub(take)) else {
                 return;
             };
             let merge = Merge {

@@ -18,8 +18,11 @@ use shingle_hal::Device;
 
 use crate::compact::Step;
 use crate::error::Fault;
+use crate::memtable::RANGES_MAX;
 use crate::state::Core;
 
+/// Range deletions that one batch may bring.
+pub(crate) const RANGES_AT_ONCE: usize = 16;
 /// Zones that only maintenance may take: flush, merge, survivors, manifest copies, changes of zone.
 const RESERVE_BASE: u32 = 8;
 /// Of these, what deletes may use up.
@@ -168,16 +171,19 @@ impl<D: Device> Core<'_, D> {
             {
                 let mut state = self.state.borrow_mut();
                 let active = state.active;
-                if state.tables[active].room_for(key_len, entry_len)
+                let ranges = state.tables[active].range_count() + RANGES_AT_ONCE <= RANGES_MAX;
+                if ranges
+                    && state.tables[active].room_for(key_len, entry_len)
                     && !self.is_replay_bound(&state)
                 {
                     return Ok(());
                 }
-                if state.frozen.is_none() && !state.tables[active].is_empty() {
+                let empty = state.tables[active].is_empty() && ranges;
+                if state.frozen.is_none() && !empty {
                     state.freeze();
                     continue;
                 }
-                if state.tables[active].room_for(key_len, entry_len) {
+                if ranges && state.tables[active].room_for(key_len, entry_len) {
                     if state.frozen.is_none() {
                         return Ok(());
                     }

@@ -35,7 +35,9 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
             done += 1;
             let key = format!("k{:04}", rng.next(universe)).into_bytes();
             let what = format!("{media} seed {seed} op {done}");
-            match rng.next(100) {
+            let r = rng.next(100);
+            if let Ok(w) = std::env::var("WATCH") && (String::from_utf8_lossy(&key) == w || r >= 70) && !(72..92).contains(&r) { println!("{done} {} r={r} {:?}", String::from_utf8_lossy(&key), store.stats().flushes); }
+            match r {
                 0..55 => {
                     let len = match rng.next(4) { 0 => rng.next(20), 1 => rng.next(300), 2 => rng.next(vmax / 8), _ => rng.next(vmax) };
                     let v: Vec<u8> = (0..len).map(|i| (i * 31 + done) as u8).collect();
@@ -48,6 +50,7 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
                 55..70 => { drive.block_on(store.delete(&key, WriteOptions::BUFFERED)).unwrap_or_else(|e| panic!("{what} del {e:?}")); model.remove(&key); }
                 70..72 => {
                     let end = format!("k{:04}", rng.next(universe)).into_bytes();
+                    if std::env::var("WATCH").is_ok() { println!("range {} {}", String::from_utf8_lossy(&key), String::from_utf8_lossy(&end)); }
                     if key < end {
                         drive.block_on(store.delete_range(&key, Some(&end), Durability::Buffered)).unwrap_or_else(|e| panic!("{what} range {e:?}"));
                         let gone: Vec<_> = model.range(key..end).map(|(k, _)| k.clone()).collect();
@@ -60,7 +63,7 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
                     match (got, model.get(&key)) {
                         (None, None) => {}
                         (Some(f), Some(v)) => assert!(f.value_len as usize == v.len() && out[..v.len()] == v[..], "{what} wrong value"),
-                        (a, b) => panic!("{what} get {a:?} model {:?}", b.map(|v| v.len())),
+                        (a, b) => panic!("{what} key {} get {a:?} model {:?}", String::from_utf8_lossy(&key), b.map(|v| v.len())),
                     }
                 }
                 90..92 => {

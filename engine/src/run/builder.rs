@@ -10,7 +10,8 @@
 //! Finished nodes are sealed into an output buffer, which the caller writes when it has filled.
 //!
 //! Invariants: `B1` every key of a data node is in the filter of its branch. `B2` a data node that
-//! begins inside a range deletion begins with a Boundary. `B3` the root is the last node.
+//! begins inside a range deletion begins with a Boundary at its separator, so that a key between the
+//! nodes' keys finds the state too. `B3` the root is the last node.
 
 use crate::format::branch::{Branch, BranchBuilder};
 use crate::format::data::DataBuilder;
@@ -120,6 +121,8 @@ pub(crate) struct PieceBuilder<'m> {
     entries: u32,
     boundaries: bool,
     cover: Cover,
+    /// The state before the Boundary that is being pushed.
+    cover_before: Cover,
     first: [u8; FIRST_LEN],
     first_len: u16,
 }
@@ -152,6 +155,7 @@ impl<'m> PieceBuilder<'m> {
             entries: 0,
             boundaries: false,
             cover: Cover::new(),
+            cover_before: Cover::new(),
             first: [0; FIRST_LEN],
             first_len: 0,
         }
@@ -212,7 +216,7 @@ impl<'m> PieceBuilder<'m> {
         if self.output_room() < self.shape.height + 1 {
             return Pushed::OutputFull;
         }
-        self.cover.clone_from(cover);
+        self.cover_before = core::mem::replace(&mut self.cover, cover.clone());
         self.boundaries = true;
         let mut body = [0; COVER_LEN_MAX];
         let entry = cover_entry(cover, &mut body);
@@ -297,13 +301,16 @@ impl<'m> PieceBuilder<'m> {
         };
         self.add_child(0, separator_len, None);
         let mut data = DataBuilder::new(self.data_node);
-        if !self.cover.is_empty() && !boundary {
+        // Keys from the separator on are looked for here, so the state must stand there already:
+        // the one in force before `key`, if the entry to come changes it.
+        let split = &self.separator[..separator_len];
+        let early = separator_len > 0 && split < key;
+        let state = if boundary { &self.cover_before } else { &self.cover };
+        if !state.is_empty() && (early || !boundary) {
             let mut body = [0; COVER_LEN_MAX];
-            let entry = cover_entry(&self.cover, &mut body);
-            assert!(
-                data.push(self.data_node, key, &entry),
-                "B2: a state fits an empty node"
-            );
+            let entry = cover_entry(state, &mut body);
+            let at = if early { split } else { key };
+            assert!(data.push(self.data_node, at, &entry), "B2: a state fits an empty node");
             self.boundaries = true;
         }
         self.data = Some(data);

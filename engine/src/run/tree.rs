@@ -229,17 +229,16 @@ impl<'m> Tree<'m> {
         &self.pieces[(run.first + index) as usize]
     }
 
-    /// Where the piece at this place stands in its run.
-    pub(crate) fn index_of(&self, run: &Run, generation: u32, start: u32) -> Option<u32> {
-        (0..run.count).find(|&index| {
-            let piece = self.piece_at(run, index);
-            piece.generation.get() == generation && piece.start.get() == start
-        })
-    }
-
     /// Runs of a level.
     pub(crate) fn level(&self, level: u8) -> impl Iterator<Item = &Run> {
         self.runs.iter().filter(move |run| run.level == level)
+    }
+
+    /// Whole runs of a level: not those that a merge is still writing.
+    pub(crate) fn whole(&self, level: u8) -> impl Iterator<Item = &Run> {
+        self.level(level).filter(|run| {
+            !self.merges.iter().flatten().any(|merge| merge.run == run.run)
+        })
     }
 
     /// The lowest tier that has runs.

@@ -14,6 +14,7 @@ use shingle_hal::{Class, Device};
 use crate::error::{Fault, WriteError};
 use crate::format::entry::{Entry, Fragment, Place, encode_fragments};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordKind};
+use crate::maintain::RANGES_AT_ONCE;
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
 use crate::reclaim::Fragments;
 use crate::recover::apply_op;
@@ -331,7 +332,7 @@ impl<D: Device> Store<'_, D> {
         let ranges = batch.ops().filter(|op| is_range(op.header.kind)).count();
         let fits_table =
             entries_len + 4096.min(core.plan.memtable_len / 4) <= core.plan.memtable_len;
-        if record_len > core.state.borrow().log.record_len_max() || !fits_table || ranges > 32 {
+        if record_len > core.state.borrow().log.record_len_max() || !fits_table || ranges > RANGES_AT_ONCE {
             return Err(WriteError::BatchTooLarge);
         }
         let ticket = loop {
@@ -392,7 +393,7 @@ fn is_range(kind: OpKind) -> bool {
 fn has_room(state: &mut State<'_>, entries_len: usize, record_len: usize) -> bool {
     let table = &state.tables[state.active];
     let ranges_left = crate::memtable::RANGES_MAX - table.range_count();
-    state.log.fits(record_len) && table.room_for(entries_len, 0) && ranges_left > 0
+    state.log.fits(record_len) && table.room_for(entries_len, 0) && ranges_left >= RANGES_AT_ONCE
 }
 
 /// Decides a condition again without reading; false if that takes a new search.
