@@ -19,7 +19,9 @@
 //!
 //! Invariants: `J1` a job's pieces become visible together with the end of what they replace.
 //! `J2` changes of liveness are installed by the same edit as the entries they come from.
-//! `J3` pieces are cut between keys, never between versions of a key.
+//! `J3` pieces are cut between keys, never between versions of a key. `J4` a piece that is cut inside
+//! a range deletion ends it at the key reached, where the next piece takes it up again: beyond, the
+//! inputs still answer.
 
 use shingle_hal::{Class, Device};
 
@@ -77,6 +79,8 @@ pub(crate) struct Merging<'m> {
     sources: heapless::Vec<RunCursor<'m>, MERGE_INPUTS_MAX>,
     /// Stop at the next key: the builder is wanted for a flush.
     hurry: bool,
+    /// A piece begins inside a range deletion: its first key gets a Boundary.
+    cover_due: bool,
 }
 
 /// The builder, the merge buffers, and what they are used for.
@@ -449,6 +453,7 @@ impl<'m, D: Device> Core<'m, D> {
             filter,
             sources: heapless::Vec::new(),
             hurry: false,
+            cover_due: false,
         };
         for run in runs {
             let Some(memory) = job.inputs.pop() else {
@@ -559,6 +564,11 @@ impl<'m, D: Device> Core<'m, D> {
             let versions = merging.filter.versions_max();
             if !job.builder.is_begun() {
                 self.begin_piece(job, role, versions).await?;
+                let due = !job.builder.cover().is_empty();
+                let Work::Merging(merging) = &mut job.work else {
+                    unreachable!("a merge")
+                };
+                merging.cover_due = due;
                 continue;
             }
             if !job.builder.has_room(versions) || (merging.hurry && !job.builder.is_empty()) {
@@ -595,14 +605,16 @@ impl<'m, D: Device> Core<'m, D> {
         }
         merging.filter.next_key();
         let mut cover = union(merging);
-        if changed {
+        let due = core::mem::take(&mut merging.cover_due);
+        if changed || due {
             let mut kept = cover.clone();
             merging
                 .filter
                 .reduce(&mut kept, !merging.filter.is_bottom());
-            while *job.builder.cover() != kept
-                && job.builder.push_cover(key, &kept) == Pushed::OutputFull
-            {
+            while (due && !kept.is_empty()) || *job.builder.cover() != kept {
+                if job.builder.push_cover(key, &kept) == Pushed::Taken {
+                    break;
+                }
                 did += self.write_output(job).await?;
             }
         }
@@ -673,8 +685,19 @@ impl<'m, D: Device> Core<'m, D> {
         if job.builder.is_output_ready() {
             self.write_output(job).await?;
         }
+        let cover = job.builder.cover().clone();
+        if let Some(key) = reached
+            && !cover.is_empty()
+        {
+            // From here on the inputs answer: what this piece says must not reach beyond.
+            assert_eq!(job.builder.push_cover(key, &Cover::new()), Pushed::Taken);
+            if job.builder.is_output_ready() {
+                self.write_output(job).await?;
+            }
+        }
         let piece = job.builder.finish(run, into);
         self.write_output(job).await?;
+        job.builder.set_cover(cover);
         if !planted(Bug::CheckpointBeforeSync) {
             self.sync_device().await?;
         }

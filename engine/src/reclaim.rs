@@ -122,17 +122,22 @@ impl<D: Device> Core<'_, D> {
         })
     }
 
+    /// Whether a zone picked earlier is still what it was: it may have been found dead meanwhile.
+    fn is_still_there(&self, victim: &Victim) -> bool {
+        self.state.borrow().zones.find(victim.log_zone.generation) == Some(victim.zone)
+    }
+
     /// One step of reclaim, at most about `budget` bytes copied. Under `jobs`.
     pub(crate) async fn reclaim_step(
         &self,
         budget: u64,
         gain_min: u64,
     ) -> Result<Step, Fault<D::Error>> {
-        let Some(mut victim) = self
+        let begun = self
             .reclaiming
             .take()
-            .or_else(|| self.pick_victim(gain_min))
-        else {
+            .filter(|victim| self.is_still_there(victim));
+        let Some(mut victim) = begun.or_else(|| self.pick_victim(gain_min)) else {
             return Ok(Step::Idle);
         };
         self.begin_writing().await?;

@@ -177,7 +177,7 @@ impl<'m> State<'m> {
             if entry.is_none() && covered == 0 {
                 continue;
             }
-            let live = entry.filter(|entry| entry.seq > covered && entry.kind != Kind::Tombstone);
+            let live = entry.filter(|entry| entry.seq >= covered && entry.kind != Kind::Tombstone);
             visit(live.as_ref());
             return true;
         }

@@ -125,7 +125,9 @@ impl<'m> Head<'m> {
     fn payload_left(&self) -> u32 {
         self.zone.map_or(0, |zone| {
             let end = u64::from(zone.capacity - 1) * u64::from(self.payload());
-            u32::try_from(end).unwrap_or(u32::MAX).saturating_sub(self.pos)
+            u32::try_from(end)
+                .unwrap_or(u32::MAX)
+                .saturating_sub(self.pos)
         })
     }
 

@@ -305,12 +305,19 @@ impl<'m> PieceBuilder<'m> {
         // the one in force before `key`, if the entry to come changes it.
         let split = &self.separator[..separator_len];
         let early = separator_len > 0 && split < key;
-        let state = if boundary { &self.cover_before } else { &self.cover };
+        let state = if boundary {
+            &self.cover_before
+        } else {
+            &self.cover
+        };
         if !state.is_empty() && (early || !boundary) {
             let mut body = [0; COVER_LEN_MAX];
             let entry = cover_entry(state, &mut body);
             let at = if early { split } else { key };
-            assert!(data.push(self.data_node, at, &entry), "B2: a state fits an empty node");
+            assert!(
+                data.push(self.data_node, at, &entry),
+                "B2: a state fits an empty node"
+            );
             self.boundaries = true;
         }
         self.data = Some(data);

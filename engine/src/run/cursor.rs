@@ -104,6 +104,11 @@ impl<'b> RunCursor<'b> {
         }
     }
 
+    /// Stops here: no further entry counts, but the range-delete state goes on to hold.
+    pub(crate) fn stop(&mut self) {
+        self.position = None;
+    }
+
     /// Leaves the run: nothing further in it counts.
     pub(crate) fn end(&mut self) {
         self.position = None;

@@ -237,7 +237,11 @@ impl<'m> Tree<'m> {
     /// Whole runs of a level: not those that a merge is still writing.
     pub(crate) fn whole(&self, level: u8) -> impl Iterator<Item = &Run> {
         self.level(level).filter(|run| {
-            !self.merges.iter().flatten().any(|merge| merge.run == run.run)
+            !self
+                .merges
+                .iter()
+                .flatten()
+                .any(|merge| merge.run == run.run)
         })
     }
 

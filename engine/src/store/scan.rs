@@ -413,7 +413,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
     ) -> Result<(), Fault<D::Error>> {
         cursor.seek_before(pieces, self.bound()).await?;
         if cursor.is_valid() && self.is_spent(cursor) {
-            cursor.end();
+            cursor.stop();
         }
         Ok(())
     }
@@ -432,9 +432,13 @@ impl<D: Device> Scan<'_, '_, '_, D> {
     }
 
     fn is_spent(&self, cursor: &RunCursor<'_>) -> bool {
+        self.is_spent_at(cursor, cursor.key())
+    }
+
+    fn is_spent_at(&self, cursor: &RunCursor<'_>, key: &[u8]) -> bool {
         let state = self.store.core.state.borrow();
         let run = state.tree.run(cursor.run);
-        run.is_some_and(|run| state.tree.is_spent(&run, cursor.key()))
+        run.is_some_and(|run| state.tree.is_spent(&run, key))
     }
 
     /// Finds the next key, and its entry if it has one that shows. True if it does.
@@ -584,11 +588,12 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             } else {
                 self.runs[index].previous(pieces).await?;
                 if self.runs[index].is_valid() && self.is_spent(&self.runs[index]) {
-                    self.runs[index].end();
+                    self.runs[index].stop();
                 }
             }
         }
-        if !at_key {
+        // Below the key a merge has reached, what its inputs deleted is deleted in its output.
+        if !at_key && !self.is_spent_at(&self.runs[index], self.from.get()) {
             cover = cover.max(newest(&self.runs[index].cover, seq));
         }
         Ok(cover)

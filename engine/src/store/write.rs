@@ -14,8 +14,8 @@ use shingle_hal::{Class, Device};
 use crate::error::{Fault, WriteError};
 use crate::format::entry::{Entry, Fragment, Place, encode_fragments};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordKind};
-use crate::maintain::RANGES_AT_ONCE;
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
+use crate::maintain::RANGES_AT_ONCE;
 use crate::reclaim::Fragments;
 use crate::recover::apply_op;
 use crate::state::{Core, Side, State};
@@ -332,7 +332,10 @@ impl<D: Device> Store<'_, D> {
         let ranges = batch.ops().filter(|op| is_range(op.header.kind)).count();
         let fits_table =
             entries_len + 4096.min(core.plan.memtable_len / 4) <= core.plan.memtable_len;
-        if record_len > core.state.borrow().log.record_len_max() || !fits_table || ranges > RANGES_AT_ONCE {
+        if record_len > core.state.borrow().log.record_len_max()
+            || !fits_table
+            || ranges > RANGES_AT_ONCE
+        {
             return Err(WriteError::BatchTooLarge);
         }
         let ticket = loop {
