@@ -1,0 +1,118 @@
+//! Life at the limit: full, half deleted, full again, many times over; and overwriting at 80 % fill.
+//!
+//! The store must say "full" cleanly, always take deletes, always recover from them, lose no key,
+//! and promise at least nine tenths of the raw space on a drive of a thousand zones.
+
+use shingle_engine::{
+    FormatOptions, Limits, Meta, ReadOptions, Store, WriteError, WriteOptions, format,
+};
+use shingle_hal::Device;
+use shingle_sim::Drive;
+use shingle_sim::media::MediaSpec;
+use shingle_sim::synthetic;
+use shingle_sim::timing::TimingSpec;
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
+}
+
+fn env(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+fn drive_of(media: &str) -> Drive {
+    let mut spec = MediaSpec::parse(media).expect("a medium");
+    spec.timing = TimingSpec::Instant;
+    Drive::new(spec, 5)
+}
+
+fn key(index: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    key[8..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+fn set_up(drive: &Drive, memory: &mut [u8], limits: Limits) {
+    let options = FormatOptions { store_id: [3; 16], limits };
+    drive.block_on(format(&drive, memory, &options)).expect("format");
+}
+
+/// Fills to "full", deletes half at random, and so on; every key is checked at the end of a round.
+fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
+    let drive = drive_of(media);
+    let limits = Limits::for_geometry(&drive.geometry());
+    let mut memory = vec![0; if media.starts_with("nor") { 128 << 10 } else { 16 << 20 }];
+    set_up(&drive, &mut memory, limits);
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    let mut random = Random(7);
+    let mut versions: Vec<Option<u64>> = Vec::new();
+    let mut buffer = vec![0; value_len];
+    for round in 1..=rounds {
+        let mut filled = 0u64;
+        let mut index = 0u64;
+        loop {
+            if index as usize == versions.len() {
+                versions.push(None);
+            }
+            if versions[index as usize].is_none() {
+                synthetic::fill(round * 1_000_000 + index, 0, &mut buffer);
+                match drive.block_on(store.put(&key(index), Meta::NONE, &buffer, WriteOptions::BUFFERED)) {
+                    Ok(()) => versions[index as usize] = Some(round),
+                    Err(WriteError::Full) => break,
+                    Err(error) => panic!("{media} round {round} put {index}: {error:?}"),
+                }
+                filled += 1;
+            }
+            index += 1;
+        }
+        let live = versions.iter().flatten().count() as u64;
+        let stats = store.stats();
+        eprintln!("{media} {value_len} B round {round}: {filled} put, {live} live, {:.1} % of capacity, free {} of {}",
+            live as f64 * value_len as f64 * 100.0 / stats.capacity_bytes as f64, stats.free_zones, stats.zone_count);
+        assert!(filled > 0, "{media} round {round}: deleting made no room");
+        for (index, version) in versions.iter_mut().enumerate() {
+            if version.is_some() && random.below(2) == 0 {
+                let deleted = drive.block_on(store.delete(&key(index as u64), WriteOptions::BUFFERED));
+                deleted.unwrap_or_else(|error| panic!("{media} round {round} delete: {error:?}"));
+                *version = None;
+            }
+        }
+        let mut expected = vec![0; value_len];
+        for (index, version) in versions.iter().enumerate().step_by(1 + (rounds > 4) as usize * 6) {
+            let got = drive.block_on(store.get(&key(index as u64), &mut buffer, ReadOptions::default()));
+            let got = got.unwrap_or_else(|error| panic!("{media} round {round} get {index}: {error:?}"));
+            assert_eq!(got.is_some(), version.is_some(), "{media} round {round} key {index}");
+            if let Some(round) = version {
+                synthetic::fill(round * 1_000_000 + index as u64, 0, &mut expected);
+                assert!(buffer == expected, "{media} round {round} key {index} has another value");
+            }
+        }
+        store.check_invariants();
+    }
+}
+
+#[test]
+fn full_store_recovers_by_deleting_on_smr() {
+    live_at_the_limit("smr-tiny", 20_000, env("SHINGLE_ROUNDS", 6));
+}
+
+#[test]
+fn full_store_recovers_by_deleting_on_disk() {
+    live_at_the_limit("disk-tiny", 5_000, env("SHINGLE_ROUNDS", 6));
+}
+
+#[test]
+fn full_store_recovers_by_deleting_on_zns() {
+    live_at_the_limit("zns-tiny", 100, env("SHINGLE_ROUNDS", 3));
+}
+
+#[test]
+fn full_store_recovers_by_deleting_on_nor() {
+    live_at_the_limit("nor-1m", 300, env("SHINGLE_ROUNDS", 6));
+}
