@@ -235,6 +235,7 @@ impl Profile {
 #[must_use]
 pub fn draw_limits(choices: &mut Choices, geometry: &Geometry) -> Limits {
     let mut limits = Limits::for_geometry(geometry);
+    limits.node_len_bytes = limits.node_len_bytes.max(2048);
     if choices.once_in(2) {
         return limits;
     }
