@@ -19,11 +19,11 @@ use crate::media::MediaSpec;
 use crate::{Drive, Outcome};
 
 /// Small zones, sequential only.
-const SMALL: &str = "smr-tiny:timing=instant,conventional=0,block=512,zone-kib=16,zones=64";
+const SMALL: &str = "smr-tiny:timing=instant,conventional=0,block=512,zone-kib=32,zones=64";
 /// The same without write pointers.
-const DISK: &str = "disk-tiny:timing=instant,block=512,zone-kib=16,zones=64";
-/// Erase blocks of 8 KiB: every manifest copy soon fills.
-const FLASH: &str = "nor-1m:timing=instant,zones=64,zone-kib=8";
+const DISK: &str = "disk-tiny:timing=instant,block=512,zone-kib=32,zones=64";
+/// Erase blocks of 32 KiB: every manifest copy soon fills.
+const FLASH: &str = "nor-1m:timing=instant,zones=64,zone-kib=32";
 /// Limited open and active zones.
 const ZNS: &str = "zns-tiny:timing=instant,block=512,zone-kib=32,zones=64";
 

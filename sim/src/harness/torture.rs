@@ -25,10 +25,10 @@ pub const MEDIA: [&str; 9] = [
     "smr-tiny:timing=instant",
     "disk-tiny:timing=instant",
     "zns-tiny:timing=instant",
-    "nor-1m:timing=instant",
+    "nor-1m:timing=instant,zone-kib=32",
     "smr-tiny:timing=instant,conventional=0,zone-kib=64",
     "disk-tiny:timing=instant,zone-kib=64,zones=64",
-    "nor-1m:timing=instant,zones=48,zone-kib=8",
+    "nor-1m:timing=instant",
     "smr-tiny:block=512,zone-kib=32,zones=64,conventional=3,timing=instant",
     "zns-tiny",
 ];

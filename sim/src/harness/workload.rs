@@ -235,16 +235,18 @@ impl Profile {
 #[must_use]
 pub fn draw_limits(choices: &mut Choices, geometry: &Geometry) -> Limits {
     let mut limits = Limits::for_geometry(geometry);
-    limits.node_len_bytes = limits.node_len_bytes.max(2048);
-    if choices.once_in(2) {
+    let block = geometry.block_len_bytes;
+    // A zone must hold a piece: a dozen nodes and more.
+    let roomy = geometry.zone_blocks * block / 2048 >= 12;
+    let custom = choices.once_in(2);
+    if !roomy || (!custom && block >= 2048) {
         return limits;
     }
-    let block = geometry.block_len_bytes;
     limits.key_len_max = 64;
     limits.meta_len_max = choices.pick(&[16, 64]);
     limits.value_len_max = choices.pick(&[4 << 10, 16 << 10, 200 << 10]);
     limits.separate_from_bytes = choices.pick(&[64, 192, 500]);
-    limits.node_len_bytes = (block.max(2048)).min(4096).max(block);
+    limits.node_len_bytes = block.max(2048);
     limits
 }
 
