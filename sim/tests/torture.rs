@@ -10,10 +10,12 @@ fn torture_keeps_a_prefix_of_commits() {
     let seeds = first..first + setting("SHINGLE_SEEDS", 30);
     let usual = TortureConfig::default();
     let full_percent = setting("SHINGLE_FULL", usual.full_percent);
+    let writers = std::env::var("SHINGLE_WRITERS").ok().and_then(|text| text.parse().ok());
     let config = |media: &&str| TortureConfig {
         media: Some((*media).to_owned()),
         ops,
         full_percent,
+        writers,
         ..usual.clone()
     };
     let configs: Vec<_> = MEDIA.iter().map(config).collect();
@@ -27,5 +29,23 @@ fn torture_same_seed_same_trace() {
     for seed in 0..4 {
         let config = TortureConfig { ops: 100, ..TortureConfig::default() };
         assert_eq!(run(seed, &config), run(seed, &config));
+    }
+}
+
+/// `SHINGLE_MEDIA=m SHINGLE_SEED=s SHINGLE_OPS=n cargo test --test torture replay -- --ignored`
+#[test]
+#[ignore = "replays one seed, with every operation on stderr"]
+fn torture_replay() {
+    let config = TortureConfig {
+        media: std::env::var("SHINGLE_MEDIA").ok(),
+        ops: setting("SHINGLE_OPS", 400),
+        writers: std::env::var("SHINGLE_WRITERS").ok().and_then(|text| text.parse().ok()),
+        cuts: setting("SHINGLE_NO_CUTS", 0) == 0,
+        trace: true,
+        ..TortureConfig::default()
+    };
+    match run(setting("SHINGLE_SEED", 0), &config) {
+        Ok(summary) => eprintln!("{summary:?}"),
+        Err(failure) => panic!("{failure}"),
     }
 }

@@ -49,13 +49,23 @@ pub struct TortureConfig {
     pub full_percent: u64,
     /// Bytes of memory for every life, instead of what the seed picks.
     pub memory_len: Option<usize>,
+    /// Writers side by side, instead of what the seed picks.
+    pub writers: Option<usize>,
     /// Print every operation on stderr.
     pub trace: bool,
 }
 
 impl Default for TortureConfig {
     fn default() -> Self {
-        Self { media: None, ops: 400, cuts: true, full_percent: 45, memory_len: None, trace: false }
+        Self {
+            media: None,
+            ops: 400,
+            cuts: true,
+            full_percent: 45,
+            memory_len: None,
+            writers: None,
+            trace: false,
+        }
     }
 }
 
@@ -123,9 +133,10 @@ fn run_choices(
     let setting = RefCell::new(String::new());
     let fail = |what: String| {
         let calm = if config.cuts { "" } else { " --no-cuts" };
+        let writers = config.writers.map_or(String::new(), |count| format!(" --writers {count}"));
         Failure {
             replay: format!(
-                "shingle torture --media {media} --seed {seed} --ops {}{calm}",
+                "shingle torture --media {media} --seed {seed} --ops {}{calm}{writers}",
                 config.ops
             ),
             what,
@@ -182,7 +193,8 @@ impl<'c> Bed<'c> {
         let geometry = drive.geometry();
         let limits = draw_limits(&mut choices, &geometry);
         let profile = Profile::draw(&mut choices, &geometry, &limits, capacity);
-        let lanes = choices.pick(&[1, 1, 1, 2, 3]);
+        let drawn = choices.pick(&[1, 1, 1, 2, 3]);
+        let lanes = config.writers.unwrap_or(drawn);
         oracle.replace(Oracle::new(profile.keys));
         let summary = Summary::default();
         Self { drive, oracle, limits, profile, choices, config, setting, summary, lanes }
