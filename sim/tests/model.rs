@@ -11,10 +11,12 @@ fn model_agrees_on_every_medium() {
     let usual = TortureConfig { cuts: false, ops, ..TortureConfig::default() };
     let full_percent = setting("SHINGLE_FULL", usual.full_percent);
     let writers = std::env::var("SHINGLE_WRITERS").ok().and_then(|text| text.parse().ok());
+    let memory_len = std::env::var("SHINGLE_MEMORY").ok().and_then(|text| text.parse().ok());
     let config = |media: &&str| TortureConfig {
         media: Some((*media).to_owned()),
         full_percent,
         writers,
+        memory_len,
         ..usual.clone()
     };
     let configs: Vec<_> = MEDIA.iter().map(config).collect();

@@ -11,11 +11,13 @@ fn torture_keeps_a_prefix_of_commits() {
     let usual = TortureConfig::default();
     let full_percent = setting("SHINGLE_FULL", usual.full_percent);
     let writers = std::env::var("SHINGLE_WRITERS").ok().and_then(|text| text.parse().ok());
+    let memory_len = std::env::var("SHINGLE_MEMORY").ok().and_then(|text| text.parse().ok());
     let config = |media: &&str| TortureConfig {
         media: Some((*media).to_owned()),
         ops,
         full_percent,
         writers,
+        memory_len,
         ..usual.clone()
     };
     let configs: Vec<_> = MEDIA.iter().map(config).collect();
@@ -40,6 +42,7 @@ fn torture_replay() {
         media: std::env::var("SHINGLE_MEDIA").ok(),
         ops: setting("SHINGLE_OPS", 400),
         writers: std::env::var("SHINGLE_WRITERS").ok().and_then(|text| text.parse().ok()),
+        memory_len: std::env::var("SHINGLE_MEMORY").ok().and_then(|text| text.parse().ok()),
         cuts: setting("SHINGLE_NO_CUTS", 0) == 0,
         trace: true,
         ..TortureConfig::default()
