@@ -325,6 +325,7 @@ impl<'c> Bed<'c> {
             return text(stop);
         }
         self.summary.remounts += 1;
+        self.note(|| format!("found {:?}", self.oracle.borrow().now()));
         let lanes = if self.oracle.borrow().is_pinned() { lanes } else { 1 };
         let left = self.config.ops - self.summary.ops;
         let most = if self.config.cuts { 400 } else { 4000 };
