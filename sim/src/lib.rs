@@ -4,6 +4,7 @@
 
 pub mod drive;
 pub mod exec;
+pub mod harness;
 pub mod image;
 pub mod media;
 pub mod synthetic;

@@ -1,0 +1,45 @@
+//! Planted bugs: a harness that finds none of them would find no others.
+
+use shingle_engine::canary::{Bug, plant};
+
+use crate::harness::exhaustive::{Depth, scripts, try_script};
+use crate::harness::torture::{MEDIA, TortureConfig, run};
+
+/// What finding a bug took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Catch {
+    /// The bug.
+    pub bug: Bug,
+    /// Seeds until it showed; `None` if it never did.
+    pub seeds: Option<u64>,
+    /// What showed.
+    pub shown: String,
+}
+
+/// Plants `bug`, and looks for it with up to `seeds` seeds, taking turns on all media; when those
+/// find nothing, with the scripts.
+#[must_use]
+pub fn hunt(bug: Bug, seeds: u64, ops: u64) -> Catch {
+    plant(Some(bug));
+    let caught = hunt_planted(bug, seeds, ops);
+    plant(None);
+    caught
+}
+
+fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
+    for seed in 0..seeds {
+        let media = MEDIA[seed as usize % MEDIA.len()];
+        let config =
+            TortureConfig { media: Some(media.to_owned()), ops, ..TortureConfig::default() };
+        if let Err(failure) = run(seed, &config) {
+            return Catch { bug, seeds: Some(seed + 1), shown: failure.to_string() };
+        }
+    }
+    for (number, script) in scripts().iter().enumerate() {
+        if let Err(found) = try_script(script, Depth { outcomes: 8, cuts: 200 }) {
+            let seeds = Some(seeds + number as u64 + 1);
+            return Catch { bug, seeds, shown: found.to_string() };
+        }
+    }
+    Catch { bug, seeds: None, shown: String::new() }
+}

@@ -1,0 +1,25 @@
+//! Harnesses: one body that holds a store against a model while power fails.
+//!
+//! ```text
+//!   workload   what to do next, from a seed or a fuzzer's bytes
+//!   life       does it to a store, and to the model
+//!   oracle     the model: what may, and what must, be there
+//!   torture    many lives of one drive with cuts between          (seeds)
+//!   exhaustive every cut of a short script, every outcome          (scripts)
+//!   campaign   many seeds, with progress and a watchdog
+//!   canary     planted bugs must be found
+//! ```
+//!
+//! Three front doors: `cargo test`, `shingle torture`, and the fuzz target `power_cuts`.
+
+pub mod campaign;
+#[cfg(feature = "canary")]
+pub mod canary;
+pub mod choices;
+pub mod exhaustive;
+pub mod life;
+pub mod oracle;
+mod panics;
+mod scan;
+pub mod torture;
+pub mod workload;

@@ -1,0 +1,25 @@
+//! Every planted bug is found. Run with `--features canary`.
+#![cfg(feature = "canary")]
+
+use shingle_engine::canary::{Bug, plant};
+use shingle_sim::harness::campaign::{run_seeds, setting};
+use shingle_sim::harness::canary::hunt;
+use shingle_sim::harness::torture::TortureConfig;
+
+/// One test, since what is planted is planted for the whole process.
+#[test]
+fn canary_every_planted_bug_is_found() {
+    let (seeds, ops) = (setting("SHINGLE_SEEDS", 200), setting("SHINGLE_OPS", 600));
+    plant(None);
+    let (_, failures) = run_seeds(0..10, &TortureConfig { ops, ..TortureConfig::default() }, 1);
+    assert!(failures.is_empty(), "without a planted bug: {}", failures[0]);
+    let mut missed = Vec::new();
+    for bug in Bug::ALL {
+        let caught = hunt(bug, seeds, ops);
+        match caught.seeds {
+            Some(seeds) => eprintln!("{bug:?}: {seeds} seeds\n{}", caught.shown),
+            None => missed.push(bug),
+        }
+    }
+    assert!(missed.is_empty(), "never found: {missed:?}");
+}
