@@ -42,20 +42,9 @@ impl<D: Device> Core<'_, D> {
         let Some(writing) = writing else {
             return Ok(());
         };
-        let guard = WriteGuard {
-            core: self,
-            side,
-            done: false,
-        };
-        let class = if side == Side::Log {
-            Class::Foreground
-        } else {
-            Class::Maintenance
-        };
-        let result = self
-            .media
-            .write(writing.lba, &writing.buffer[..writing.len], class)
-            .await;
+        let guard = WriteGuard { core: self, side, done: false };
+        let class = if side == Side::Log { Class::Foreground } else { Class::Maintenance };
+        let result = self.media.write(writing.lba, &writing.buffer[..writing.len], class).await;
         guard.finish(writing, result)
     }
 
@@ -102,10 +91,7 @@ impl<D: Device> Core<'_, D> {
             let (fits, zone_fits) = {
                 let mut state = self.state.borrow_mut();
                 let head = state.head(side);
-                (
-                    head.fits(len),
-                    head.zone.is_some() && len <= head.zone_room() as usize,
-                )
+                (head.fits(len), head.zone.is_some() && len <= head.zone_room() as usize)
             };
             if fits {
                 return Ok(());
@@ -132,11 +118,7 @@ impl<D: Device> Core<'_, D> {
         }
         self.begin_writing().await?;
         // Take first: without a zone to go on in, the old one stays.
-        let role = if side == Side::Log {
-            Role::Log
-        } else {
-            Role::Cold
-        };
+        let role = if side == Side::Log { Role::Log } else { Role::Cold };
         let next = self.take_zone(role, true).await?;
         self.leave(side).await?;
         let mut state = self.state.borrow_mut();
@@ -146,15 +128,8 @@ impl<D: Device> Core<'_, D> {
         let start = state.zones.start(next);
         let capacity = zone.capacity.get();
         state.zones.get_mut(next).set_head(true);
-        let head = HeadZone {
-            id: next,
-            generation,
-            start,
-            capacity,
-        };
-        state
-            .head(side)
-            .start(head, |block| self.zone_header(block, generation, role));
+        let head = HeadZone { id: next, generation, start, capacity };
+        state.head(side).start(head, |block| self.zone_header(block, generation, role));
         Ok(())
     }
 
@@ -181,10 +156,7 @@ impl<D: Device> Core<'_, D> {
         let (left, conventional) = {
             let mut state = self.state.borrow_mut();
             let head = state.head(side);
-            assert!(
-                !head.is_dirty(),
-                "A2: a zone is left with unwritten records"
-            );
+            assert!(!head.is_dirty(), "A2: a zone is left with unwritten records");
             let left = old.capacity.saturating_sub(head.first_buffered_block());
             let zone = state.zones.get_mut(old.id);
             zone.set_head(false);
@@ -201,11 +173,7 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn give_back(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {
         let device = &self.media.device;
         let limited = self.media.geometry.active_zones_max.is_some();
-        let result = if limited {
-            device.finish(zone).await
-        } else {
-            device.close(zone).await
-        };
+        let result = if limited { device.finish(zone).await } else { device.close(zone).await };
         match result {
             Ok(()) => Ok(()),
             Err(error) => self.poison(Fault::Device(error)),
@@ -231,10 +199,7 @@ impl<D: Device> Core<'_, D> {
         self.reserve_generations().await?;
         let taken = {
             let mut state = self.state.borrow_mut();
-            state
-                .zones
-                .take(role, None)
-                .map(|zone| (zone, state.zones.begin_prepare(zone)))
+            state.zones.take(role, None).map(|zone| (zone, state.zones.begin_prepare(zone)))
         };
         let Some((zone, (needs_reset, conventional))) = taken else {
             return Err(Fault::NoSpace);
@@ -244,11 +209,7 @@ impl<D: Device> Core<'_, D> {
         }
         if record {
             let generation = self.state.borrow().zones.get(zone).generation.get();
-            let change = Change::Take {
-                zone: zone.0,
-                generation,
-                role: role as u8,
-            };
+            let change = Change::Take { zone: zone.0, generation, role: role as u8 };
             self.commit_edit(|_, edit| edit.push(&change)).await?;
         }
         Ok(zone)

@@ -44,14 +44,7 @@ impl<'m> Cache<'m> {
         frames.fill(0);
         let frames = <[Frame]>::mut_from_bytes(frames).expect("sized above");
         let slab = &mut rest[..count * node_len];
-        Self {
-            frames,
-            slab,
-            node_len,
-            clock: 1,
-            hits: 0,
-            misses: 0,
-        }
+        Self { frames, slab, node_len, clock: 1, hits: 0, misses: 0 }
     }
 
     fn set(&self, generation: u32, block: u32) -> core::ops::Range<usize> {
@@ -86,11 +79,7 @@ impl<'m> Cache<'m> {
     fn touch(&mut self, index: usize) {
         self.clock = self.clock.wrapping_add(1);
         let node = &self.slab[index * self.node_len..];
-        let credit = if node_type(node) == Some(NodeType::Data) {
-            0
-        } else {
-            INDEX_CREDIT
-        };
+        let credit = if node_type(node) == Some(NodeType::Data) { 0 } else { INDEX_CREDIT };
         let credit = credit * self.frames.len() as u32;
         self.frames[index].used = U32::new(self.clock.wrapping_add(credit));
     }

@@ -55,10 +55,7 @@ static PLANTED: core::sync::atomic::AtomicU8 = core::sync::atomic::AtomicU8::new
 /// Plants `bug` for this process, or none.
 #[cfg(feature = "canary")]
 pub fn plant(bug: Option<Bug>) {
-    PLANTED.store(
-        bug.map_or(0, |bug| bug as u8),
-        core::sync::atomic::Ordering::SeqCst,
-    );
+    PLANTED.store(bug.map_or(0, |bug| bug as u8), core::sync::atomic::Ordering::SeqCst);
 }
 
 /// Whether `bug` is planted.

@@ -57,13 +57,7 @@ pub(crate) async fn write_superblock<D: Device>(
     }
     superblock.encode(block, anchor.next);
     let start = media.geometry.zone_start(anchor.zone);
-    media
-        .write(
-            start.plus(u64::from(anchor.next)),
-            block,
-            Class::Maintenance,
-        )
-        .await?;
+    media.write(start.plus(u64::from(anchor.next)), block, Class::Maintenance).await?;
     anchor.next += 1;
     media.device_close(anchor).await
 }
@@ -71,11 +65,7 @@ pub(crate) async fn write_superblock<D: Device>(
 impl<D: Device> Media<D> {
     /// Gives back the open resource of an anchor between superblocks.
     async fn device_close(&self, anchor: &Anchor) -> Result<(), D::Error> {
-        if anchor.conventional {
-            Ok(())
-        } else {
-            self.device.close(anchor.zone).await
-        }
+        if anchor.conventional { Ok(()) } else { self.device.close(anchor.zone).await }
     }
 }
 
@@ -100,20 +90,10 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
 
     async fn write(&mut self, last: bool) -> Result<(), Fault<D::Error>> {
         let blocks = self.builder.block_count().max(1);
-        if self
-            .copies
-            .iter()
-            .any(|copy| copy.next + blocks > copy.capacity)
-        {
+        if self.copies.iter().any(|copy| copy.next + blocks > copy.capacity) {
             return Err(Fault::NoSpace);
         }
-        let Self {
-            core,
-            builder,
-            copies,
-            edit,
-            part,
-        } = self;
+        let Self { core, builder, copies, edit, part } = self;
         manifest::append(&core.media, copies, builder, *edit, part, last).await
     }
 
@@ -125,27 +105,13 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                 Role::Log | Role::Cold | Role::Run | Role::Bottom => {
                     let generation = zone.generation.get();
                     let role = zone.role() as u8;
-                    self.push(&Change::Take {
-                        zone: id,
-                        generation,
-                        role,
-                    })
-                    .await?;
+                    self.push(&Change::Take { zone: id, generation, role }).await?;
                     let (written, live) = (zone.written.get(), zone.live.get());
                     if zone.role().holds_values() && live > 0 {
-                        self.push(&Change::Fill {
-                            zone: id,
-                            written,
-                            live,
-                        })
-                        .await?;
+                        self.push(&Change::Fill { zone: id, written, live }).await?;
                     }
                     if zone.sealed.get() > 0 {
-                        self.push(&Change::Seal {
-                            zone: id,
-                            end: zone.sealed.get(),
-                        })
-                        .await?;
+                        self.push(&Change::Seal { zone: id, end: zone.sealed.get() }).await?;
                     }
                 }
                 Role::Retired => self.push(&Change::Retire { zone: id }).await?,
@@ -165,13 +131,7 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
             let merge = self.core.state.borrow().tree.merge(level);
             let Some(merge) = merge else { continue };
             let (into, run, last_input) = (merge.into, merge.run, merge.last_input);
-            self.push(&Change::Merge {
-                level,
-                into,
-                run,
-                last_input,
-            })
-            .await?;
+            self.push(&Change::Merge { level, into, run, last_input }).await?;
             let mut at = 0;
             loop {
                 let mut part = [0; KEY_PART_LEN];
@@ -182,11 +142,7 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     part[..len].copy_from_slice(&key[at..at + len]);
                     (len, at + len == key.len())
                 };
-                let change = Change::MergeKey {
-                    level,
-                    first: at == 0,
-                    part: &part[..len],
-                };
+                let change = Change::MergeKey { level, first: at == 0, part: &part[..len] };
                 self.push(&change).await?;
                 at += len;
                 if done {
@@ -225,15 +181,8 @@ impl<D: Device> Core<'_, D> {
             return self.rotate(&mut memory).await;
         };
         let (edit, mut part) = (manifest.next_edit, 0);
-        let result = manifest::append(
-            &self.media,
-            &mut copies,
-            &mut builder,
-            edit,
-            &mut part,
-            true,
-        )
-        .await;
+        let result =
+            manifest::append(&self.media, &mut copies, &mut builder, edit, &mut part, true).await;
         if let Err(fault) = result {
             return self.poison(fault);
         }
@@ -266,8 +215,7 @@ impl<D: Device> Core<'_, D> {
             return Ok(());
         }
         self.begin_writing().await?;
-        self.commit_edit(|state, edit| push_counters(&mut state.zones, edit, u32::MAX))
-            .await?;
+        self.commit_edit(|state, edit| push_counters(&mut state.zones, edit, u32::MAX)).await?;
         self.sync_device().await
     }
 
@@ -290,45 +238,25 @@ impl<D: Device> Core<'_, D> {
         let mut snapshot = {
             let mut state = self.state.borrow_mut();
             state.counters.snapshots += 1;
-            let reserve = if planted(Bug::GenerationReused) {
-                0
-            } else {
-                GENERATIONS_RESERVED
-            };
+            let reserve = if planted(Bug::GenerationReused) { 0 } else { GENERATIONS_RESERVED };
             state.zones.generation_limit = state.zones.next_generation + reserve;
             let builder = EditBuilder::new(memory, self.media.block_len());
-            Snapshot {
-                core: self,
-                builder,
-                copies,
-                edit: state.manifest.next_edit,
-                part: 0,
-            }
+            Snapshot { core: self, builder, copies, edit: state.manifest.next_edit, part: 0 }
         };
         for index in 0..2 {
             let copy = snapshot.copies[index];
             let block = &mut snapshot.builder.first_block();
             self.zone_header(block, copy.generation, Role::Manifest);
-            self.media
-                .write(copy.start, block, Class::Maintenance)
-                .await
-                .map_err(Fault::Device)?;
+            self.media.write(copy.start, block, Class::Maintenance).await.map_err(Fault::Device)?;
         }
         let (counters, mark) = {
             let state = self.state.borrow();
             let generation_limit = state.zones.generation_limit;
-            let counters = Change::Counters {
-                generation_limit,
-                next_run: state.tree.next_run,
-            };
+            let counters = Change::Counters { generation_limit, next_run: state.tree.next_run };
             (counters, state.checkpoint)
         };
         snapshot.push(&counters).await?;
-        let checkpoint = Change::Checkpoint {
-            log: mark.log,
-            cold: mark.cold,
-            seq: mark.seq,
-        };
+        let checkpoint = Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq };
         snapshot.push(&checkpoint).await?;
         snapshot.zones().await?;
         snapshot.tree().await?;
@@ -410,14 +338,9 @@ impl<D: Device> Core<'_, D> {
             let entry = state.zones.get(zone);
             let generation = entry.generation.get();
             let start = state.zones.start(zone);
-            (
-                Copy::new(zone, start, generation, entry.capacity.get()),
-                prepare,
-            )
+            (Copy::new(zone, start, generation, entry.capacity.get()), prepare)
         };
-        prepare(&self.media, copy.zone, needs_reset, conventional)
-            .await
-            .map_err(Fault::Device)?;
+        prepare(&self.media, copy.zone, needs_reset, conventional).await.map_err(Fault::Device)?;
         Ok(copy)
     }
 
@@ -434,21 +357,15 @@ impl<D: Device> Core<'_, D> {
             let mut superblock = self.superblock.get();
             superblock.ordinal = state.manifest.ordinal;
             superblock.first_edit = edit;
-            superblock.manifest = copies.map(|copy| ManifestPlace {
-                zone: copy.zone.0,
-                generation: copy.generation,
-            });
+            superblock.manifest =
+                copies.map(|copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation });
             (superblock, state.anchors)
         };
         self.superblock.set(superblock);
         let block = &mut memory[..self.media.block_len()];
         if planted(Bug::AnchorsResetTogether) && anchors.iter().all(|a| a.next >= a.blocks) {
             for anchor in &mut anchors {
-                self.media
-                    .device
-                    .reset(anchor.zone)
-                    .await
-                    .map_err(Fault::Device)?;
+                self.media.device.reset(anchor.zone).await.map_err(Fault::Device)?;
                 anchor.next = 0;
             }
             self.sync_device().await?;
@@ -515,10 +432,7 @@ fn push_counters(zones: &mut Zones<'_>, edit: &mut EditBuilder<'_>, least: u32) 
     let near = left < GENERATIONS_RESERVED / 4 && !edit.is_empty();
     if (near || left < least) && !planted(Bug::GenerationReused) {
         zones.generation_limit = zones.next_generation + GENERATIONS_RESERVED;
-        edit.push(&Change::Counters {
-            generation_limit: zones.generation_limit,
-            next_run: 0,
-        });
+        edit.push(&Change::Counters { generation_limit: zones.generation_limit, next_run: 0 });
     } else if planted(Bug::GenerationReused) {
         zones.generation_limit = zones.next_generation + GENERATIONS_RESERVED;
     }
@@ -527,7 +441,7 @@ fn push_counters(zones: &mut Zones<'_>, edit: &mut EditBuilder<'_>, least: u32) 
 /// Whether nothing refers to a zone, now and ever again.
 pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
-    if zone.is_head() || zone.live.get() > 0 || zone.live_mem.get() > 0 {
+    if zone.is_head() || zone.is_pending() || zone.live.get() > 0 || zone.live_mem.get() > 0 {
         return false;
     }
     match zone.role() {
@@ -540,19 +454,11 @@ pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
 /// Whether a log zone lies before what replay reads and before what streams under way wrote.
 pub(crate) fn is_behind(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
-    let mark = if zone.role() == Role::Log {
-        state.checkpoint.log
-    } else {
-        state.checkpoint.cold
-    };
+    let mark = if zone.role() == Role::Log { state.checkpoint.log } else { state.checkpoint.cold };
     let generation = zone.generation.get();
     !zone.is_head()
         && generation < mark.generation
-        && state
-            .streams
-            .iter()
-            .flatten()
-            .all(|&oldest| generation < oldest)
+        && state.streams.iter().flatten().all(|&oldest| generation < oldest)
 }
 
 const _: () = assert!(ANCHORS == 2 && BLOCK_LEN_MIN >= 256);

@@ -13,7 +13,7 @@
 //!   output  █████████████│(being built)
 //! ```
 //!
-//! Order of an install: nodes, sync, edit, (a later sync), and only then are the inputs' zones
+//! Order of an install: nodes (and for a flush the log records they point to), sync, edit, (a later sync), and only then are the inputs' zones
 //! released (`checkpoint::release_dead`). Were the edit before the sync, a cut between them would
 //! leave a tree that names nodes which were never written (canary `CheckpointBeforeSync`).
 //!
@@ -35,7 +35,7 @@ use crate::memtable;
 use crate::run::builder::{Cover, PieceBuilder, PiecePlace, Pushed};
 use crate::run::cursor::{CursorMemory, RunCursor};
 use crate::run::tree::Merge;
-use crate::state::{Core, Direct, RunHead, State};
+use crate::state::{Core, Direct, RunHead, Side, State};
 use crate::versions::{Fate, VersionFilter};
 use crate::zone::Role;
 
@@ -97,12 +97,7 @@ impl<'m> Job<'m> {
         builder: PieceBuilder<'m>,
         inputs: heapless::Vec<CursorMemory<'m>, MERGE_INPUTS_MAX>,
     ) -> Self {
-        Self {
-            builder,
-            inputs,
-            work: Work::Idle,
-            role: Role::Run,
-        }
+        Self { builder, inputs, work: Work::Idle, role: Role::Run }
     }
 
     fn end(&mut self) {
@@ -124,11 +119,7 @@ pub(crate) struct JobGuard<'c, 'm, D: Device> {
 
 impl<'c, 'm, D: Device> JobGuard<'c, 'm, D> {
     pub(crate) fn take(core: &'c Core<'m, D>) -> Self {
-        Self {
-            core,
-            job: core.job.take(),
-            whole: false,
-        }
+        Self { core, job: core.job.take(), whole: false }
     }
     fn job(&mut self) -> &mut Job<'m> {
         self.job.as_mut().expect("under the jobs lock")
@@ -166,6 +157,7 @@ impl<'m, D: Device> Core<'m, D> {
             let zone = state.zones.get_mut(shingle_hal::ZoneId(id));
             zone.flush_delta = 0.into();
             zone.merge_delta = 0.into();
+            zone.set_pending(false);
         }
         if let Some(head) = state.run_heads[head_index(role)].take() {
             state.zones.get_mut(head.zone).set_head(false);
@@ -175,16 +167,18 @@ impl<'m, D: Device> Core<'m, D> {
     /// One step of the flush or merge under way, or of the next one that is due. Under `jobs`.
     pub(crate) async fn job_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
         let mut guard = JobGuard::take(self);
-        let frozen = self.state.borrow().frozen.is_some();
+        let (frozen, room) = {
+            let state = self.state.borrow();
+            (state.frozen.is_some(), state.tree.has_room(FLUSH_PIECES_MAX))
+        };
         let job = guard.job();
         match &mut job.work {
-            Work::Merging(merging) => {
-                merging.hurry |= frozen && self.state.borrow().tree.has_room(FLUSH_PIECES_MAX);
-            }
+            Work::Merging(merging) => merging.hurry |= frozen && room,
             Work::Flush(_) => {}
-            Work::Idle if frozen => self.begin_flush(job),
+            Work::Idle if frozen && room => self.begin_flush(job),
             Work::Idle => match self.next_merge() {
                 Some(merge) => self.begin_merge(job, merge).await?,
+                None if frozen => self.begin_flush(job),
                 None => {
                     guard.whole = true;
                     return Ok(Step::Idle);
@@ -240,6 +234,7 @@ impl<'m, D: Device> Core<'m, D> {
             if let Some(head) = head {
                 let nodes_max = (head.capacity - head.next) / node_blocks;
                 if nodes_max >= least {
+                    self.state.borrow_mut().zones.get_mut(head.zone).set_pending(true);
                     job.builder.begin(PiecePlace {
                         generation: head.generation,
                         start: head.next,
@@ -275,11 +270,7 @@ impl<'m, D: Device> Core<'m, D> {
             let mut state = self.state.borrow_mut();
             state.zones.get_mut(zone).set_head(true);
             let entry = state.zones.get(zone);
-            (
-                entry.generation.get(),
-                entry.capacity.get(),
-                state.zones.start(zone),
-            )
+            (entry.generation.get(), entry.capacity.get(), state.zones.start(zone))
         };
         let mut buffer = self.nodes.take().await;
         let header = &mut buffer[..self.media.block_len()];
@@ -287,12 +278,8 @@ impl<'m, D: Device> Core<'m, D> {
         if let Err(error) = self.media.write(start, header, Class::Maintenance).await {
             return self.poison(Fault::Device(error));
         }
-        self.state.borrow_mut().run_heads[index] = Some(RunHead {
-            zone,
-            generation,
-            next: 1,
-            capacity,
-        });
+        self.state.borrow_mut().run_heads[index] =
+            Some(RunHead { zone, generation, next: 1, capacity });
         Ok(())
     }
 
@@ -317,9 +304,7 @@ impl<'m, D: Device> Core<'m, D> {
     async fn flush_step(&self, job: &mut Job<'m>, budget: u64) -> Result<u64, Fault<D::Error>> {
         let mut did = 0;
         loop {
-            let Work::Flush(flush) = &mut job.work else {
-                unreachable!("a flush")
-            };
+            let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
             let versions = flush.filter.versions_max();
             if job.builder.is_begun() && !job.builder.has_room(versions) {
                 did += self.end_flush_piece(job).await?;
@@ -329,9 +314,7 @@ impl<'m, D: Device> Core<'m, D> {
                 self.begin_piece(job, Role::Run, versions).await?;
                 continue;
             }
-            let Work::Flush(flush) = &mut job.work else {
-                unreachable!("a flush")
-            };
+            let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
             let filled = flush_entries(&mut self.state.borrow_mut(), flush, &mut job.builder);
             match filled {
                 Filled::OutputFull => did += self.write_output(job).await?,
@@ -353,9 +336,7 @@ impl<'m, D: Device> Core<'m, D> {
         if job.builder.is_output_ready() {
             did += self.write_output(job).await?;
         }
-        let Work::Flush(flush) = &mut job.work else {
-            unreachable!("a flush")
-        };
+        let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
         if let Some(record) = job.builder.finish(flush.run, 0) {
             if flush.pieces.push(record).is_err() {
                 return Err(Fault::NoMemory);
@@ -366,12 +347,13 @@ impl<'m, D: Device> Core<'m, D> {
     }
 
     async fn install_flush(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
+        let tickets = self.state.borrow().frozen.map_or([0; 2], |mark| mark.tickets);
         if !planted(Bug::CheckpointBeforeSync) {
+            self.make_durable(Side::Log, tickets[0]).await?;
+            self.make_durable(Side::Cold, tickets[1]).await?;
             self.sync_device().await?;
         }
-        let Work::Flush(flush) = &job.work else {
-            unreachable!("a flush")
-        };
+        let Work::Flush(flush) = &job.work else { unreachable!("a flush") };
         let node_len = self.shape.node_len as u32;
         self.commit_edit(|state, edit| {
             for record in &flush.pieces {
@@ -384,19 +366,13 @@ impl<'m, D: Device> Core<'m, D> {
                 zone.flush_delta = 0.into();
             }
             fill_zones(state, edit);
-            let Some(mark) = state.frozen.take() else {
-                unreachable!("flushed")
-            };
+            let Some(mark) = state.frozen.take() else { unreachable!("flushed") };
             state.checkpoint = mark;
             let table = 1 - state.active;
             state.tables[table].clear();
             state.counters.flushes += 1;
             state.tree.version += 1;
-            edit.push(&Change::Checkpoint {
-                log: mark.log,
-                cold: mark.cold,
-                seq: mark.seq,
-            });
+            edit.push(&Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq });
         })
         .await?;
         job.end();
@@ -413,7 +389,8 @@ impl<'m, D: Device> Core<'m, D> {
         let fanout = self.plan.fanout;
         let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout && ready(level));
         let begun = (0..BOTTOM).find(|&level| tree.merge(level).is_some());
-        let forced = state.full_merge || !tree.has_room(2) || self.is_bottom_cheap(&state);
+        let room = tree.has_room(FLUSH_PIECES_MAX);
+        let forced = state.full_merge || !room || self.is_bottom_cheap(&state);
         let deepest = tree.deepest_tier().filter(|&level| forced && ready(level));
         over.or(begun).or(deepest)
     }
@@ -456,9 +433,7 @@ impl<'m, D: Device> Core<'m, D> {
             cover_due: false,
         };
         for run in runs {
-            let Some(memory) = job.inputs.pop() else {
-                unreachable!("inputs are bounded")
-            };
+            let Some(memory) = job.inputs.pop() else { unreachable!("inputs are bounded") };
             assert!(merging.sources.push(RunCursor::new(run, memory)).is_ok());
         }
         job.work = Work::Merging(merging);
@@ -469,9 +444,7 @@ impl<'m, D: Device> Core<'m, D> {
     async fn seek_sources(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
         let pieces = Direct(self);
         let mut scratch = self.scratch.take().await;
-        let Work::Merging(merging) = &mut job.work else {
-            unreachable!("a merge")
-        };
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
         let len = {
             let state = self.state.borrow();
             let key = state.tree.merge_key(merging.level);
@@ -482,15 +455,11 @@ impl<'m, D: Device> Core<'m, D> {
             if len == 0 {
                 source.first(&pieces).await?;
             } else {
-                source
-                    .seek(&pieces, &scratch[..len], Rank::BOUNDARY)
-                    .await?;
+                source.seek(&pieces, &scratch[..len], Rank::BOUNDARY).await?;
             }
         }
         let mut cover = union(merging);
-        merging
-            .filter
-            .reduce(&mut cover, !merging.filter.is_bottom());
+        merging.filter.reduce(&mut cover, !merging.filter.is_bottom());
         job.builder.set_cover(cover);
         Ok(())
     }
@@ -500,41 +469,24 @@ impl<'m, D: Device> Core<'m, D> {
         let inputs_max = self.plan.merge_inputs();
         self.commit_edit(|state, edit| {
             let tree = &mut state.tree;
-            let below = tree
-                .runs()
-                .iter()
-                .any(|run| run.level > level && run.level < BOTTOM);
+            let below = tree.runs().iter().any(|run| run.level > level && run.level < BOTTOM);
             let bottom = tree.nodes_of_level(BOTTOM);
             let fanout = self.plan.fanout as u64;
             let small = tree.nodes_of_level(level) * fanout < bottom;
-            let forced = state.full_merge || !tree.has_room(2);
+            let forced = state.full_merge || !tree.has_room(FLUSH_PIECES_MAX);
             let next = level + 1;
             let tier = below || (small && !forced && next < BOTTOM);
             let into = if tier { next } else { BOTTOM };
             // The oldest runs of the level, as many as can be read at once.
-            let take = if into == BOTTOM {
-                inputs_max - 1
-            } else {
-                inputs_max
-            };
+            let take = if into == BOTTOM { inputs_max - 1 } else { inputs_max };
             let count = tree.whole(level).count();
             let Some(last) = tree.whole(level).nth(count.saturating_sub(take)) else {
                 return;
             };
-            let merge = Merge {
-                into,
-                run: tree.next_run,
-                last_input: last.run,
-                key_len: 0,
-            };
+            let merge = Merge { into, run: tree.next_run, last_input: last.run, key_len: 0 };
             tree.set_merge(level, Some(merge));
             let (run, last_input) = (merge.run, merge.last_input);
-            edit.push(&Change::Merge {
-                level,
-                into,
-                run,
-                last_input,
-            });
+            edit.push(&Change::Merge { level, into, run, last_input });
         })
         .await
     }
@@ -546,9 +498,7 @@ impl<'m, D: Device> Core<'m, D> {
         let key_room = usize::from(self.limits.key_len_max) + 1;
         let (key_room, _) = scratch.split_at_mut(key_room);
         loop {
-            let Work::Merging(merging) = &mut job.work else {
-                unreachable!("a merge")
-            };
+            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
             let Some(least) = least_key(&merging.sources) else {
                 self.finish_merge_piece(job, None).await?;
                 return Ok(did + 1);
@@ -556,18 +506,12 @@ impl<'m, D: Device> Core<'m, D> {
             let key_len = merging.sources[least].key().len();
             let key = &mut key_room[..key_len];
             key.copy_from_slice(merging.sources[least].key());
-            let role = if merging.into == BOTTOM {
-                Role::Bottom
-            } else {
-                Role::Run
-            };
+            let role = if merging.into == BOTTOM { Role::Bottom } else { Role::Run };
             let versions = merging.filter.versions_max();
             if !job.builder.is_begun() {
                 self.begin_piece(job, role, versions).await?;
                 let due = !job.builder.cover().is_empty();
-                let Work::Merging(merging) = &mut job.work else {
-                    unreachable!("a merge")
-                };
+                let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
                 merging.cover_due = due;
                 continue;
             }
@@ -587,15 +531,11 @@ impl<'m, D: Device> Core<'m, D> {
         let pieces = Direct(self);
         let node_len = self.shape.node_len;
         let mut did = 0;
-        let Work::Merging(merging) = &mut job.work else {
-            unreachable!("a merge")
-        };
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
         let mut changed = false;
         for source in &mut merging.sources {
             while source.is_valid() && source.key() == key {
-                let entry = source
-                    .entry(node_len)
-                    .ok_or_else(crate::run::cursor::malformed)?;
+                let entry = source.entry(node_len).ok_or_else(crate::run::cursor::malformed)?;
                 if entry.kind != Kind::Boundary {
                     break;
                 }
@@ -608,9 +548,7 @@ impl<'m, D: Device> Core<'m, D> {
         let due = core::mem::take(&mut merging.cover_due);
         if changed || due {
             let mut kept = cover.clone();
-            merging
-                .filter
-                .reduce(&mut kept, !merging.filter.is_bottom());
+            merging.filter.reduce(&mut kept, !merging.filter.is_bottom());
             while (due && !kept.is_empty()) || *job.builder.cover() != kept {
                 if job.builder.push_cover(key, &kept) == Pushed::Taken {
                     break;
@@ -618,24 +556,17 @@ impl<'m, D: Device> Core<'m, D> {
                 did += self.write_output(job).await?;
             }
         }
-        let Work::Merging(merging) = &mut job.work else {
-            unreachable!("a merge")
-        };
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
         merging.filter.reduce(&mut cover, true);
         // Versions of the key: at most as many as the sources hold.
         loop {
-            let Work::Merging(merging) = &mut job.work else {
-                unreachable!("a merge")
-            };
+            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
             let Some(newest) = newest_version(&merging.sources, key, node_len) else {
                 return Ok(did);
             };
-            let Merging {
-                sources, filter, ..
-            } = merging;
-            let entry = sources[newest]
-                .entry(node_len)
-                .ok_or_else(crate::run::cursor::malformed)?;
+            let Merging { sources, filter, .. } = merging;
+            let entry =
+                sources[newest].entry(node_len).ok_or_else(crate::run::cursor::malformed)?;
             if entry.kind == Kind::Boundary {
                 // The state repeated at the start of a node, between versions of the key.
                 sources[newest].next(&pieces).await?;
@@ -645,28 +576,17 @@ impl<'m, D: Device> Core<'m, D> {
             if fate == Fate::Drop {
                 drop_places(&mut self.state.borrow_mut(), &entry, false);
             } else {
-                let seq = if fate == Fate::KeepAsOldest {
-                    0
-                } else {
-                    entry.seq
-                };
+                let seq = if fate == Fate::KeepAsOldest { 0 } else { entry.seq };
                 let kept = Entry { seq, ..entry };
                 if job.builder.push(key, &kept) == Pushed::OutputFull {
                     did += self.write_output(job).await?;
-                    let Work::Merging(merging) = &job.work else {
-                        unreachable!("a merge")
-                    };
+                    let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
                     let entry = merging.sources[newest].entry(node_len);
                     let entry = entry.ok_or_else(crate::run::cursor::malformed)?;
-                    assert_eq!(
-                        job.builder.push(key, &Entry { seq, ..entry }),
-                        Pushed::Taken
-                    );
+                    assert_eq!(job.builder.push(key, &Entry { seq, ..entry }), Pushed::Taken);
                 }
             }
-            let Work::Merging(merging) = &mut job.work else {
-                unreachable!("a merge")
-            };
+            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
             merging.sources[newest].next(&pieces).await?;
         }
     }
@@ -678,9 +598,7 @@ impl<'m, D: Device> Core<'m, D> {
         job: &mut Job<'m>,
         reached: Option<&[u8]>,
     ) -> Result<(), Fault<D::Error>> {
-        let Work::Merging(merging) = &job.work else {
-            unreachable!("a merge")
-        };
+        let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
         let (run, into) = (merging.run, merging.into);
         if job.builder.is_output_ready() {
             self.write_output(job).await?;
@@ -701,9 +619,7 @@ impl<'m, D: Device> Core<'m, D> {
         if !planted(Bug::CheckpointBeforeSync) {
             self.sync_device().await?;
         }
-        let Work::Merging(merging) = &job.work else {
-            unreachable!("a merge")
-        };
+        let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
         let node_len = self.shape.node_len as u32;
         let level = merging.level;
         self.commit_edit(|state, edit| {
@@ -728,9 +644,7 @@ impl<'m, D: Device> Core<'m, D> {
             }
         })
         .await?;
-        let Work::Merging(merging) = &mut job.work else {
-            unreachable!("a merge")
-        };
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
         if reached.is_none() || merging.hurry {
             job.end();
         } else {
@@ -749,9 +663,7 @@ enum Filled {
 
 /// The memtable's live bytes after a flush took its share; see `flush_entries`.
 fn table_share_left(live_mem: u32, flushed: i32) -> u32 {
-    live_mem
-        .checked_add_signed(-flushed)
-        .expect("Z3: what was flushed was counted")
+    live_mem.checked_add_signed(-flushed).expect("Z3: what was flushed was counted")
 }
 
 const fn head_index(role: Role) -> usize {
@@ -759,13 +671,8 @@ const fn head_index(role: Role) -> usize {
 }
 
 fn least_key(sources: &[RunCursor<'_>]) -> Option<usize> {
-    let valid = sources
-        .iter()
-        .enumerate()
-        .filter(|(_, source)| source.is_valid());
-    valid
-        .min_by(|(_, a), (_, b)| a.key().cmp(b.key()))
-        .map(|(index, _)| index)
+    let valid = sources.iter().enumerate().filter(|(_, source)| source.is_valid());
+    valid.min_by(|(_, a), (_, b)| a.key().cmp(b.key())).map(|(index, _)| index)
 }
 
 /// The source with the newest version of `key`; of equal ones the newer run, which stands first.
@@ -804,12 +711,7 @@ fn flush_entries(
     flush: &mut Flush,
     builder: &mut PieceBuilder<'_>,
 ) -> Filled {
-    let State {
-        tables,
-        active,
-        zones,
-        ..
-    } = state;
+    let State { tables, active, zones, .. } = state;
     let table = &tables[1 - *active];
     loop {
         if builder.is_output_ready() {
@@ -848,11 +750,7 @@ fn flush_entries(
             }
         }
         if fate != Fate::Drop {
-            assert_eq!(
-                builder.push(key, &entry),
-                Pushed::Taken,
-                "the output has room"
-            );
+            assert_eq!(builder.push(key, &entry), Pushed::Taken, "the output has room");
         }
         flush.before = flush.cursor;
         flush.cursor = flush.cursor.and_then(|cursor| table.next(cursor));
@@ -875,10 +773,8 @@ fn next_event<'t>(
         .ranges()
         .enumerate()
         .map(|(range, (start, ..))| (Some(start), Event { range, end: false }));
-    let ends = table
-        .ranges()
-        .enumerate()
-        .map(|(range, (_, end, _))| (end, Event { range, end: true }));
+    let ends =
+        table.ranges().enumerate().map(|(range, (_, end, _))| (end, Event { range, end: true }));
     starts
         .chain(ends)
         .filter_map(|(key, event)| Some((key?, event)))
@@ -906,14 +802,10 @@ fn drop_places(state: &mut State<'_>, entry: &Entry<'_>, flush: bool) {
 }
 
 fn change_run_live(state: &mut State<'_>, generation: u32, bytes: i64) {
-    let Some(zone) = state.zones.find(generation) else {
-        unreachable!("T3")
-    };
+    let Some(zone) = state.zones.find(generation) else { unreachable!("T3") };
     let zone = state.zones.get_mut(zone);
     let live = i64::from(zone.live.get()) + bytes;
-    zone.live = u32::try_from(live)
-        .expect("Z3: run liveness is exact")
-        .into();
+    zone.live = u32::try_from(live).expect("Z3: run liveness is exact").into();
 }
 
 fn add_piece(
@@ -922,10 +814,7 @@ fn add_piece(
     record: &PieceRecord,
     node_len: u32,
 ) {
-    assert!(
-        state.tree.add(record),
-        "room was checked before the job began"
-    );
+    assert!(state.tree.add(record), "room was checked before the job began");
     change_run_live(state, record.generation, i64::from(record.nodes * node_len));
     edit.push(&Change::Piece(*record));
 }
@@ -938,21 +827,11 @@ fn drop_spent(
     node_len: u32,
 ) {
     for _ in 0..source.piece_index() {
-        let first = state
-            .tree
-            .run(source.run)
-            .and_then(|run| state.tree.piece(&run, 0));
+        let first = state.tree.run(source.run).and_then(|run| state.tree.piece(&run, 0));
         let Some(record) = first else { break };
         state.tree.remove(record.generation, record.start);
-        change_run_live(
-            state,
-            record.generation,
-            -i64::from(record.nodes * node_len),
-        );
-        edit.push(&Change::Drop {
-            generation: record.generation,
-            start: record.start,
-        });
+        change_run_live(state, record.generation, -i64::from(record.nodes * node_len));
+        edit.push(&Change::Drop { generation: record.generation, start: record.start });
     }
 }
 
@@ -960,22 +839,15 @@ fn drop_spent(
 fn fill_zones(state: &mut State<'_>, edit: &mut EditBuilder<'_>) {
     for id in 0..state.zones.len() {
         let zone = state.zones.get_mut(shingle_hal::ZoneId(id));
+        zone.set_pending(false);
         let delta = zone.merge_delta.get();
         if delta == 0 {
             continue;
         }
         zone.merge_delta = 0.into();
-        let live = zone
-            .live
-            .get()
-            .checked_add_signed(delta)
-            .expect("Z3: liveness is exact");
+        let live = zone.live.get().checked_add_signed(delta).expect("Z3: liveness is exact");
         zone.live = live.into();
-        edit.push(&Change::Fill {
-            zone: id,
-            written: zone.written.get(),
-            live,
-        });
+        edit.push(&Change::Fill { zone: id, written: zone.written.get(), live });
     }
 }
 

@@ -18,7 +18,6 @@ use crate::limits::{
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::media::Media;
 use crate::recover::{anchor_zones, read_anchors};
-use crate::state::Mark;
 use crate::zone::Role;
 
 /// Fewest usable zones of a device.
@@ -105,39 +104,24 @@ pub async fn format<D: Device>(
     let geometry = media.geometry;
     let block_len = media.block_len();
     if block_len < BLOCK_LEN_MIN || !block_len.is_power_of_two() {
-        return Err(FormatError::UnsupportedGeometry(
-            "blocks must have at least 256 bytes",
-        ));
+        return Err(FormatError::UnsupportedGeometry("blocks must have at least 256 bytes"));
     }
     if geometry.active_zones_max.is_some_and(|max| max < 8) {
-        return Err(FormatError::UnsupportedGeometry(
-            "at least 8 active zones are needed",
-        ));
+        return Err(FormatError::UnsupportedGeometry("at least 8 active zones are needed"));
     }
-    options
-        .limits
-        .check(&geometry)
-        .map_err(FormatError::InvalidOptions)?;
+    options.limits.check(&geometry).map_err(FormatError::InvalidOptions)?;
     let needed_bytes = 4 * block_len;
     if memory.len() < needed_bytes {
         return Err(FormatError::MemoryTooSmall { needed_bytes });
     }
     if geometry.zone_count < ZONES_MIN {
         let zones = geometry.zone_count;
-        return Err(FormatError::DeviceTooSmall {
-            zones_needed: ZONES_MIN,
-            zones,
-        });
+        return Err(FormatError::DeviceTooSmall { zones_needed: ZONES_MIN, zones });
     }
-    write_store(&media, memory, options)
-        .await
-        .map_err(|fault| match fault {
-            Fault::Device(error) => FormatError::Device(error),
-            _ => FormatError::DeviceTooSmall {
-                zones_needed: ZONES_MIN,
-                zones: geometry.zone_count,
-            },
-        })
+    write_store(&media, memory, options).await.map_err(|fault| match fault {
+        Fault::Device(error) => FormatError::Device(error),
+        _ => FormatError::DeviceTooSmall { zones_needed: ZONES_MIN, zones: geometry.zone_count },
+    })
 }
 
 async fn write_store<D: Device>(
@@ -162,25 +146,18 @@ async fn write_store<D: Device>(
         zone_count: media.geometry.zone_count,
         zone_blocks: media.geometry.zone_blocks,
         limits: options.limits,
-        manifest: [ManifestPlace {
-            zone: 0,
-            generation: 0,
-        }; 2],
+        manifest: [ManifestPlace { zone: 0, generation: 0 }; 2],
         first_edit: 1,
     };
     media.set_store_tag(superblock.store_tag());
     let copies = first_copies(media, &descriptors).await?;
-    superblock.manifest = copies.map(|copy| ManifestPlace {
-        zone: copy.zone.0,
-        generation: copy.generation,
-    });
+    superblock.manifest =
+        copies.map(|copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation });
     write_manifest(media, memory, copies, &superblock).await?;
     media.sync().await.map_err(Fault::Device)?;
     let block = &mut memory[..media.block_len()];
     for anchor in &mut anchors {
-        write_superblock(media, anchor, &superblock, block)
-            .await
-            .map_err(Fault::Device)?;
+        write_superblock(media, anchor, &superblock, block).await.map_err(Fault::Device)?;
         media.sync().await.map_err(Fault::Device)?;
     }
     Ok(())
@@ -193,20 +170,13 @@ async fn empty_anchor<D: Device>(
     memory: &mut [u8],
 ) -> Result<(), Fault<D::Error>> {
     if descriptor.condition != ZoneCondition::NotWritePointer {
-        return media
-            .device
-            .reset(descriptor.zone)
-            .await
-            .map_err(Fault::Device);
+        return media.device.reset(descriptor.zone).await.map_err(Fault::Device);
     }
     let block = &mut memory[..media.block_len()];
     block.fill(0);
     for index in 0..ANCHOR_BLOCKS.min(descriptor.capacity.0) {
         let lba = descriptor.start.plus(u64::from(index));
-        media
-            .write(lba, block, Class::Maintenance)
-            .await
-            .map_err(Fault::Device)?;
+        media.write(lba, block, Class::Maintenance).await.map_err(Fault::Device)?;
     }
     Ok(())
 }
@@ -220,11 +190,8 @@ async fn first_copies<D: Device>(
     let mut first = 0;
     while found.len() < 2 && first < media.geometry.zone_count {
         let mut descriptors = [ZoneDescriptor::EMPTY; 16];
-        let count = media
-            .device
-            .report(ZoneId(first), &mut descriptors)
-            .await
-            .map_err(Fault::Device)?;
+        let count =
+            media.device.report(ZoneId(first), &mut descriptors).await.map_err(Fault::Device)?;
         if count == 0 {
             break;
         }
@@ -234,23 +201,12 @@ async fn first_copies<D: Device>(
                 continue;
             }
             let condition = descriptor.condition;
-            if !matches!(
-                condition,
-                ZoneCondition::NotWritePointer | ZoneCondition::Empty
-            ) {
-                media
-                    .device
-                    .reset(descriptor.zone)
-                    .await
-                    .map_err(Fault::Device)?;
+            if !matches!(condition, ZoneCondition::NotWritePointer | ZoneCondition::Empty) {
+                media.device.reset(descriptor.zone).await.map_err(Fault::Device)?;
             }
             let generation = found.len() as u32 + 1;
-            let copy = Copy::new(
-                descriptor.zone,
-                descriptor.start,
-                generation,
-                descriptor.capacity.0,
-            );
+            let copy =
+                Copy::new(descriptor.zone, descriptor.start, generation, descriptor.capacity.0);
             assert!(found.push(copy).is_ok());
         }
         first += count as u32;
@@ -273,31 +229,13 @@ async fn write_manifest<D: Device>(
         block[24..28].copy_from_slice(&copy.generation.to_le_bytes());
         block[28] = Role::Manifest as u8;
         seal(block, 0, media.identity(copy.generation, 0));
-        media
-            .write(copy.start, block, Class::Maintenance)
-            .await
-            .map_err(Fault::Device)?;
+        media.write(copy.start, block, Class::Maintenance).await.map_err(Fault::Device)?;
     }
     let generation_limit = 3 + GENERATIONS_RESERVED;
-    let start = LogPlace {
-        generation: generation_limit,
-        offset: 0,
-    };
-    let mark = Mark {
-        log: start,
-        cold: start,
-        seq: 0,
-    };
+    let start = LogPlace { generation: generation_limit, offset: 0 };
     let mut builder = EditBuilder::new(memory, block_len);
-    builder.push(&Change::Counters {
-        generation_limit,
-        next_run: 1,
-    });
-    builder.push(&Change::Checkpoint {
-        log: mark.log,
-        cold: mark.cold,
-        seq: 0,
-    });
+    builder.push(&Change::Counters { generation_limit, next_run: 1 });
+    builder.push(&Change::Checkpoint { log: start, cold: start, seq: 0 });
     let edit = superblock.first_edit;
     manifest::append(media, &mut copies, &mut builder, edit, &mut 0, true).await
 }

@@ -97,11 +97,9 @@ impl<E: shingle_hal::Error> Fault<E> {
             kind @ (ErrorKind::UnrecoveredRead { .. }
             | ErrorKind::ReadPastWritePointer { .. }
             | ErrorKind::ZoneOffline
-            | ErrorKind::ElementLost) => Self::Damaged(Damage {
-                extent,
-                structure,
-                check: Check::Unreadable(kind),
-            }),
+            | ErrorKind::ElementLost) => {
+                Self::Damaged(Damage { extent, structure, check: Check::Unreadable(kind) })
+            }
             _ => Self::Device(error),
         }
     }
@@ -260,14 +258,8 @@ display_by!(
     f,
     match this {
         Self::InvalidOptions(why) => write!(f, "the format options are invalid: {why}"),
-        Self::DeviceTooSmall {
-            zones_needed,
-            zones,
-        } => {
-            write!(
-                f,
-                "the device is too small: {zones_needed} usable zones needed, {zones} found"
-            )
+        Self::DeviceTooSmall { zones_needed, zones } => {
+            write!(f, "the device is too small: {zones_needed} usable zones needed, {zones} found")
         }
         Self::UnsupportedGeometry(why) => write!(f, "the device cannot hold a store: {why}"),
         Self::MemoryTooSmall { needed_bytes } => {
@@ -283,10 +275,7 @@ display_by!(
     match this {
         Self::NotFormatted => f.write_str("no store found on the device"),
         Self::UnsupportedVersion { version } => {
-            write!(
-                f,
-                "the store has format version {version}, which this program cannot read"
-            )
+            write!(f, "the store has format version {version}, which this program cannot read")
         }
         Self::GeometryChanged =>
             f.write_str("the store was formatted on a device of another geometry"),

@@ -18,6 +18,8 @@ use shingle_hal::Device;
 
 use crate::compact::Step;
 use crate::error::Fault;
+use crate::format::record::RECORD_HEADER_LEN;
+use crate::limits::RUNS_MAX;
 use crate::memtable::RANGES_MAX;
 use crate::state::Core;
 
@@ -48,11 +50,7 @@ impl<D: Device> Core<'_, D> {
     /// Whether a write may take a zone now, or use what is left of the head's.
     pub(crate) fn has_room_for_write(&self, is_delete: bool) -> bool {
         let state = self.state.borrow();
-        let least = if is_delete {
-            self.reserve() - RESERVE_FOR_DELETES
-        } else {
-            self.reserve()
-        };
+        let least = if is_delete { self.reserve() - RESERVE_FOR_DELETES } else { self.reserve() };
         state.zones.free_count() > least
     }
 
@@ -76,8 +74,11 @@ impl<D: Device> Core<'_, D> {
         let budget = self.step_bytes();
         // A flush goes before all else; a merge gives way to reclaim when zones run out.
         let urgent = free <= self.reserve() + 1;
-        let flushing = self.state.borrow().frozen.is_some();
-        if !urgent || flushing {
+        let (flushing, crowded) = {
+            let state = self.state.borrow();
+            (state.frozen.is_some(), state.tree.runs().len() > RUNS_MAX / 2)
+        };
+        if !urgent || flushing || crowded {
             match self.job_step(budget).await? {
                 Step::Idle => {}
                 did => return Ok(did),
@@ -85,11 +86,7 @@ impl<D: Device> Core<'_, D> {
         }
         let zone_bytes = self.zone_payload();
         if free < self.low_water() {
-            let gain = if urgent {
-                zone_bytes / 64
-            } else {
-                zone_bytes / 16
-            };
+            let gain = if urgent { zone_bytes / 64 } else { zone_bytes / 16 };
             match self.reclaim_step(budget, gain.max(1)).await? {
                 Step::Idle => {}
                 did => return Ok(did),
@@ -200,11 +197,7 @@ impl<D: Device> Core<'_, D> {
 
     /// Takes steps until the frozen memtable is flushed.
     async fn flush_now(&self, holds_jobs: bool) -> Result<(), Fault<D::Error>> {
-        let _guard = if holds_jobs {
-            None
-        } else {
-            Some(self.jobs.enter().await)
-        };
+        let _guard = if holds_jobs { None } else { Some(self.jobs.enter().await) };
         while self.state.borrow().frozen.is_some() {
             if self.is_read_only() {
                 return Err(Fault::NoSpace);
@@ -215,7 +208,7 @@ impl<D: Device> Core<'_, D> {
     }
 
     fn is_replay_bound(&self, state: &crate::state::State<'_>) -> bool {
-        state.replay_cost > 16 * crate::recover::REPLAY_READS_MAX
+        state.replay_cost > self.plan.window_len as u64 * crate::recover::REPLAY_READS_MAX
     }
 
     /// Makes room for a write, or finds that the store is full.
@@ -276,6 +269,16 @@ impl<D: Device> Core<'_, D> {
         let _guard = self.jobs.enter().await;
         while self.release_dead().await? > 0 {}
         Ok(())
+    }
+
+    /// The longest record that the smallest zone can take beside its `End`.
+    pub(crate) fn zone_record_max(&self) -> usize {
+        let state = self.state.borrow();
+        let usable =
+            state.zones.iter().filter(|(_, zone)| zone.role() != crate::zone::Role::Retired);
+        let capacity = usable.map(|(_, zone)| zone.capacity.get()).min().unwrap_or(0);
+        let payload = u64::from(capacity.saturating_sub(1)) * u64::from(self.payload());
+        usize::try_from(payload).unwrap_or(usize::MAX).saturating_sub(RECORD_HEADER_LEN)
     }
 
     /// Bytes of values and runs that the store promises to hold.

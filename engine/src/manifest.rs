@@ -31,14 +31,7 @@ pub(crate) struct Copy {
 
 impl Copy {
     pub(crate) fn new(zone: ZoneId, start: Lba, generation: u32, capacity: u32) -> Self {
-        Self {
-            zone,
-            start,
-            generation,
-            capacity,
-            next: 1,
-            chain: 0,
-        }
+        Self { zone, start, generation, capacity, next: 1, chain: 0 }
     }
 }
 
@@ -64,9 +57,7 @@ impl Manifest {
             return false;
         };
         let bound = self.snapshot_blocks + self.snapshot_blocks.max(32) + 1;
-        copies
-            .iter()
-            .all(|copy| copy.next + blocks <= copy.capacity.min(bound))
+        copies.iter().all(|copy| copy.next + blocks <= copy.capacity.min(bound))
     }
 }
 
@@ -83,13 +74,7 @@ pub(crate) struct EditBuilder<'b> {
 
 impl<'b> EditBuilder<'b> {
     pub(crate) fn new(buffer: &'b mut [u8], block_len: usize) -> Self {
-        Self {
-            buffer,
-            block_len,
-            blocks: 0,
-            fill: 0,
-            overflowed: false,
-        }
+        Self { buffer, block_len, blocks: 0, fill: 0, overflowed: false }
     }
 
     fn body_len(&self) -> usize {
@@ -191,10 +176,7 @@ async fn append_copy<D: Device>(
     }
     let lba = copy.start.plus(u64::from(copy.next));
     let len = blocks as usize * block_len;
-    media
-        .write(lba, &builder.buffer[..len], Class::Maintenance)
-        .await
-        .map_err(Fault::Device)?;
+    media.write(lba, &builder.buffer[..len], Class::Maintenance).await.map_err(Fault::Device)?;
     copy.next += blocks;
     copy.chain = chain;
     Ok(())
@@ -250,18 +232,8 @@ pub(crate) enum Next {
 impl Cursor {
     /// Before the snapshot of a copy whose zone is written up to `limit`.
     pub(crate) fn new(zone_start: Lba, generation: u32, limit: u32, first_edit: u64) -> Self {
-        let place = Place {
-            zone_start,
-            generation,
-            block: 1,
-        };
-        Self {
-            place,
-            limit,
-            chain: 0,
-            edit: first_edit,
-            part: 0,
-        }
+        let place = Place { zone_start, generation, block: 1 };
+        Self { place, limit, chain: 0, edit: first_edit, part: 0 }
     }
 
     /// Blocks read so far, header included.

@@ -56,12 +56,7 @@ pub(crate) struct Media<D> {
 impl<D: Device> Media<D> {
     pub(crate) fn new(device: D) -> Self {
         let geometry = device.geometry();
-        Self {
-            device,
-            geometry,
-            store_tag: Cell::new(0),
-            stats: Cell::default(),
-        }
+        Self { device, geometry, store_tag: Cell::new(0), stats: Cell::default() }
     }
 
     pub(crate) fn set_store_tag(&self, tag: u32) {
@@ -69,11 +64,7 @@ impl<D: Device> Media<D> {
     }
 
     pub(crate) fn identity(&self, generation: u32, block: u32) -> Identity {
-        Identity {
-            store_tag: self.store_tag.get(),
-            generation,
-            block,
-        }
+        Identity { store_tag: self.store_tag.get(), generation, block }
     }
 
     pub(crate) fn stats(&self) -> MediaStats {
@@ -142,8 +133,7 @@ impl<D: Device> Media<D> {
         if let Err(error) = self.read_raw(start, buf, class).await {
             return Err(Fault::of_read(error, Extent::new(start, blocks), structure));
         }
-        self.check_units(place, buf, unit_len, structure)
-            .map_err(Fault::Damaged)
+        self.check_units(place, buf, unit_len, structure).map_err(Fault::Damaged)
     }
 
     /// Checks units that were read.
@@ -159,11 +149,7 @@ impl<D: Device> Media<D> {
             let block = place.block + index as u32 * unit_blocks;
             if let Err(check) = check(unit, self.identity(place.generation, block)) {
                 let start = place.zone_start.plus(u64::from(block));
-                return Err(Damage {
-                    extent: Extent::new(start, unit_blocks),
-                    structure,
-                    check,
-                });
+                return Err(Damage { extent: Extent::new(start, unit_blocks), structure, check });
             }
         }
         Ok(())

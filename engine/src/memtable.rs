@@ -72,11 +72,7 @@ struct Target<'k> {
 impl<'k> Target<'k> {
     #[inline]
     fn new(key: &'k [u8], rank: Rank) -> Self {
-        Target {
-            prefix: prefix(key),
-            rank,
-            key,
-        }
+        Target { prefix: prefix(key), rank, key }
     }
 }
 
@@ -161,9 +157,7 @@ impl<'m> Memtable<'m> {
     /// tallest tower for granted.
     #[inline]
     pub fn room_for(&self, key_len: usize, entry_len: usize) -> bool {
-        let node_len = HEAD_LEN
-            .checked_add(key_len)
-            .and_then(|len| len.checked_add(entry_len));
+        let node_len = HEAD_LEN.checked_add(key_len).and_then(|len| len.checked_add(entry_len));
         node_len.is_some_and(|len| len <= self.bytes_left())
     }
 
@@ -190,10 +184,7 @@ impl<'m> Memtable<'m> {
         let at = node as usize + TOWER + LINK * level;
         let link = self.arena[at..at + LINK].first_chunk::<LINK>();
         let &[a, b, c, d, ref prefix @ ..] = link.expect("a link");
-        (
-            u32::from_le_bytes([a, b, c, d]),
-            u64::from_le_bytes(*prefix),
-        )
+        (u32::from_le_bytes([a, b, c, d]), u64::from_le_bytes(*prefix))
     }
 
     #[inline]
@@ -237,9 +228,7 @@ impl<'m> Memtable<'m> {
 
     #[inline]
     fn compare(&self, node: u32, target: &Target<'_>) -> Ordering {
-        self.key_of(node)
-            .cmp(target.key)
-            .then_with(|| self.rank_of(node).cmp(&target.rank))
+        self.key_of(node).cmp(target.key).then_with(|| self.rank_of(node).cmp(&target.rank))
     }
 
     /// The last node before the target on each level in use, and the first not before it.
@@ -286,10 +275,7 @@ impl<'m> Memtable<'m> {
     #[inline]
     fn height_for(&self, key: &[u8], rank: Rank) -> usize {
         // Two bits a level: one node in four is on the next.
-        let bits = hash(
-            self.seed ^ rank.to_u64().wrapping_mul(0x9e37_79b9_7f4a_7c15),
-            key,
-        );
+        let bits = hash(self.seed ^ rank.to_u64().wrapping_mul(0x9e37_79b9_7f4a_7c15), key);
         (bits.trailing_zeros() as usize / 2 + 1).min(HEIGHT_MAX)
     }
 
@@ -325,11 +311,7 @@ impl<'m> Memtable<'m> {
         room[HEIGHT + 1] = 0;
         room[TOWER + LINK * height..node_len].copy_from_slice(key);
         let written = entry.encode(&mut room[node_len..]);
-        assert_eq!(
-            written,
-            Some(payload_len),
-            "an entry whose lengths disagree"
-        );
+        assert_eq!(written, Some(payload_len), "an entry whose lengths disagree");
         self.link(node as u32, height, target.prefix, &before);
         self.used = (payload + payload_len) as u32;
         self.count += 1;
@@ -382,11 +364,7 @@ impl<'m> Memtable<'m> {
 
     #[inline]
     fn cursor(&self, node: u32) -> Option<Cursor> {
-        if node == HEAD {
-            None
-        } else {
-            Some(Cursor(node))
-        }
+        if node == HEAD { None } else { Some(Cursor(node)) }
     }
 
     /// The first entry.
@@ -484,19 +462,13 @@ impl<'m> Memtable<'m> {
         let start_len = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         let end_len = usize::from(u16::from_le_bytes([bytes[10], bytes[11]]));
         let (start, rest) = bytes[RANGE_HEAD..].split_at(start_len);
-        let end = if bytes[12] != 0 {
-            Some(&rest[..end_len])
-        } else {
-            None
-        };
+        let end = if bytes[12] != 0 { Some(&rest[..end_len]) } else { None };
         (start, end, self.u64_at(at as usize))
     }
 
     /// The range tombstones as `(start, end, seq)`, in the order they came.
     pub fn ranges(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>, u64)> {
-        self.ranges[..self.range_count]
-            .iter()
-            .map(|&at| self.range_at(at))
+        self.ranges[..self.range_count].iter().map(|&at| self.range_at(at))
     }
 
     /// How many range tombstones it holds.
@@ -534,10 +506,7 @@ impl<'m> Memtable<'m> {
         while expected[0].0 != HEAD {
             let node = expected[0].0;
             count += 1;
-            assert!(
-                count <= self.count,
-                "M1: more nodes than were inserted, or a cycle"
-            );
+            assert!(count <= self.count, "M1: more nodes than were inserted, or a cycle");
             let (key, entry) = (self.key_of(node), self.entry_of(node));
             assert_eq!(self.rank_of(node), entry.rank());
             assert_eq!(self.height_of(node), self.height_for(key, entry.rank()));
@@ -547,24 +516,14 @@ impl<'m> Memtable<'m> {
             }
             for (level, link) in expected.iter_mut().enumerate().take(self.height_of(node)) {
                 assert!(level < self.levels, "M1: a tower above the levels in use");
-                assert_eq!(
-                    *link,
-                    (node, prefix(key)),
-                    "M1: level {level} misses a node"
-                );
+                assert_eq!(*link, (node, prefix(key)), "M1: level {level} misses a node");
                 *link = self.link_of(node, level);
-                assert!(
-                    link.0 != HEAD || self.lasts[level] == node,
-                    "M1: last of level {level}"
-                );
+                assert!(link.0 != HEAD || self.lasts[level] == node, "M1: last of level {level}");
             }
             previous = node;
         }
         assert_eq!(count, self.count);
-        assert!(
-            expected.iter().all(|link| link.0 == HEAD),
-            "M1: a node above is not on level 0"
-        );
+        assert!(expected.iter().all(|link| link.0 == HEAD), "M1: a node above is not on level 0");
         for (start, end, _) in self.ranges() {
             assert!(end.is_none_or(|end| start < end));
         }
@@ -710,9 +669,7 @@ mod tests {
         let mut memtable = Memtable::new(&mut arena, 1);
         memtable.insert(b"k", &Entry::inline(5, b"short")).unwrap();
         let cursor = memtable.first().unwrap();
-        memtable
-            .insert(b"k", &Entry::inline(5, b"a longer value"))
-            .unwrap();
+        memtable.insert(b"k", &Entry::inline(5, b"a longer value")).unwrap();
         let used = memtable.bytes_used();
         assert_eq!(memtable.at(cursor).1.body, b"a longer value");
         memtable.insert(b"k", &Entry::inline(5, b"s")).unwrap();
@@ -731,10 +688,7 @@ mod tests {
             memtable.insert(&[n], &Entry::tombstone(2)).unwrap();
         }
         assert_eq!(memtable.at(cursor), (&b"m"[..], Entry::inline(1, b"v")));
-        assert_eq!(
-            memtable.at(memtable.prev(cursor).unwrap()),
-            (&b"m"[..], Entry::tombstone(2))
-        );
+        assert_eq!(memtable.at(memtable.prev(cursor).unwrap()), (&b"m"[..], Entry::tombstone(2)));
         assert_eq!(memtable.at(memtable.next(cursor).unwrap()).0, b"n");
     }
 
@@ -757,11 +711,7 @@ mod tests {
             let mut arena = vec![0; 64 << 20];
             let mut memtable = Memtable::new(&mut arena, 1);
             let key_of = |n: u64| {
-                let n = if ascending {
-                    n
-                } else {
-                    n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                };
+                let n = if ascending { n } else { n.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
                 (u128::from(n) << 64).to_be_bytes()
             };
             let begun = std::time::Instant::now();
@@ -769,16 +719,13 @@ mod tests {
             for _ in 0..rounds {
                 memtable.clear();
                 for n in 0..count {
-                    memtable
-                        .insert(&key_of(n), &Entry::inline(n, &[7; 32]))
-                        .unwrap();
+                    memtable.insert(&key_of(n), &Entry::inline(n, &[7; 32])).unwrap();
                 }
             }
             let insert = begun.elapsed().as_nanos() as u64 / (rounds * count);
             let begun = std::time::Instant::now();
-            let found = (0..count)
-                .filter(|n| memtable.get(&key_of(*n), u64::MAX).is_some())
-                .count();
+            let found =
+                (0..count).filter(|n| memtable.get(&key_of(*n), u64::MAX).is_some()).count();
             let get = begun.elapsed().as_nanos() as u64 / count;
             let begun = std::time::Instant::now();
             let (mut at, mut sum) = (memtable.first(), found);

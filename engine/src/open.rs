@@ -42,13 +42,9 @@ pub(crate) async fn open<'m, D: Device>(
     let media = Media::new(device);
     let block_len = media.block_len();
     if memory.len() < block_len {
-        return Err(OpenError::MemoryTooSmall {
-            needed_bytes: block_len,
-        });
+        return Err(OpenError::MemoryTooSmall { needed_bytes: block_len });
     }
-    let (superblock, anchors) = read_anchors(&media, memory)
-        .await
-        .map_err(OpenError::Device)?;
+    let (superblock, anchors) = read_anchors(&media, memory).await.map_err(OpenError::Device)?;
     let Some(superblock) = superblock else {
         return Err(OpenError::NotFormatted);
     };
@@ -57,6 +53,7 @@ pub(crate) async fn open<'m, D: Device>(
     core.report_zones().await.map_err(OpenError::Device)?;
     core.load_manifest().await?;
     core.capacity = core.capacity_bytes();
+    core.zone_record_max = core.zone_record_max();
     core.replay().await?;
     Ok(core)
 }
@@ -75,13 +72,7 @@ fn assemble<D: Device>(
     let block_len = media.block_len();
     let node_len = limits.node_len_bytes as usize;
     let key_len = usize::from(limits.key_len_max);
-    let shape = Shape::new(
-        node_len,
-        block_len,
-        superblock.store_tag(),
-        key_len,
-        plan.height,
-    );
+    let shape = Shape::new(node_len, block_len, superblock.store_tag(), key_len, plan.height);
     let mut carver = Carver(memory);
     let zones = Zones::new(
         carver.take(plan.zones_len),
@@ -105,10 +96,7 @@ fn assemble<D: Device>(
     let mut inputs = heapless::Vec::<_, MERGE_INPUTS_MAX>::new();
     let input_len = plan.merge_len / plan.merge_inputs();
     let merge_memory = carver.take(plan.merge_len);
-    for part in merge_memory
-        .chunks_exact_mut(input_len)
-        .take(plan.merge_inputs())
-    {
+    for part in merge_memory.chunks_exact_mut(input_len).take(plan.merge_inputs()) {
         assert!(inputs.push(CursorMemory::new(part, key_len)).is_ok());
     }
     let edit = Pool::new(carver.take(plan.edit_len), 1);
@@ -159,6 +147,7 @@ fn assemble<D: Device>(
         progress: Signal::default(),
         job: Cell::new(Some(Job::new(builder, inputs))),
         capacity: 0,
+        zone_record_max: 0,
         reclaiming: Cell::new(None),
     })
 }

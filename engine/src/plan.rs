@@ -109,11 +109,7 @@ impl Plan {
     }
 
     fn least(geometry: &Geometry, limits: &Limits) -> Self {
-        let Needs {
-            node_len,
-            block_len,
-            key_len,
-        } = Self::needs(geometry, limits);
+        let Needs { node_len, block_len, key_len } = Self::needs(geometry, limits);
         let payload = block_len - SEAL_LEN;
         let record_blocks = Self::inline_record_len(limits).div_ceil(payload) + 3;
         let zone_nodes = geometry.zone_blocks as usize * block_len / node_len;
@@ -186,11 +182,7 @@ impl Plan {
     }
 
     fn grown(mut self, geometry: &Geometry, limits: &Limits, spare: usize) -> Self {
-        let Needs {
-            node_len,
-            block_len,
-            key_len,
-        } = Self::needs(geometry, limits);
+        let Needs { node_len, block_len, key_len } = Self::needs(geometry, limits);
         let blocks = |len: usize| len / block_len * block_len;
         let transfer = geometry.transfer_blocks_max as usize * block_len;
         let value_len = usize::try_from(limits.value_len_max).unwrap_or(usize::MAX);

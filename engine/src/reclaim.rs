@@ -88,12 +88,7 @@ impl<D: Device> Core<'_, D> {
                     && !zone.is_pinned()
                     && crate::checkpoint::is_behind(&state, *id)
             })
-            .map(|(id, zone)| {
-                (
-                    id,
-                    u64::from(zone.live.get()) + u64::from(zone.live_mem.get()),
-                )
-            })
+            .map(|(id, zone)| (id, u64::from(zone.live.get()) + u64::from(zone.live_mem.get())))
             .min_by_key(|&(_, live)| live);
         let (id, live) = candidate?;
         let zone = state.zones.get(id);
@@ -104,11 +99,7 @@ impl<D: Device> Core<'_, D> {
         let log_zone = LogZone {
             start: state.zones.start(id),
             generation: zone.generation.get(),
-            blocks: if zone.written.get() > 0 {
-                zone.written.get()
-            } else {
-                zone.capacity.get()
-            },
+            blocks: if zone.written.get() > 0 { zone.written.get() } else { zone.capacity.get() },
         };
         Some(Victim {
             zone: id,
@@ -133,10 +124,7 @@ impl<D: Device> Core<'_, D> {
         budget: u64,
         gain_min: u64,
     ) -> Result<Step, Fault<D::Error>> {
-        let begun = self
-            .reclaiming
-            .take()
-            .filter(|victim| self.is_still_there(victim));
+        let begun = self.reclaiming.take().filter(|victim| self.is_still_there(victim));
         let Some(mut victim) = begun.or_else(|| self.pick_victim(gain_min)) else {
             return Ok(Step::Idle);
         };
@@ -158,11 +146,7 @@ impl<D: Device> Core<'_, D> {
                 Moved::Done => {}
                 Moved::Again => continue,
                 Moved::Pinned => {
-                    self.state
-                        .borrow_mut()
-                        .zones
-                        .get_mut(victim.zone)
-                        .set_pinned(true);
+                    self.state.borrow_mut().zones.get_mut(victim.zone).set_pinned(true);
                     return Ok(Step::Did(did));
                 }
             }
@@ -213,16 +197,10 @@ impl<D: Device> Core<'_, D> {
         let mut outcome = Moved::Done;
         let apart = op.value_len >= self.limits.separate_from_bytes && op.kind == OpKind::Put;
         if (apart || op.kind == OpKind::Fragment)
-            && reader
-                .covers(&self.media, at, OP_HEADER_LEN + op.head_len())
-                .await?
+            && reader.covers(&self.media, at, OP_HEADER_LEN + op.head_len()).await?
         {
             let generation = victim.log_zone.generation;
-            let value = Fragment {
-                generation,
-                offset: value_at,
-                len: op.value_len,
-            };
+            let value = Fragment { generation, offset: value_at, len: op.value_len };
             let key = reader.bytes(at + OP_HEADER_LEN as u32, usize::from(op.key_len));
             outcome = self.move_value(key, value, did).await?;
         }
@@ -258,10 +236,7 @@ impl<D: Device> Core<'_, D> {
             + 2 * key.len()
             + found.meta_len
             + (found.places.len() + 4) * FRAGMENT_LEN_MAX;
-        let head_max = {
-            let mut state = self.state.borrow_mut();
-            state.head(Side::Cold).record_len_max()
-        };
+        let head_max = self.record_len_max(Side::Cold);
         let blocks = buffer.len() / self.media.block_len() - 1;
         let part_max = (blocks * self.payload() as usize).min(head_max.saturating_sub(overhead));
         let mut parts = Fragments::new();
@@ -290,21 +265,10 @@ impl<D: Device> Core<'_, D> {
         if found.places.len() + parts.len() > self.limits.fragments_max() {
             return Ok(Moved::Pinned);
         }
-        let appended = append_moved(
-            &mut state,
-            key,
-            &meta[..found.meta_len],
-            &found,
-            value,
-            &parts,
-            part,
-        );
+        let appended =
+            append_moved(&mut state, key, &meta[..found.meta_len], &found, value, &parts, part);
         state.counters.moved_bytes += u64::from(value.len);
-        if appended {
-            Ok(Moved::Done)
-        } else {
-            Ok(Moved::Pinned)
-        }
+        if appended { Ok(Moved::Done) } else { Ok(Moved::Pinned) }
     }
 
     /// Reads part of a value and gives its bytes at the front of `buffer`.
@@ -316,8 +280,7 @@ impl<D: Device> Core<'_, D> {
         buffer: &'b mut [u8],
     ) -> Result<&'b [u8], Fault<D::Error>> {
         let offset = value.offset + at as u32;
-        self.read_payload(value.generation, offset, len, buffer, Class::Maintenance)
-            .await?;
+        self.read_payload(value.generation, offset, len, buffer, Class::Maintenance).await?;
         Ok(&buffer[..len])
     }
 
@@ -353,9 +316,7 @@ impl<D: Device> Core<'_, D> {
                 });
             })
             .await?;
-        Ok(found
-            .filter(|found| found.places.contains(&value))
-            .map(|found| (found, version)))
+        Ok(found.filter(|found| found.places.contains(&value)).map(|found| (found, version)))
     }
 
     /// Everything alive has been moved: makes the copies durable, then frees the zone.
@@ -403,11 +364,7 @@ fn append_fragment(state: &mut State<'_>, key: &[u8], part: &[u8]) -> Fragment {
     let generation = head.place().0;
     let record = head.append(RecordKind::Fragment, 1, 0, &[&op.encode(), key, part]);
     let offset = record + (RECORD_HEADER_LEN + OP_HEADER_LEN + key.len()) as u32;
-    Fragment {
-        generation,
-        offset,
-        len: part.len() as u32,
-    }
+    Fragment { generation, offset, len: part.len() as u32 }
 }
 
 /// Appends the last part of a value with the entry that refers to all of it, and puts the entry
@@ -434,11 +391,7 @@ fn append_moved(
     let mut body = [0; FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10];
     let entry = Entry {
         seq: found.seq,
-        kind: if whole {
-            Kind::Pointer
-        } else {
-            Kind::Fragments
-        },
+        kind: if whole { Kind::Pointer } else { Kind::Fragments },
         version_len: found.version_len,
         meta,
         value_len: found.value_len,
@@ -452,26 +405,14 @@ fn append_moved(
             found.seq,
             &[&op.encode(), key, meta, last],
         );
-        state.insert(
-            key,
-            &Entry {
-                body: &body[..len],
-                ..entry
-            },
-        );
+        state.insert(key, &Entry { body: &body[..len], ..entry });
         return true;
     }
     let mut list = Fragments::new();
     for &old in &found.places {
         let fits = if old == value {
             list.extend_from_slice(parts).is_ok()
-                && list
-                    .push(Fragment {
-                        generation,
-                        offset,
-                        len: last.len() as u32,
-                    })
-                    .is_ok()
+                && list.push(Fragment { generation, offset, len: last.len() as u32 }).is_ok()
         } else {
             list.push(old).is_ok()
         };
@@ -487,26 +428,10 @@ fn append_moved(
         meta_len: meta.len() as u16,
         value_len: len as u32,
     };
-    let parts: [&[u8]; 7] = [
-        &op.encode(),
-        key,
-        last,
-        &commit.encode(),
-        key,
-        meta,
-        &body[..len],
-    ];
+    let parts: [&[u8]; 7] = [&op.encode(), key, last, &commit.encode(), key, meta, &body[..len]];
     // The fragment's sequence number is never used; the entry's must follow it by one.
-    state
-        .head(Side::Cold)
-        .append(RecordKind::Moved, 2, found.seq.wrapping_sub(1), &parts);
-    state.insert(
-        key,
-        &Entry {
-            body: &body[..len],
-            ..entry
-        },
-    );
+    state.head(Side::Cold).append(RecordKind::Moved, 2, found.seq.wrapping_sub(1), &parts);
+    state.insert(key, &Entry { body: &body[..len], ..entry });
     true
 }
 

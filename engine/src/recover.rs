@@ -48,9 +48,7 @@ pub(crate) async fn anchor_zones<D: Device>(
     let mut descriptors = [ZoneDescriptor::EMPTY; 16];
     let found = media.device.report(ZoneId(0), &mut descriptors).await?;
     let first = descriptors[0];
-    let twin = descriptors[..found]
-        .iter()
-        .find(|other| other.element != first.element);
+    let twin = descriptors[..found].iter().find(|other| other.element != first.element);
     Ok([first, twin.copied().unwrap_or(descriptors[1])])
 }
 
@@ -62,20 +60,12 @@ pub(crate) async fn read_anchors<D: Device>(
     let mut newest: Option<Superblock> = None;
     let descriptors = anchor_zones(media).await?;
     let block_len = media.block_len();
-    let mut anchors = [Anchor {
-        zone: ZoneId(0),
-        next: 0,
-        blocks: 0,
-        conventional: false,
-    }; ANCHORS];
+    let mut anchors =
+        [Anchor { zone: ZoneId(0), next: 0, blocks: 0, conventional: false }; ANCHORS];
     for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
         let conventional = descriptor.condition == ZoneCondition::NotWritePointer;
         let blocks = ANCHOR_BLOCKS.min(descriptor.capacity.0);
-        let written = if conventional {
-            blocks
-        } else {
-            descriptor.write_pointer.0.min(blocks)
-        };
+        let written = if conventional { blocks } else { descriptor.write_pointer.0.min(blocks) };
         let mut last = None;
         for block in 0..written {
             let bytes = &mut memory[..block_len];
@@ -94,17 +84,8 @@ pub(crate) async fn read_anchors<D: Device>(
             }
         }
         let after_last = last.map_or(0, |(_, block)| block + 1);
-        let next = if conventional {
-            after_last
-        } else {
-            descriptor.write_pointer.0
-        };
-        *anchor = Anchor {
-            zone: descriptor.zone,
-            next,
-            blocks,
-            conventional,
-        };
+        let next = if conventional { after_last } else { descriptor.write_pointer.0 };
+        *anchor = Anchor { zone: descriptor.zone, next, blocks, conventional };
     }
     Ok((newest, anchors))
 }
@@ -115,19 +96,13 @@ pub(crate) fn check_superblock<D: Device>(
     superblock: &Superblock,
 ) -> Result<(), OpenError<D::Error>> {
     if superblock.version != VERSION {
-        return Err(OpenError::UnsupportedVersion {
-            version: superblock.version,
-        });
+        return Err(OpenError::UnsupportedVersion { version: superblock.version });
     }
     let geometry = &media.geometry;
     let same = superblock.block_len_bytes == geometry.block_len_bytes
         && superblock.zone_count == geometry.zone_count
         && superblock.zone_blocks == geometry.zone_blocks;
-    if same {
-        Ok(())
-    } else {
-        Err(OpenError::GeometryChanged)
-    }
+    if same { Ok(()) } else { Err(OpenError::GeometryChanged) }
 }
 
 impl<D: Device> Core<'_, D> {
@@ -138,11 +113,7 @@ impl<D: Device> Core<'_, D> {
         let mut first = 0;
         while first < count {
             let mut descriptors = [ZoneDescriptor::EMPTY; 16];
-            let found = self
-                .media
-                .device
-                .report(ZoneId(first), &mut descriptors)
-                .await?;
+            let found = self.media.device.report(ZoneId(first), &mut descriptors).await?;
             if found == 0 {
                 break;
             }
@@ -161,9 +132,7 @@ impl<D: Device> Core<'_, D> {
         let mut window = self.window.take().await;
         let mut ends = [0; 2];
         for (copy, end) in ends.iter_mut().enumerate() {
-            *end = self
-                .read_manifest(copy, &mut window, u64::MAX, false)
-                .await?;
+            *end = self.read_manifest(copy, &mut window, u64::MAX, false).await?;
         }
         let best = usize::from(ends[1] > ends[0]);
         if ends[best] <= superblock.first_edit {
@@ -178,8 +147,7 @@ impl<D: Device> Core<'_, D> {
             }));
         }
         self.begin_state(&superblock);
-        self.read_manifest(best, &mut window, ends[best], true)
-            .await?;
+        self.read_manifest(best, &mut window, ends[best], true).await?;
         let mut state = self.state.borrow_mut();
         state.manifest.next_edit = ends[best];
         state.zones.next_generation = state.zones.generation_limit;
@@ -194,9 +162,7 @@ impl<D: Device> Core<'_, D> {
             state.zones.set_anchor(anchor.zone);
         }
         for copy in &superblock.manifest {
-            state
-                .zones
-                .install_known(ZoneId(copy.zone), copy.generation, Role::Manifest);
+            state.zones.install_known(ZoneId(copy.zone), copy.generation, Role::Manifest);
         }
         state.manifest.ordinal = superblock.ordinal;
         state.manifest.published = Some(superblock.manifest.map(|copy| ZoneId(copy.zone)));
@@ -228,36 +194,21 @@ impl<D: Device> Core<'_, D> {
         let chunk_blocks = (window.len() / block_len) as u32;
         while cursor.block() < limit && cursor.edit() < end {
             let first = cursor.block();
-            let mut blocks = chunk_blocks
-                .min(limit - first)
-                .min(self.media.geometry.transfer_blocks_max);
+            let mut blocks =
+                chunk_blocks.min(limit - first).min(self.media.geometry.transfer_blocks_max);
             let lba = start.plus(u64::from(first));
             let bytes = &mut window[..blocks as usize * block_len];
-            if self
-                .media
-                .read_raw(lba, bytes, Class::Foreground)
-                .await
-                .is_err()
-            {
+            if self.media.read_raw(lba, bytes, Class::Foreground).await.is_err() {
                 // A torn block fails the whole request: go on singly.
                 blocks = 1;
                 let bytes = &mut window[..block_len];
-                if self
-                    .media
-                    .read_raw(lba, bytes, Class::Foreground)
-                    .await
-                    .is_err()
-                {
+                if self.media.read_raw(lba, bytes, Class::Foreground).await.is_err() {
                     break;
                 }
             }
             for index in 0..blocks as usize {
                 let block = &window[index * block_len..(index + 1) * block_len];
-                let Next::Changes {
-                    start,
-                    end: body_end,
-                    ..
-                } = cursor.take(&self.media, block)
+                let Next::Changes { start, end: body_end, .. } = cursor.take(&self.media, block)
                 else {
                     return Ok(cursor.edit());
                 };
@@ -316,21 +267,14 @@ impl<D: Device> Core<'_, D> {
                 return Ok(());
             };
             let generation = zone.generation.get();
-            let start = if generation == place.generation {
-                place.offset
-            } else {
-                0
-            };
+            let start = if generation == place.generation { place.offset } else { 0 };
             if broken && !planted(Bug::ReplayPastHole) {
                 // Behind the end of the log: nothing here was acknowledged.
                 self.state.borrow_mut().zones.get_mut(id).sealed = 1.into();
             } else {
                 broken = !self.replay_zone(id, start).await?;
             }
-            place = LogPlace {
-                generation: generation + 1,
-                offset: 0,
-            };
+            place = LogPlace { generation: generation + 1, offset: 0 };
         }
         Ok(())
     }
@@ -346,11 +290,7 @@ impl<D: Device> Core<'_, D> {
         let conventional = zone.is_conventional();
         let capacity = zone.capacity.get();
         let blocks = if conventional { capacity } else { written };
-        let log_zone = LogZone {
-            start,
-            generation: zone.generation.get(),
-            blocks,
-        };
+        let log_zone = LogZone { start, generation: zone.generation.get(), blocks };
         let mut window = self.window.take().await;
         let mut reader = RecordReader::new(log_zone, &mut window, self.media.block_len());
         let mut offset = from;
@@ -378,13 +318,9 @@ impl<D: Device> Core<'_, D> {
                 return Ok(true);
             }
             if crate::reclaim::brings_entries(&header) {
-                let place = LogPlace {
-                    generation: log_zone.generation,
-                    offset: header.offset,
-                };
+                let place = LogPlace { generation: log_zone.generation, offset: header.offset };
                 let place = (zone.role() == Role::Log).then_some(place);
-                self.replay_record(&header, &mut reader, log_zone.generation, place)
-                    .await?;
+                self.replay_record(&header, &mut reader, log_zone.generation, place).await?;
             }
             offset = header.offset + header.len;
         }
@@ -411,21 +347,11 @@ impl<D: Device> Core<'_, D> {
             }
             let seq = header.seq.wrapping_add(u64::from(index));
             let bytes = reader.bytes(at + OP_HEADER_LEN as u32, len - OP_HEADER_LEN);
-            let value_at = Place {
-                generation,
-                offset: at + head as u32,
-            };
+            let value_at = Place { generation, offset: at + head as u32 };
             let (key, rest) = bytes.split_at(usize::from(op.key_len));
             if op.kind != OpKind::Fragment {
                 self.replay_room(key.len(), rest.len() + 64, place).await?;
-                self.replay_op(
-                    &op,
-                    key,
-                    rest,
-                    seq,
-                    value_at,
-                    header.kind == RecordKind::Moved,
-                );
+                self.replay_op(&op, key, rest, seq, value_at, header.kind == RecordKind::Moved);
             }
             at += op.op_len() as u32;
         }
@@ -447,17 +373,7 @@ impl<D: Device> Core<'_, D> {
         }
         let (meta, value) = rest.split_at(usize::from(op.meta_len));
         let separate_from = self.limits.separate_from_bytes;
-        apply_op(
-            &mut state,
-            op,
-            key,
-            meta,
-            value,
-            seq,
-            value_at,
-            separate_from,
-            moved,
-        );
+        apply_op(&mut state, op, key, meta, value, seq, value_at, separate_from, moved);
     }
 
     /// Room in the memtables during replay. `place` is where the log stands, once the survivors
@@ -477,12 +393,10 @@ impl<D: Device> Core<'_, D> {
                     return Ok(());
                 }
                 if state.frozen.is_none() {
-                    let cold = LogPlace {
-                        generation: state.zones.next_generation,
-                        offset: 0,
-                    };
+                    let cold = LogPlace { generation: state.zones.next_generation, offset: 0 };
                     let seq = state.seq;
-                    let mark = place.map(|log| crate::state::Mark { log, cold, seq });
+                    let mark =
+                        place.map(|log| crate::state::Mark { log, cold, seq, tickets: [0; 2] });
                     let mark = mark.unwrap_or(state.checkpoint);
                     state.frozen = Some(mark);
                     state.active = 1 - active;
@@ -507,10 +421,7 @@ impl<D: Device> Core<'_, D> {
         self.commit_edit(|state, edit| {
             for (id, zone) in state.zones.iter() {
                 if zone.role().holds_values() && zone.sealed.get() > 0 {
-                    edit.push(&Change::Seal {
-                        zone: id.0,
-                        end: zone.sealed.get(),
-                    });
+                    edit.push(&Change::Seal { zone: id.0, end: zone.sealed.get() });
                 }
             }
         })
@@ -547,10 +458,7 @@ pub(crate) fn apply_op(
         OpKind::DeleteRange | OpKind::DeleteFrom => {
             let end = (op.kind == OpKind::DeleteRange).then_some(value);
             let active = state.active;
-            assert!(
-                state.tables[active].insert_range(key, end, seq).is_ok(),
-                "room was asked for"
-            );
+            assert!(state.tables[active].insert_range(key, end, seq).is_ok(), "room was asked for");
             return;
         }
         OpKind::Fragment => return,
@@ -573,11 +481,7 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
     let zones = &mut state.zones;
     let known = |zones: &Zones<'_>, zone: u32| zone < zones.len();
     match *change {
-        Change::Take {
-            zone,
-            generation,
-            role,
-        } => {
+        Change::Take { zone, generation, role } => {
             let Some(role) = Role::from_u8(role) else {
                 return false;
             };
@@ -590,11 +494,7 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
                 true
             }
         }
-        Change::Fill {
-            zone,
-            written,
-            live,
-        } => {
+        Change::Fill { zone, written, live } => {
             known(zones, zone) && {
                 let entry = zones.get_mut(ZoneId(zone));
                 if entry.is_conventional() {
@@ -615,10 +515,7 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
                 return false;
             };
             let zone = zones.get_mut(zone);
-            let live = zone
-                .live
-                .get()
-                .checked_add(record.nodes.saturating_mul(node_len));
+            let live = zone.live.get().checked_add(record.nodes.saturating_mul(node_len));
             let Some(live) = live else { return false };
             zone.live = live.into();
             state.tree.add(&record)
@@ -636,30 +533,17 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
             zone.live = live.into();
             true
         }
-        Change::Merge {
-            level,
-            into,
-            run,
-            last_input,
-        } => {
-            let merge = Merge {
-                into,
-                run,
-                last_input,
-                key_len: 0,
-            };
+        Change::Merge { level, into, run, last_input } => {
+            let merge = Merge { into, run, last_input, key_len: 0 };
             state.tree.set_known_merge(level, Some(merge))
         }
         Change::MergeKey { level, first, part } => state.tree.extend_merge_key(level, first, part),
         Change::MergeEnd { level } => state.tree.set_known_merge(level, None),
         Change::Checkpoint { log, cold, seq } => {
-            state.checkpoint = crate::state::Mark { log, cold, seq };
+            state.checkpoint = crate::state::Mark { log, cold, seq, tickets: [0; 2] };
             true
         }
-        Change::Counters {
-            generation_limit,
-            next_run,
-        } => {
+        Change::Counters { generation_limit, next_run } => {
             zones.generation_limit = generation_limit;
             state.tree.next_run = state.tree.next_run.max(next_run);
             true

@@ -108,10 +108,7 @@ impl<D: Device> Core<'_, D> {
         class: Class,
         visit: &mut dyn FnMut(Option<&Entry<'_>>),
     ) -> Result<InRun, Fault<D::Error>> {
-        let absent = InRun {
-            found: false,
-            cover: 0,
-        };
+        let absent = InRun { found: false, cover: 0 };
         let Some(piece) = self.piece_for(run, key, class).await? else {
             return Ok(absent);
         };
@@ -120,9 +117,7 @@ impl<D: Device> Core<'_, D> {
         for _ in 0..TREE_HEIGHT_MAX {
             let block = piece.start + node * self.shape.node_blocks();
             let down = self
-                .node(piece.generation, block, class, |bytes| {
-                    go_down(bytes, key, hash)
-                })
+                .node(piece.generation, block, class, |bytes| go_down(bytes, key, hash))
                 .await?
                 .ok_or_else(malformed)?;
             match down {
@@ -130,9 +125,7 @@ impl<D: Device> Core<'_, D> {
                 Down::Child(child) if child < node => node = child,
                 Down::Child(_) => return Err(malformed()),
                 Down::Data => {
-                    return self
-                        .find_in_data(&piece, node, key, seq, class, visit)
-                        .await;
+                    return self.find_in_data(&piece, node, key, seq, class, visit).await;
                 }
             }
         }
@@ -165,10 +158,7 @@ impl<D: Device> Core<'_, D> {
                 return Ok(InRun { found, cover });
             }
         }
-        Ok(InRun {
-            found: false,
-            cover,
-        })
+        Ok(InRun { found: false, cover })
     }
 
     /// The last piece of a run that begins at or before `key`.
@@ -193,9 +183,7 @@ impl<D: Device> Core<'_, D> {
             let order = match order {
                 Some(order) => order,
                 None => self
-                    .node(piece.generation, piece.start, class, |bytes| {
-                        compare_first(bytes, key)
-                    })
+                    .node(piece.generation, piece.start, class, |bytes| compare_first(bytes, key))
                     .await?
                     .ok_or_else(malformed)?,
             };
@@ -214,13 +202,11 @@ fn compare_first(node: &[u8], key: &[u8]) -> Option<Ordering> {
     let data = Data::new(node)?;
     let (head, tail) = data.key_parts(data.first_position()?)?;
     let split = head.len().min(key.len());
-    Some(head.cmp(&key[..split]).then_with(|| {
-        if split < head.len() {
-            Ordering::Greater
-        } else {
-            tail.cmp(&key[split..])
-        }
-    }))
+    Some(
+        head.cmp(&key[..split]).then_with(|| {
+            if split < head.len() { Ordering::Greater } else { tail.cmp(&key[split..]) }
+        }),
+    )
 }
 
 fn go_down(node: &[u8], key: &[u8], hash: Option<u64>) -> Option<Down> {

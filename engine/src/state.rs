@@ -35,6 +35,8 @@ pub(crate) struct Mark {
     pub(crate) log: LogPlace,
     pub(crate) cold: LogPlace,
     pub(crate) seq: u64,
+    /// What must be durable in either log before this may be relied on.
+    pub(crate) tickets: [u64; 2],
 }
 
 /// Where runs are written: a zone and the next block in it.
@@ -92,7 +94,7 @@ pub(crate) struct State<'m> {
     pub(crate) snapshots: [Option<u64>; SNAPSHOTS_MAX],
     /// The oldest generation that each value stream under way may have written to.
     pub(crate) streams: [Option<u32>; STREAMS_MAX],
-    /// Reads that replaying the log since the last freeze would take, in 1/16.
+    /// Bytes that replaying the log since the last freeze would read.
     pub(crate) replay_cost: u64,
     /// Bytes of maintenance owed for foreground writes.
     pub(crate) debt: u64,
@@ -122,20 +124,16 @@ impl<'m> State<'m> {
     /// Where both logs stand now.
     pub(crate) fn mark(&self) -> Mark {
         let place = |head: &Head<'_>| match head.zone {
-            Some(zone) => LogPlace {
-                generation: zone.generation,
-                offset: head.place().1,
-            },
-            None => LogPlace {
-                generation: self.zones.next_generation,
-                offset: 0,
-            },
+            Some(zone) => LogPlace { generation: zone.generation, offset: head.place().1 },
+            None => LogPlace { generation: self.zones.next_generation, offset: 0 },
         };
         let log = place(&self.log);
+        let cold_ticket = self.cold.as_ref().map_or(0, |cold| cold.appended);
         Mark {
             log,
             cold: self.cold.as_ref().map_or(log, place),
             seq: self.seq,
+            tickets: [self.log.appended, cold_ticket],
         }
     }
 
@@ -144,12 +142,7 @@ impl<'m> State<'m> {
     /// # Panics
     /// If there is no room; callers ask first.
     pub(crate) fn insert(&mut self, key: &[u8], entry: &Entry<'_>) {
-        let Self {
-            tables,
-            active,
-            zones,
-            ..
-        } = self;
+        let Self { tables, active, zones, .. } = self;
         let table = &mut tables[*active];
         if let Some(old) = table.get(key, entry.seq).filter(|old| old.seq == entry.seq) {
             for (generation, _, len) in old.places() {
@@ -261,6 +254,8 @@ pub(crate) struct Core<'m, D> {
     pub(crate) job: Cell<Option<crate::compact::Job<'m>>>,
     /// Bytes that the store promises to hold.
     pub(crate) capacity: u64,
+    /// The longest record that every zone can take.
+    pub(crate) zone_record_max: usize,
     /// The zone being reclaimed and how far.
     pub(crate) reclaiming: Cell<Option<crate::reclaim::Victim>>,
 }
@@ -269,6 +264,12 @@ impl<D: Device> Core<'_, D> {
     /// Payload bytes of a block.
     pub(crate) fn payload(&self) -> u32 {
         (self.media.block_len() - crate::limits::SEAL_LEN) as u32
+    }
+
+    /// The longest record for a side: what its buffer and every zone can take.
+    pub(crate) fn record_len_max(&self, side: Side) -> usize {
+        let mut state = self.state.borrow_mut();
+        state.head(side).record_len_max().min(self.zone_record_max)
     }
 
     /// Stops all writing after a failure whose effect on the media is unknown.
@@ -288,10 +289,7 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn sync_device(&self) -> Result<(), Fault<D::Error>> {
         let (log, cold) = {
             let state = self.state.borrow();
-            (
-                state.log.written,
-                state.cold.as_ref().map(|cold| cold.written),
-            )
+            (state.log.written, state.cold.as_ref().map(|cold| cold.written))
         };
         if let Err(error) = self.media.sync().await {
             return self.poison(Fault::Device(error));
@@ -320,28 +318,16 @@ impl<D: Device> Core<'_, D> {
             if let Some(node) = state.cache.get(generation, block) {
                 return Ok(visit(node));
             }
-            state
-                .zones
-                .find(generation)
-                .map(|zone| state.zones.start(zone))
+            state.zones.find(generation).map(|zone| state.zones.start(zone))
         };
         let Some(zone_start) = start else {
             return Err(crate::run::cursor::malformed());
         };
         let mut buffer = self.nodes.take().await;
-        let place = Place {
-            zone_start,
-            generation,
-            block,
-        };
+        let place = Place { zone_start, generation, block };
         let len = self.shape.node_len;
-        self.media
-            .read_units(place, &mut buffer[..len], len, Structure::RunNode, class)
-            .await?;
-        self.state
-            .borrow_mut()
-            .cache
-            .insert(generation, block, &buffer[..len]);
+        self.media.read_units(place, &mut buffer[..len], len, Structure::RunNode, class).await?;
+        self.state.borrow_mut().cache.insert(generation, block, &buffer[..len]);
         Ok(visit(&buffer[..len]))
     }
 }
@@ -381,22 +367,13 @@ impl<'m, D: Device> Core<'m, D> {
     ) -> Result<(), Fault<D::Error>> {
         let start = {
             let state = self.state.borrow();
-            state
-                .zones
-                .find(generation)
-                .map(|zone| state.zones.start(zone))
+            state.zones.find(generation).map(|zone| state.zones.start(zone))
         };
         let Some(zone_start) = start else {
             return Err(crate::run::cursor::malformed());
         };
-        let place = Place {
-            zone_start,
-            generation,
-            block,
-        };
-        self.media
-            .read_units(place, out, self.shape.node_len, Structure::RunNode, class)
-            .await
+        let place = Place { zone_start, generation, block };
+        self.media.read_units(place, out, self.shape.node_len, Structure::RunNode, class).await
     }
 }
 
@@ -417,9 +394,7 @@ impl<D: Device> Pieces for Direct<'_, '_, D> {
         block: u32,
         out: &mut [u8],
     ) -> Result<(), Fault<D::Error>> {
-        self.0
-            .read_nodes(generation, block, out, Class::Maintenance)
-            .await
+        self.0.read_nodes(generation, block, out, Class::Maintenance).await
     }
     fn shape(&self) -> &Shape {
         &self.0.shape
@@ -446,14 +421,10 @@ impl<D: Device> Pieces for Cached<'_, '_, D> {
         if out.len() == self.core.shape.node_len {
             return self
                 .core
-                .node(generation, block, self.class, |node| {
-                    out.copy_from_slice(node)
-                })
+                .node(generation, block, self.class, |node| out.copy_from_slice(node))
                 .await;
         }
-        self.core
-            .read_nodes(generation, block, out, self.class)
-            .await
+        self.core.read_nodes(generation, block, out, self.class).await
     }
     fn shape(&self) -> &Shape {
         &self.core.shape

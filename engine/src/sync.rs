@@ -70,7 +70,8 @@ impl Lock {
 
     /// Enters if free.
     pub(crate) fn try_enter(&self) -> Option<LockGuard<'_>> {
-        (!self.held.replace(true)).then_some(LockGuard { lock: self })
+        // Made only if the lock was free: dropping a guard frees it.
+        (!self.held.replace(true)).then(|| LockGuard { lock: self })
     }
 }
 
@@ -102,19 +103,13 @@ impl<'m, const N: usize> Pool<'m, N> {
         for buffer in memory.chunks_exact_mut(len).take(count) {
             assert!(free.push(buffer).is_ok());
         }
-        Self {
-            free: RefCell::new(free),
-            signal: Signal::default(),
-        }
+        Self { free: RefCell::new(free), signal: Signal::default() }
     }
 
     /// A buffer, when one is free.
     pub(crate) async fn take(&self) -> Lent<'_, 'm, N> {
         let buffer = self.signal.wait_for(|| self.free.borrow_mut().pop()).await;
-        Lent {
-            buffer: Some(buffer),
-            pool: self,
-        }
+        Lent { buffer: Some(buffer), pool: self }
     }
 }
 

@@ -57,22 +57,13 @@ impl<D: Device> Core<'_, D> {
         }
         let start = {
             let state = self.state.borrow();
-            state
-                .zones
-                .find(generation)
-                .map(|zone| state.zones.start(zone))
+            state.zones.find(generation).map(|zone| state.zones.start(zone))
         };
         let Some(zone_start) = start else {
             return Err(malformed());
         };
-        let place = Place {
-            zone_start,
-            generation,
-            block: first,
-        };
-        self.media
-            .read_units(place, raw, block_len, Structure::Value, class)
-            .await?;
+        let place = Place { zone_start, generation, block: first };
+        self.media.read_units(place, raw, block_len, Structure::Value, class).await?;
         Ok(in_block)
     }
 
@@ -158,20 +149,12 @@ impl<D: Device> Core<'_, D> {
             while at < fragment.len && !out.is_empty() {
                 let left = (fragment.len - at) as usize;
                 let wanted = out.len().min(left);
-                let (small, large) = (
-                    self.fetch_max(self.shape.node_len),
-                    self.plan.value_buffer_len,
-                );
+                let (small, large) =
+                    (self.fetch_max(self.shape.node_len), self.plan.value_buffer_len);
                 let len = if wanted <= small && self.shape.node_len >= 2 * self.media.block_len() {
                     let mut raw = self.nodes.take().await;
                     let from = self
-                        .fetch(
-                            fragment.generation,
-                            fragment.offset + at,
-                            wanted,
-                            &mut raw,
-                            class,
-                        )
+                        .fetch(fragment.generation, fragment.offset + at, wanted, &mut raw, class)
                         .await?;
                     self.copy_out(&raw, from, &mut out[..wanted]);
                     wanted
@@ -179,13 +162,7 @@ impl<D: Device> Core<'_, D> {
                     let len = wanted.min(self.fetch_max(large));
                     let mut raw = self.values.take().await;
                     let from = self
-                        .fetch(
-                            fragment.generation,
-                            fragment.offset + at,
-                            len,
-                            &mut raw,
-                            class,
-                        )
+                        .fetch(fragment.generation, fragment.offset + at, len, &mut raw, class)
                         .await?;
                     self.copy_out(&raw, from, &mut out[..len]);
                     len
@@ -197,10 +174,6 @@ impl<D: Device> Core<'_, D> {
                 return Ok(());
             }
         }
-        if out.is_empty() {
-            Ok(())
-        } else {
-            Err(malformed())
-        }
+        if out.is_empty() { Ok(()) } else { Err(malformed()) }
     }
 }

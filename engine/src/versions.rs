@@ -35,11 +35,7 @@ impl VersionFilter {
     /// A filter for the snapshots open now, oldest first.
     pub(crate) fn new(snapshots: heapless::Vec<u64, SNAPSHOTS_MAX>, bottom: bool) -> Self {
         debug_assert!(snapshots.is_sorted());
-        Self {
-            snapshots,
-            bottom,
-            last_stripe: None,
-        }
+        Self { snapshots, bottom, last_stripe: None }
     }
 
     /// Most versions of one key that are kept.
@@ -49,10 +45,7 @@ impl VersionFilter {
 
     /// Number of snapshots that cannot see `seq`.
     fn stripe(&self, seq: u64) -> usize {
-        self.snapshots
-            .iter()
-            .filter(|&&snapshot| snapshot < seq)
-            .count()
+        self.snapshots.iter().filter(|&&snapshot| snapshot < seq).count()
     }
 
     /// The next versions are of another key.
@@ -64,9 +57,7 @@ impl VersionFilter {
     pub(crate) fn fate(&mut self, seq: u64, kind: Kind, cover: &Cover) -> Fate {
         let stripe = self.stripe(seq);
         let shadowed = self.last_stripe == Some(stripe);
-        let deleted = cover
-            .iter()
-            .any(|&by| by > seq && self.stripe(by) == stripe);
+        let deleted = cover.iter().any(|&by| by > seq && self.stripe(by) == stripe);
         if shadowed || deleted {
             return Fate::Drop;
         }

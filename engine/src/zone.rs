@@ -107,6 +107,7 @@ const CONVENTIONAL: u8 = 2;
 const OPEN_HEAD: u8 = 4;
 const PINNED: u8 = 8;
 const ACTIVE: u8 = 16;
+const PENDING: u8 = 32;
 pub(crate) const ZONE_LEN: usize = size_of::<Zone>();
 const SLOTS_PER_ZONE: usize = 2;
 
@@ -127,6 +128,13 @@ impl Zone {
     pub(crate) fn set_head(&mut self, head: bool) {
         self.set_flag(OPEN_HEAD, head);
     }
+    /// It holds pieces that no edit names yet.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.flags & PENDING != 0
+    }
+    pub(crate) fn set_pending(&mut self, pending: bool) {
+        self.set_flag(PENDING, pending);
+    }
     /// Reclaim found something in it that a snapshot needs.
     pub(crate) fn is_pinned(&self) -> bool {
         self.flags & PINNED != 0
@@ -141,11 +149,7 @@ impl Zone {
         active
     }
     fn set_flag(&mut self, flag: u8, on: bool) {
-        self.flags = if on {
-            self.flags | flag
-        } else {
-            self.flags & !flag
-        };
+        self.flags = if on { self.flags | flag } else { self.flags & !flag };
     }
 }
 
@@ -177,9 +181,7 @@ impl<'m> Zones<'m> {
         let (table, slots) = memory.split_at_mut(zone_count as usize * ZONE_LEN);
         let table = <[Zone]>::mut_from_bytes(table).expect("sized by memory_len");
         let slots = <[U32]>::mut_from_bytes(slots).expect("sized by memory_len");
-        table
-            .iter_mut()
-            .for_each(|zone| zone.set_role(Role::Retired));
+        table.iter_mut().for_each(|zone| zone.set_role(Role::Retired));
         Self {
             table,
             slots,
@@ -197,10 +199,8 @@ impl<'m> Zones<'m> {
         zone.capacity = U32::new(descriptor.capacity.0.min(capacity_max));
         zone.element = descriptor.element.0.to_le_bytes();
         zone.set_flag(CONVENTIONAL, descriptor.zone_type == ZoneType::Conventional);
-        let empty = matches!(
-            descriptor.condition,
-            ZoneCondition::Empty | ZoneCondition::NotWritePointer
-        );
+        let empty =
+            matches!(descriptor.condition, ZoneCondition::Empty | ZoneCondition::NotWritePointer);
         zone.set_flag(NEEDS_RESET, !empty);
         zone.set_flag(ACTIVE, descriptor.condition.is_active());
         zone.written = U32::new(descriptor.write_pointer.0);
@@ -223,10 +223,7 @@ impl<'m> Zones<'m> {
         &mut self.table[zone.0 as usize]
     }
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ZoneId, &Zone)> {
-        self.table
-            .iter()
-            .enumerate()
-            .map(|(id, zone)| (ZoneId(id as u32), zone))
+        self.table.iter().enumerate().map(|(id, zone)| (ZoneId(id as u32), zone))
     }
     pub(crate) fn start(&self, zone: ZoneId) -> Lba {
         Lba(u64::from(zone.0) * u64::from(self.zone_blocks))
@@ -262,10 +259,7 @@ impl<'m> Zones<'m> {
         let mask = self.slots.len() - 1;
         let mut slot = Self::home(self.get(zone).generation.get(), mask);
         while self.slots[slot].get() != zone.0 + 1 {
-            assert!(
-                self.slots[slot].get() != 0,
-                "Z2: {zone} is not in the index"
-            );
+            assert!(self.slots[slot].get() != 0, "Z2: {zone} is not in the index");
             slot = (slot + 1) & mask;
         }
         // Close the gap: move back every later entry of the cluster that may stand here.
@@ -315,11 +309,7 @@ impl<'m> Zones<'m> {
     /// Puts a free zone to use with a known generation: by `take`, and by replay of the manifest.
     pub(crate) fn install(&mut self, id: ZoneId, generation: u32, role: Role) {
         let zone = self.get_mut(id);
-        assert!(
-            zone.role() == Role::Free,
-            "Z1: {id} is in use as {:?}",
-            zone.role()
-        );
+        assert!(zone.role() == Role::Free, "Z1: {id} is in use as {:?}", zone.role());
         zone.generation = U32::new(generation);
         zone.set_role(role);
         zone.written = U32::new(0);
@@ -329,6 +319,7 @@ impl<'m> Zones<'m> {
         zone.merge_delta = I32::new(0);
         zone.set_head(false);
         zone.set_pinned(false);
+        zone.set_pending(false);
         zone.sealed = U32::new(0);
         self.free -= 1;
         self.index_insert(id);
@@ -338,6 +329,9 @@ impl<'m> Zones<'m> {
     /// False if it is in use already.
     pub(crate) fn install_known(&mut self, id: ZoneId, generation: u32, role: Role) -> bool {
         let before = self.get(id).role();
+        if before == role && self.find(generation) == Some(id) {
+            return true; // a snapshot had it already
+        }
         if !matches!(before, Role::Free | Role::Retired) || self.find(generation).is_some() {
             return false;
         }
@@ -353,10 +347,7 @@ impl<'m> Zones<'m> {
 
     /// Frees a zone as the manifest says. False if it is not in use.
     pub(crate) fn free_known(&mut self, id: ZoneId) -> bool {
-        let used = !matches!(
-            self.get(id).role(),
-            Role::Free | Role::Releasing | Role::Retired
-        );
+        let used = !matches!(self.get(id).role(), Role::Free | Role::Releasing | Role::Retired);
         if used {
             self.release(id);
             self.freed(id);
@@ -408,11 +399,7 @@ impl<'m> Zones<'m> {
             return;
         };
         let zone = self.get_mut(id);
-        let delta = if flush {
-            &mut zone.flush_delta
-        } else {
-            &mut zone.merge_delta
-        };
+        let delta = if flush { &mut zone.flush_delta } else { &mut zone.merge_delta };
         *delta = I32::new(delta.get() + bytes);
     }
 
@@ -428,23 +415,15 @@ impl<'m> Zones<'m> {
 
     /// A snapshot is gone: zones that waited for it may be reclaimed.
     pub(crate) fn clear_pins(&mut self) {
-        self.table
-            .iter_mut()
-            .for_each(|zone| zone.set_pinned(false));
+        self.table.iter_mut().for_each(|zone| zone.set_pinned(false));
     }
 
     /// Panics if an invariant does not hold.
     pub(crate) fn check_invariants(&self) {
-        let free = self
-            .iter()
-            .filter(|(_, zone)| zone.role() == Role::Free)
-            .count();
+        let free = self.iter().filter(|(_, zone)| zone.role() == Role::Free).count();
         assert_eq!(free as u32, self.free, "Z4");
         for (id, zone) in self.iter() {
-            if !matches!(
-                zone.role(),
-                Role::Free | Role::Releasing | Role::Retired | Role::Anchor
-            ) {
+            if !matches!(zone.role(), Role::Free | Role::Releasing | Role::Retired | Role::Anchor) {
                 assert_eq!(self.find(zone.generation.get()), Some(id), "Z2");
             }
         }

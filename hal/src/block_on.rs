@@ -33,11 +33,7 @@ mod tests {
         let mut polls = 0;
         let output = block_on(core::future::poll_fn(|_| {
             polls += 1;
-            if polls < 3 {
-                Poll::Pending
-            } else {
-                Poll::Ready(polls)
-            }
+            if polls < 3 { Poll::Pending } else { Poll::Ready(polls) }
         }));
         assert_eq!(output, 3);
     }

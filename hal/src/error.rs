@@ -131,14 +131,8 @@ mod tests {
             (ErrorKind::UnrecoveredRead { first }, Disposition::Remap),
             (ErrorKind::RecoveredRead { first }, Disposition::Rewrite),
             (ErrorKind::WriteFault { first }, Disposition::Report),
-            (
-                ErrorKind::UnalignedWrite { write_pointer },
-                Disposition::Report,
-            ),
-            (
-                ErrorKind::ReadPastWritePointer { first },
-                Disposition::CallerBug,
-            ),
+            (ErrorKind::UnalignedWrite { write_pointer }, Disposition::Report),
+            (ErrorKind::ReadPastWritePointer { first }, Disposition::CallerBug),
             (ErrorKind::ZoneFull, Disposition::Report),
             (ErrorKind::ZoneReadOnly, Disposition::Retire),
             (ErrorKind::ZoneOffline, Disposition::Retire),

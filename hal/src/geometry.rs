@@ -78,15 +78,8 @@ impl Geometry {
         if blocks as u64 > left {
             return Err(ErrorKind::OutOfDevice);
         }
-        let extent = Extent {
-            start,
-            count: BlockCount(blocks as u32),
-        };
-        if self.in_one_zone(extent) {
-            Ok(extent)
-        } else {
-            Err(ErrorKind::CrossesZone)
-        }
+        let extent = Extent { start, count: BlockCount(blocks as u32) };
+        if self.in_one_zone(extent) { Ok(extent) } else { Err(ErrorKind::CrossesZone) }
     }
 }
 
@@ -108,10 +101,7 @@ mod tests {
     #[test]
     fn transfer_in_one_zone_is_its_extent() {
         assert_eq!(GEOMETRY.transfer(Lba(0), 512), Ok(Extent::new(Lba(0), 1)));
-        assert_eq!(
-            GEOMETRY.transfer(Lba(12), 2048),
-            Ok(Extent::new(Lba(12), 4))
-        );
+        assert_eq!(GEOMETRY.transfer(Lba(12), 2048), Ok(Extent::new(Lba(12), 4)));
         assert_eq!(GEOMETRY.transfer(Lba(23), 512), Ok(Extent::new(Lba(23), 1)));
     }
 

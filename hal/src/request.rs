@@ -31,9 +31,6 @@ impl Request {
     /// A request of `class` without a deadline.
     #[must_use]
     pub const fn of(class: Class) -> Self {
-        Self {
-            class,
-            deadline_us: None,
-        }
+        Self { class, deadline_us: None }
     }
 }

@@ -39,9 +39,7 @@ impl Sense {
             (0x3, ..) => ErrorKind::UnrecoveredRead { first: info },
             (0x4, 0x03, 0x00) => ErrorKind::WriteFault { first: info },
             (0x4, ..) => ErrorKind::Hardware,
-            (0x5, 0x21, 0x04) => ErrorKind::UnalignedWrite {
-                write_pointer: info,
-            },
+            (0x5, 0x21, 0x04) => ErrorKind::UnalignedWrite { write_pointer: info },
             (0x5, 0x21, 0x06) => ErrorKind::ReadPastWritePointer { first: info },
             (0x5, 0x21, 0x05 | 0x07) => ErrorKind::CrossesZone,
             (0x5, 0x21, _) => ErrorKind::OutOfDevice,
@@ -71,20 +69,10 @@ mod tests {
 
     /// Zones: writes, reads, operations.
     const ZONES: &[Row] = &[
-        (
-            0x5,
-            0x21,
-            0x04,
-            ErrorKind::UnalignedWrite { write_pointer: AT },
-        ),
+        (0x5, 0x21, 0x04, ErrorKind::UnalignedWrite { write_pointer: AT }),
         (0x5, 0x24, 0x00, ErrorKind::InvalidRequest),
         (0x5, 0x21, 0x05, ErrorKind::CrossesZone),
-        (
-            0x5,
-            0x21,
-            0x06,
-            ErrorKind::ReadPastWritePointer { first: AT },
-        ),
+        (0x5, 0x21, 0x06, ErrorKind::ReadPastWritePointer { first: AT }),
         (0x5, 0x21, 0x07, ErrorKind::CrossesZone),
         (0x5, 0x21, 0x09, ErrorKind::OutOfDevice),
         (0x7, 0x2c, 0x12, ErrorKind::ZoneOffline),

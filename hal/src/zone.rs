@@ -44,10 +44,7 @@ impl Extent {
     /// The extent of `count` blocks from `start`.
     #[must_use]
     pub const fn new(start: Lba, count: u32) -> Self {
-        Self {
-            start,
-            count: BlockCount(count),
-        }
+        Self { start, count: BlockCount(count) }
     }
 
     /// One past the last block.
@@ -177,10 +174,7 @@ impl ZoneDescriptor {
     /// The writable blocks of the zone.
     #[must_use]
     pub const fn extent(&self) -> Extent {
-        Extent {
-            start: self.start,
-            count: self.capacity,
-        }
+        Extent { start: self.start, count: self.capacity }
     }
 
     /// The only block at which a sequential zone takes a write.

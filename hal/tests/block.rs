@@ -74,9 +74,6 @@ fn block_zones_pass_device_errors_on() {
 fn block_zones_of_unfit_sizes_are_refused() {
     let refused = |blocks, zone| BlockZones::new(Disk::new(blocks, 1), zone).err();
     assert_eq!(refused(10, 0), Some(BlockLayoutError::Empty));
-    assert_eq!(
-        refused(10, 11),
-        Some(BlockLayoutError::TooSmall { block_count: 10 })
-    );
+    assert_eq!(refused(10, 11), Some(BlockLayoutError::TooSmall { block_count: 10 }));
     assert_eq!(refused(10, 10), None);
 }

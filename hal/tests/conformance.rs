@@ -24,27 +24,15 @@ const LACKED_BY_PLAIN: [&str; 6] = [
 ];
 
 fn bench(shape: Shape, fault: Option<Fault>) -> RamBench {
-    RamBench {
-        device: Ram::new(shape, fault),
-        has_power_control: true,
-    }
+    RamBench { device: Ram::new(shape, fault), has_power_control: true }
 }
 
 /// Devices that differ in their zones.
 fn zone_shapes() -> [(&'static str, Shape); 7] {
     let (plain, rich) = (Shape::PLAIN, Shape::RICH);
-    let with_conventional = |conventional| Shape {
-        conventional,
-        ..plain
-    };
-    let eager = Shape {
-        read_unwritten: false,
-        ..rich
-    };
-    let short = Shape {
-        capacity: 7,
-        ..with_conventional(0)
-    };
+    let with_conventional = |conventional| Shape { conventional, ..plain };
+    let eager = Shape { read_unwritten: false, ..rich };
+    let short = Shape { capacity: 7, ..with_conventional(0) };
     [
         ("plain", plain),
         ("rich", rich),
@@ -96,10 +84,7 @@ fn reference_device_with_every_feature_skips_nothing() {
 
 #[test]
 fn bench_without_power_control_skips_only_power_checks() {
-    let mut bench = RamBench {
-        has_power_control: false,
-        ..bench(Shape::RICH, None)
-    };
+    let mut bench = RamBench { has_power_control: false, ..bench(Shape::RICH, None) };
     let skipped = run_all(&mut bench, "no power control");
     assert!(!skipped.is_empty());
     for (check, why) in skipped {
@@ -109,17 +94,10 @@ fn bench_without_power_control_skips_only_power_checks() {
 
 #[test]
 fn conventional_device_skips_what_is_about_write_pointers() {
-    let shape = Shape {
-        conventional: 12,
-        ..Shape::PLAIN
-    };
+    let shape = Shape { conventional: 12, ..Shape::PLAIN };
     let skipped = run_all(&mut bench(shape, None), "conventional only");
     for (check, why) in &skipped {
-        assert!(
-            LACKED_BY_PLAIN.contains(why) || *why == NO_SEQUENTIAL,
-            "{}: {why}",
-            check.name
-        );
+        assert!(LACKED_BY_PLAIN.contains(why) || *why == NO_SEQUENTIAL, "{}: {why}", check.name);
     }
     assert!(CHECKS.len() - skipped.len() >= 38);
 }
@@ -129,11 +107,7 @@ fn names_are_unique_and_found() {
     assert!(CHECKS.len() >= 40);
     for (index, check) in CHECKS.iter().enumerate() {
         assert_eq!(conformance::find(check.name), Some(check));
-        assert!(
-            CHECKS[index + 1..]
-                .iter()
-                .all(|other| other.name != check.name)
-        );
+        assert!(CHECKS[index + 1..].iter().all(|other| other.name != check.name));
     }
     assert_eq!(conformance::find("no_such_check"), None);
 }
@@ -142,18 +116,11 @@ fn names_are_unique_and_found() {
 fn every_check_fails_a_wrong_device() {
     for check in CHECKS {
         let Some((_, fault)) = WRONG.iter().find(|(name, _)| *name == check.name) else {
-            panic!(
-                "{}: no wrong device shows that this check can fail",
-                check.name
-            );
+            panic!("{}: no wrong device shows that this check can fail", check.name);
         };
         // A cut may by luck do no harm: some seed must show it.
         let failed = (1..=16).any(|seed| {
-            let shape = Shape {
-                lag: 1,
-                seed,
-                ..Shape::RICH
-            };
+            let shape = Shape { lag: 1, seed, ..Shape::RICH };
             let mut bench = bench(shape, Some(*fault));
             let mut scratch = vec![0; 64 * 1024];
             let outcome = block_on(conformance::run(&mut bench, check, &mut scratch));

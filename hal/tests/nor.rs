@@ -11,10 +11,7 @@ use shingle_hal::{
     Device, ErrorKind, Lba, Request, ZoneCondition, ZoneDescriptor, ZoneId, block_on,
 };
 
-const LAYOUT: NorLayout = NorLayout {
-    block_len_bytes: 128,
-    zone_erase_blocks: 3,
-};
+const LAYOUT: NorLayout = NorLayout { block_len_bytes: 128, zone_erase_blocks: 3 };
 const ZONE_BLOCKS: u32 = 24;
 const ZONE_LEN: usize = 3072;
 
@@ -153,11 +150,7 @@ fn finish_of_empty_and_written_zones_is_durable() {
         let zones = written(count, None);
         block_on(zones.finish(ZoneId(1))).unwrap();
         let zones = remount(zones);
-        assert_eq!(
-            state(&zones),
-            (ZoneCondition::Full, ZONE_BLOCKS),
-            "{count} blocks"
-        );
+        assert_eq!(state(&zones), (ZoneCondition::Full, ZONE_BLOCKS), "{count} blocks");
         for at in 0..count as u64 {
             assert_eq!(read(&zones, at), [1; 128]);
         }
@@ -181,10 +174,7 @@ fn write_fault_reports_what_the_medium_says() {
     let mut flash = written(2, None).into_inner();
     flash.stuck_write = Some((ZONE_LEN + 3 * 128 + 64) as u32);
     let zones = mount(flash);
-    assert_eq!(
-        write(&zones, 2, &[2; 4 * 128]),
-        Err(ErrorKind::WriteFault { first: None })
-    );
+    assert_eq!(write(&zones, 2, &[2; 4 * 128]), Err(ErrorKind::WriteFault { first: None }));
     assert_eq!(state(&zones), (ZoneCondition::ImplicitOpen, 4));
     assert_eq!(read(&zones, 2), [2; 128]);
     write(&zones, 4, &[2; 128]).unwrap();
@@ -199,19 +189,13 @@ fn erase_that_fails_leaves_the_zone_full_until_a_reset_succeeds() {
     assert_eq!(block_on(zones.reset(ZoneId(1))), fault);
     assert_eq!(state(&zones), (ZoneCondition::Full, ZONE_BLOCKS));
     let mut flash = remount(zones).into_inner();
-    assert_eq!(
-        state(&mount(clone(&flash))),
-        (ZoneCondition::Full, ZONE_BLOCKS)
-    );
+    assert_eq!(state(&mount(clone(&flash))), (ZoneCondition::Full, ZONE_BLOCKS));
     flash.stuck_erase = None;
     assert_eq!(state(&mount(flash)), (ZoneCondition::Empty, 0));
 }
 
 fn clone(flash: &Flash) -> Flash {
-    Flash {
-        data: flash.data.clone(),
-        ..*flash
-    }
+    Flash { data: flash.data.clone(), ..*flash }
 }
 
 #[test]
@@ -225,10 +209,7 @@ fn reset_of_an_empty_zone_erases_it_again() {
 #[test]
 fn layouts_that_do_not_fit_are_refused() {
     let count = |block_len_bytes, zone_erase_blocks, capacity| {
-        let layout = NorLayout {
-            block_len_bytes,
-            zone_erase_blocks,
-        };
+        let layout = NorLayout { block_len_bytes, zone_erase_blocks };
         zone_count::<Flash>(capacity, layout)
     };
     assert_eq!(count(128, 3, 8 * ZONE_LEN + 5), Ok(8));

@@ -38,10 +38,7 @@ impl Drive {
                 return value;
             }
             while !flag.0.swap(false, Ordering::Relaxed) {
-                assert!(
-                    self.advance(),
-                    "hang: the future waits and no request is in flight"
-                );
+                assert!(self.advance(), "hang: the future waits and no request is in flight");
             }
         }
     }
@@ -63,10 +60,7 @@ impl Ready {
     }
 
     fn pop(&self) -> Option<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 
@@ -94,11 +88,7 @@ impl<'a> Executor<'a> {
     /// An executor without tasks, in the time of `drive`.
     #[must_use]
     pub fn new(drive: &'a Drive) -> Self {
-        Self {
-            drive,
-            tasks: RefCell::default(),
-            ready: Arc::default(),
-        }
+        Self { drive, tasks: RefCell::default(), ready: Arc::default() }
     }
 
     /// Adds a task; it is first polled when the executor next runs.
@@ -155,10 +145,7 @@ impl<'a> Executor<'a> {
 
     fn advance(&self, waiting: usize) {
         let advanced = self.drive.advance();
-        assert!(
-            advanced,
-            "hang: {waiting} tasks wait and no request is in flight"
-        );
+        assert!(advanced, "hang: {waiting} tasks wait and no request is in flight");
     }
 
     /// Polls one task that was woken; `false` if there is none.
@@ -171,15 +158,8 @@ impl<'a> Executor<'a> {
             return true;
         };
         let ready = self.ready.clone();
-        let waker = Waker::from(Arc::new(Bell {
-            ready,
-            task: number,
-        }));
-        if task
-            .as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-        {
+        let waker = Waker::from(Arc::new(Bell { ready, task: number }));
+        if task.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
             self.tasks.borrow_mut()[number] = Some(task);
         }
         true

@@ -66,11 +66,7 @@ pub fn fill(seed: u64, offset: u64, out: &mut [u8]) {
     assert!(offset + out.len() as u64 <= OFFSET_END, "offset {offset}");
     let skip = (offset % CELL_LEN_BYTES as u64) as usize;
     let mut index = offset / CELL_LEN_BYTES as u64;
-    let first = if skip == 0 {
-        0
-    } else {
-        (CELL_LEN_BYTES - skip).min(out.len())
-    };
+    let first = if skip == 0 { 0 } else { (CELL_LEN_BYTES - skip).min(out.len()) };
     let (head, rest) = out.split_at_mut(first);
     if first > 0 {
         head.copy_from_slice(&cell(seed, index).to_le_bytes()[skip..skip + first]);
@@ -101,19 +97,11 @@ pub fn match_len(seed: u64, offset: u64, bytes: &[u8]) -> usize {
     let bytes = &bytes[..left as usize];
     let same = |bytes: &[u8], index: u64, skip: usize| {
         let want = cell(seed, index).to_le_bytes();
-        bytes
-            .iter()
-            .zip(&want[skip..])
-            .take_while(|(a, b)| a == b)
-            .count()
+        bytes.iter().zip(&want[skip..]).take_while(|(a, b)| a == b).count()
     };
     let skip = (offset % CELL_LEN_BYTES as u64) as usize;
     let mut index = offset / CELL_LEN_BYTES as u64;
-    let first = if skip == 0 {
-        0
-    } else {
-        (CELL_LEN_BYTES - skip).min(bytes.len())
-    };
+    let first = if skip == 0 { 0 } else { (CELL_LEN_BYTES - skip).min(bytes.len()) };
     let (head, rest) = bytes.split_at(first);
     if first > 0 {
         let count = same(head, index, skip);
@@ -229,15 +217,8 @@ mod tests {
         let bytes = value(1, 1 << 20);
         let mut counts = [0_u32; 256];
         bytes.iter().for_each(|&b| counts[usize::from(b)] += 1);
-        assert!(
-            counts.iter().all(|&n| (3700..4500).contains(&n)),
-            "{counts:?}"
-        );
-        for other in [
-            value(1 ^ (1 << 63), 1 << 16),
-            value(2, 1 << 16),
-            bytes[16..].to_vec(),
-        ] {
+        assert!(counts.iter().all(|&n| (3700..4500).contains(&n)), "{counts:?}");
+        for other in [value(1 ^ (1 << 63), 1 << 16), value(2, 1 << 16), bytes[16..].to_vec()] {
             let pairs = bytes.iter().zip(&other).take(1 << 16);
             let flipped: u32 = pairs.map(|(a, b)| (a ^ b).count_ones()).sum();
             assert!((260_000..264_300).contains(&flipped), "{flipped}");

@@ -22,12 +22,7 @@ fn hc620_sequential_write_at_depth_8_matches() {
     let (media, mut timing) = preset("smr-15tb");
     let next = in_row(&media, Op::Write, 524, KIB_256, 4096);
     let run = run(&media, &mut *timing, (1, 8), u64::MAX, next);
-    compare(
-        "sequential write, 256 KiB, depth 8",
-        "MiB/s",
-        236.0,
-        run.mib_per_s(),
-    );
+    compare("sequential write, 256 KiB, depth 8", "MiB/s", 236.0, run.mib_per_s());
     compare("  mean latency", "us", 8_370.0, run.mean_us());
 }
 
@@ -36,12 +31,7 @@ fn hc620_sequential_read_at_depth_8_matches() {
     let (media, mut timing) = preset("smr-15tb");
     let next = in_row(&media, Op::Read, 524, KIB_256, 4096);
     let run = run(&media, &mut *timing, (1, 8), u64::MAX, next);
-    compare(
-        "sequential read, 256 KiB, depth 8",
-        "MiB/s",
-        238.0,
-        run.mib_per_s(),
-    );
+    compare("sequential read, 256 KiB, depth 8", "MiB/s", 238.0, run.mib_per_s());
 }
 
 #[test]
@@ -51,12 +41,7 @@ fn hc620_sequential_streams_at_depth_1_run_at_media_rate() {
         let next = in_row(&media, op, 524, KIB_256, 4096);
         let run = run(&media, &mut *timing, (1, 1), u64::MAX, next);
         let rate = media.sequential_rate_bytes_per_s(524).expect("a disk") / MIB;
-        compare(
-            &format!("sequential {op:?}, 256 KiB, depth 1"),
-            "MiB/s",
-            rate,
-            run.mib_per_s(),
-        );
+        compare(&format!("sequential {op:?}, 256 KiB, depth 1"), "MiB/s", rate, run.mib_per_s());
     }
 }
 
@@ -64,19 +49,9 @@ fn hc620_sequential_streams_at_depth_1_run_at_media_rate() {
 fn hc620_read_of_unwritten_zones_matches() {
     let (media, mut timing) = preset("smr-15tb");
     let mut next = in_row(&media, Op::Read, 524, KIB_256, 4096);
-    let next = move |job| {
-        next(job).map(|work| Work {
-            unwritten: true,
-            ..work
-        })
-    };
+    let next = move |job| next(job).map(|work| Work { unwritten: true, ..work });
     let run = run(&media, &mut *timing, (1, 8), u64::MAX, next);
-    compare(
-        "read of unwritten zones, 256 KiB, depth 8",
-        "MiB/s",
-        353.0,
-        run.mib_per_s(),
-    );
+    compare("read of unwritten zones, 256 KiB, depth 8", "MiB/s", 353.0, run.mib_per_s());
 }
 
 /// Writes at the write pointers of random sequential zones; returns the zones written and the run.
@@ -98,17 +73,8 @@ fn random_zone_writes() -> (Vec<(u32, u32)>, Run) {
 #[test]
 fn hc620_random_zone_writes_match() {
     let (zones, run) = random_zone_writes();
-    println!(
-        "  {} zones written, slowest {:.0} ms",
-        zones.len(),
-        run.max_ms()
-    );
-    compare(
-        "random zone writes, 256 KiB, 4 jobs of depth 4",
-        "IOPS",
-        160.0,
-        run.iops(),
-    );
+    println!("  {} zones written, slowest {:.0} ms", zones.len(), run.max_ms());
+    compare("random zone writes, 256 KiB, 4 jobs of depth 4", "IOPS", 160.0, run.iops());
     compare("  mean latency", "us", 98_857.0, run.mean_us());
 }
 
@@ -125,12 +91,7 @@ fn hc620_random_reads_of_written_zones_match() {
     };
     let run = run(&media, &mut *timing, (4, 4), 30 * SECONDS, next);
     println!("  slowest {:.0} ms (measured 1538)", run.max_ms());
-    compare(
-        "random reads of them, 256 KiB, 4 jobs of depth 4",
-        "IOPS",
-        118.0,
-        run.iops(),
-    );
+    compare("random reads of them, 256 KiB, 4 jobs of depth 4", "IOPS", 118.0, run.iops());
 }
 
 #[test]
@@ -144,12 +105,7 @@ fn hc620_random_reads_of_conventional_zones_match() {
     };
     let run = run(&media, &mut *timing, (4, 4), 30 * SECONDS, next);
     println!("  slowest {:.0} ms (measured 959)", run.max_ms());
-    compare(
-        "random reads of 524 conventional zones, same",
-        "IOPS",
-        215.0,
-        run.iops(),
-    );
+    compare("random reads of 524 conventional zones, same", "IOPS", 215.0, run.iops());
 }
 
 /// Eight jobs write 64 KiB at the write pointer of one of four zones; `fio` lets one job at a time
@@ -169,12 +125,7 @@ fn hc620_eight_small_writers_on_four_zones_match() {
     };
     let run = run(&media, &mut *timing, (4, 1), 30 * SECONDS, next);
     println!("  mean latency {:.0} us (measured 1589)", run.mean_us());
-    compare(
-        "8 writers on 4 zones, 64 KiB, depth 1",
-        "MiB/s",
-        125.0,
-        run.mib_per_s(),
-    );
+    compare("8 writers on 4 zones, 64 KiB, depth 1", "MiB/s", 125.0, run.mib_per_s());
 }
 
 /// Four jobs fill random zones of a quarter of the disk each, 2 GiB a job.
@@ -200,12 +151,7 @@ fn hc620_four_zone_streams_match() {
     };
     let run = run(&media, &mut *timing, (4, 1), u64::MAX, next);
     println!("  slowest {:.0} ms (measured 5788)", run.max_ms());
-    compare(
-        "4 zone streams, 512 KiB, depth 1",
-        "MiB/s",
-        143.0,
-        run.mib_per_s(),
-    );
+    compare("4 zone streams, 512 KiB, depth 1", "MiB/s", 143.0, run.mib_per_s());
 }
 
 #[test]
@@ -216,10 +162,5 @@ fn hc620_random_read_at_depth_1_is_seek_and_half_a_turn_and_transfer() {
     let next = |_| Some(work(Op::Read, random.below(blocks - 1), 1));
     let run = run(&media, &mut *timing, (1, 1), 30 * SECONDS, next);
     // Mean seek of the disks of this class 8 ms, half a turn 4.17 ms, transfer and command 0.06 ms.
-    compare(
-        "random read, 4 KiB, depth 1",
-        "us",
-        8_000.0 + 4_167.0 + 60.0,
-        run.mean_us(),
-    );
+    compare("random read, 4 KiB, depth 1", "us", 8_000.0 + 4_167.0 + 60.0, run.mean_us());
 }

@@ -29,10 +29,7 @@ fn zns_random_reads(depth: usize) -> Run {
     let (media, mut timing) = preset("zns-zn540");
     let written = fill(&media, &mut *timing, 4);
     timing.power_cut(written.elapsed_ns + SECONDS);
-    let mut timing = Later {
-        timing,
-        by_ns: written.elapsed_ns + SECONDS,
-    };
+    let mut timing = Later { timing, by_ns: written.elapsed_ns + SECONDS };
     let mut random = Random(6);
     let next = |_| {
         let start = random.below(4) * u64::from(media.zone_blocks);
@@ -69,12 +66,7 @@ impl Timing for Later {
 fn zns_random_read_at_depth_1_is_command_and_sense_and_transfer() {
     let run = zns_random_reads(1);
     let physics_us = 20.0 + 50.0 + 4096.0 / 450.0 + 4096.0 / 3050.0;
-    compare(
-        "ZN540 random read, 4 KiB, depth 1",
-        "us",
-        physics_us,
-        run.mean_us(),
-    );
+    compare("ZN540 random read, 4 KiB, depth 1", "us", physics_us, run.mean_us());
 }
 
 /// Thirty-two requests thrown on 32 dies keep 63 % of them busy (1 - 1/e) if none waits for
@@ -97,12 +89,7 @@ fn zns_sequential_write_is_limited_by_buffer_then_by_link() {
     compare("ZN540 sequential write of one zone", "MiB/s", rate, one);
     let (media, mut timing) = preset("zns-zn540");
     let many = fill(&media, &mut *timing, 14).mib_per_s();
-    compare(
-        "ZN540 sequential write of 14 zones",
-        "MiB/s",
-        3050e6 / MIB,
-        many,
-    );
+    compare("ZN540 sequential write of 14 zones", "MiB/s", 3050e6 / MIB, many);
 }
 
 #[test]
@@ -113,12 +100,7 @@ fn zns_proto_zone_is_limited_by_its_die() {
     compare("ZNS prototype, write of one zone", "MiB/s", rate, one);
     let (media, mut timing) = preset("zns-proto");
     let many = fill(&media, &mut *timing, 16).mib_per_s();
-    compare(
-        "ZNS prototype, write of 16 zones",
-        "MiB/s",
-        16.0 * rate,
-        many,
-    );
+    compare("ZNS prototype, write of 16 zones", "MiB/s", 16.0 * rate, many);
 }
 
 /// A serial chip's figures are its data sheet's.
@@ -127,12 +109,7 @@ fn nor_reads_programs_and_erases_as_its_data_sheet_says() {
     let (media, mut timing) = preset("nor-16m");
     let next = in_row(&media, Op::Read, 0, 8, 1_000);
     let read = run(&media, &mut *timing, (1, 1), u64::MAX, next);
-    compare(
-        "NOR read, 4 KiB",
-        "MB/s",
-        50.0,
-        read.mib_per_s() * MIB / 1e6,
-    );
+    compare("NOR read, 4 KiB", "MB/s", 50.0, read.mib_per_s() * MIB / 1e6);
     let (media, mut timing) = preset("nor-16m");
     let next = in_row(&media, Op::Write, 0, 8, 16);
     let written = run(&media, &mut *timing, (1, 1), u64::MAX, next);
@@ -147,20 +124,8 @@ fn nor_reads_programs_and_erases_as_its_data_sheet_says() {
 #[test]
 fn nor_read_during_erase_suspends_it() {
     let (_, mut timing) = preset("nor-16m");
-    timing.submit(
-        0,
-        Work {
-            id: 1,
-            ..work(Op::Reset, 0, 0)
-        },
-    );
-    timing.submit(
-        50_000_000,
-        Work {
-            id: 2,
-            ..work(Op::Read, 4096, 1)
-        },
-    );
+    timing.submit(0, Work { id: 1, ..work(Op::Reset, 0, 0) });
+    timing.submit(50_000_000, Work { id: 2, ..work(Op::Read, 4096, 1) });
     let (id, at_ns) = timing.next_completion().expect("the read");
     assert_eq!(id, 2);
     assert!(at_ns - 50_000_000 < 100_000, "{at_ns}");

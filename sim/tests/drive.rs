@@ -123,29 +123,14 @@ fn requests_that_break_the_contract_are_refused_without_effect() {
     assert_eq!(write(&drive, at + 4, &data(1, 1)), unaligned);
     let past = Err(ErrorKind::ReadPastWritePointer { first: wp });
     assert_eq!(read(&drive, at + 2, 2), past);
-    assert_eq!(
-        write(&drive, at + 3, &[0; 100]),
-        Err(ErrorKind::InvalidRequest)
-    );
+    assert_eq!(write(&drive, at + 3, &[0; 100]), Err(ErrorKind::InvalidRequest));
     assert_eq!(write(&drive, at + 3, &[]), Err(ErrorKind::InvalidRequest));
-    assert_eq!(
-        write(&drive, at + 3, &data(1, 9)),
-        Err(ErrorKind::InvalidRequest)
-    );
+    assert_eq!(write(&drive, at + 3, &data(1, 9)), Err(ErrorKind::InvalidRequest));
     write(&drive, at + 3, &data(1, 6)).unwrap();
-    assert_eq!(
-        write(&drive, at + 9, &data(1, 4)),
-        Err(ErrorKind::CrossesZone)
-    );
-    assert_eq!(
-        write(&drive, at + 9, &data(1, 8)),
-        Err(ErrorKind::CrossesZone)
-    );
+    assert_eq!(write(&drive, at + 9, &data(1, 4)), Err(ErrorKind::CrossesZone));
+    assert_eq!(write(&drive, at + 9, &data(1, 8)), Err(ErrorKind::CrossesZone));
     assert_eq!(read(&drive, at + 12, 8), Err(ErrorKind::CrossesZone));
-    assert_eq!(
-        write(&drive, 8 * ZONE, &data(1, 1)),
-        Err(ErrorKind::OutOfDevice)
-    );
+    assert_eq!(write(&drive, 8 * ZONE, &data(1, 1)), Err(ErrorKind::OutOfDevice));
     assert_eq!(read(&drive, u64::MAX, 1), Err(ErrorKind::OutOfDevice));
     assert_eq!(reset(&drive, 8), Err(ErrorKind::OutOfDevice));
     for op in [open, close, finish, reset] {
@@ -153,21 +138,12 @@ fn requests_that_break_the_contract_are_refused_without_effect() {
     }
     assert_eq!(condition(&drive, 2), (C::ImplicitOpen, 9));
     write(&drive, at + 9, &data(1, 3)).unwrap();
-    assert_eq!(
-        write(&drive, at + 12, &data(1, 1)),
-        Err(ErrorKind::ZoneFull)
-    );
+    assert_eq!(write(&drive, at + 12, &data(1, 1)), Err(ErrorKind::ZoneFull));
 }
 
 #[test]
 fn open_limit_closes_the_zone_used_longest_ago() {
-    let drive = Drive::new(
-        MediaSpec {
-            active_zones_max: None,
-            ..spec()
-        },
-        1,
-    );
+    let drive = Drive::new(MediaSpec { active_zones_max: None, ..spec() }, 1);
     for z in [2, 3, 2] {
         let wp = zone(&drive, z).write_lba();
         write(&drive, wp.0, &data(1, 1)).unwrap();
@@ -178,10 +154,7 @@ fn open_limit_closes_the_zone_used_longest_ago() {
     assert_eq!((open(&drive, 5), open(&drive, 6)), (Ok(()), Ok(())));
     assert_eq!(condition(&drive, 2), (C::Closed, 2));
     assert_eq!(open(&drive, 7), Err(ErrorKind::TooManyOpenZones));
-    assert_eq!(
-        write(&drive, 3 * ZONE + 1, &data(1, 1)),
-        Err(ErrorKind::TooManyOpenZones)
-    );
+    assert_eq!(write(&drive, 3 * ZONE + 1, &data(1, 1)), Err(ErrorKind::TooManyOpenZones));
     assert_eq!(finish(&drive, 7), Err(ErrorKind::TooManyOpenZones));
     assert_eq!(read(&drive, 3 * ZONE, 1), Ok(data(1, 1)));
 }
@@ -193,10 +166,7 @@ fn active_limit_is_freed_by_finish_and_reset_only() {
         write(&drive, z * ZONE, &data(1, 1)).unwrap();
         close(&drive, z as u32).unwrap();
     }
-    assert_eq!(
-        write(&drive, 5 * ZONE, &data(1, 1)),
-        Err(ErrorKind::TooManyActiveZones)
-    );
+    assert_eq!(write(&drive, 5 * ZONE, &data(1, 1)), Err(ErrorKind::TooManyActiveZones));
     finish(&drive, 2).unwrap();
     assert_eq!(open(&drive, 5), Ok(()));
     assert_eq!(open(&drive, 6), Err(ErrorKind::TooManyActiveZones));
@@ -270,10 +240,7 @@ fn cut_falls_on_the_request_it_was_armed_for() {
     assert_eq!(write(&drive, 2 * ZONE, &data(1, 1)), Ok(()));
     assert_eq!(condition(&drive, 2).1, 1);
     sync(&drive);
-    assert_eq!(
-        write(&drive, 2 * ZONE + 1, &data(2, 4)),
-        Err(ErrorKind::NotReady)
-    );
+    assert_eq!(write(&drive, 2 * ZONE + 1, &data(2, 4)), Err(ErrorKind::NotReady));
     assert!(drive.is_cut() && drive.request_count() == 3);
     assert_eq!(read(&drive, 2 * ZONE, 1), Err(ErrorKind::NotReady));
     drive.power_on(Outcome::Enumerated(2));
@@ -350,15 +317,9 @@ fn zone_that_fails_is_announced_and_refuses() {
     drive.take_out_zone(ZoneId(2), C::ReadOnly);
     drive.take_out_zone(ZoneId(3), C::Offline);
     drive.take_out_zone(ZoneId(0), C::ReadOnly);
-    assert_eq!(
-        drive.poll_event(),
-        Some(shingle_hal::Event::ZoneChanged(ZoneId(2)))
-    );
+    assert_eq!(drive.poll_event(), Some(shingle_hal::Event::ZoneChanged(ZoneId(2))));
     assert_eq!(read(&drive, 2 * ZONE, 4), Ok(data(1, 4)));
-    assert_eq!(
-        write(&drive, 2 * ZONE + 4, &data(1, 1)),
-        Err(ErrorKind::ZoneReadOnly)
-    );
+    assert_eq!(write(&drive, 2 * ZONE + 4, &data(1, 1)), Err(ErrorKind::ZoneReadOnly));
     assert_eq!(reset(&drive, 2), Err(ErrorKind::ZoneReadOnly));
     assert_eq!(read(&drive, 3 * ZONE, 1), Err(ErrorKind::ZoneOffline));
     assert_eq!(finish(&drive, 3), Err(ErrorKind::ZoneOffline));

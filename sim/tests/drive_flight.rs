@@ -36,9 +36,7 @@ fn write(drive: &Drive, at: Lba, bytes: &[u8]) -> Result<(), DriveError> {
 
 fn read(drive: &Drive, at: Lba) -> Result<Vec<u8>, DriveError> {
     let mut bytes = vec![0xee; BLOCK];
-    drive
-        .block_on(drive.read(at, &mut bytes, Request::default()))
-        .map(|()| bytes)
+    drive.block_on(drive.read(at, &mut bytes, Request::default())).map(|()| bytes)
 }
 
 fn write_pointer(drive: &Drive) -> u32 {
@@ -80,10 +78,7 @@ fn sync_that_did_not_complete_covers_nothing() {
     let mut sync = pin!(drive.sync());
     assert!(poll(sync.as_mut()).is_pending());
     drive.cut_after(0);
-    assert_eq!(
-        poll(sync.as_mut()),
-        Poll::Ready(Err(ErrorKind::NotReady.into()))
-    );
+    assert_eq!(poll(sync.as_mut()), Poll::Ready(Err(ErrorKind::NotReady.into())));
     drive.power_on(Outcome::LoseAll);
     assert_eq!(write_pointer(&drive), 0);
 }
@@ -95,10 +90,7 @@ fn request_in_flight_at_a_cut_fails_and_may_have_taken_effect() {
         let mut write = pin!(drive.write(ZONE, &[1; BLOCK], Request::default()));
         assert!(poll(write.as_mut()).is_pending());
         drive.cut_after(0);
-        assert_eq!(
-            poll(write.as_mut()),
-            Poll::Ready(Err(ErrorKind::NotReady.into()))
-        );
+        assert_eq!(poll(write.as_mut()), Poll::Ready(Err(ErrorKind::NotReady.into())));
         let report = drive.block_on(drive.report(ZoneId(0), &mut []));
         assert_eq!(report, Err(ErrorKind::NotReady.into()));
         drive.power_on(outcome);

@@ -37,10 +37,7 @@ struct Rng(u64);
 
 impl Rng {
     fn below(&mut self, end: u32) -> u32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         ((self.0 >> 33) % u64::from(end)) as u32
     }
 }
@@ -88,19 +85,11 @@ type Answer = Result<(), ErrorKind>;
 impl Model {
     fn new() -> Self {
         let zone = |z| Zone {
-            condition: if z < CONVENTIONAL {
-                C::NotWritePointer
-            } else {
-                C::Empty
-            },
+            condition: if z < CONVENTIONAL { C::NotWritePointer } else { C::Empty },
             history: vec![Snapshot::default()],
             blocks: vec![vec![0]; CAPACITY as usize],
         };
-        Self {
-            zones: (0..ZONES).map(zone).collect(),
-            implicit: Vec::new(),
-            next_tag: 1,
-        }
+        Self { zones: (0..ZONES).map(zone).collect(), implicit: Vec::new(), next_tag: 1 }
     }
 
     fn now(&self, z: usize) -> &Snapshot {
@@ -163,9 +152,7 @@ impl Model {
         }
         if at != written {
             let wp = z as u64 * u64::from(SIZE) + u64::from(written);
-            return Err(ErrorKind::UnalignedWrite {
-                write_pointer: Some(Lba(wp)),
-            });
+            return Err(ErrorKind::UnalignedWrite { write_pointer: Some(Lba(wp)) });
         }
         if end > CAPACITY {
             return Err(ErrorKind::CrossesZone);
@@ -294,10 +281,7 @@ fn step(drive: &Drive, model: &mut Model, rng: &mut Rng) {
             if lba.0 + u64::from(count) > u64::from(ZONES * SIZE) {
                 expected = Err(ErrorKind::OutOfDevice);
             }
-            assert_eq!(
-                answer(drive, drive.write(lba, &bytes, Request::default())),
-                expected
-            );
+            assert_eq!(answer(drive, drive.write(lba, &bytes, Request::default())), expected);
         }
     }
 }
@@ -313,11 +297,7 @@ fn compare(drive: &Drive, model: &Model) {
             }
             continue;
         }
-        let wp = if now.full {
-            CAPACITY as usize
-        } else {
-            now.tags.len()
-        };
+        let wp = if now.full { CAPACITY as usize } else { now.tags.len() };
         assert_eq!(zone.write_pointer.0 as usize, wp);
         for (at, tag) in now.tags.iter().enumerate() {
             assert_eq!(read(drive, z, at), Some(block(*tag)));
@@ -326,10 +306,7 @@ fn compare(drive: &Drive, model: &Model) {
             let lba = Lba(z as u64 * u64::from(SIZE) + wp as u64);
             let past = Err(ErrorKind::ReadPastWritePointer { first: Some(lba) });
             let mut bytes = [0; BLOCK];
-            assert_eq!(
-                answer(drive, drive.read(lba, &mut bytes, Request::default())),
-                past
-            );
+            assert_eq!(answer(drive, drive.read(lba, &mut bytes, Request::default())), past);
         }
     }
 }
@@ -350,13 +327,7 @@ fn allowed(zone: &Zone, full: bool, written: usize, bytes: &[Option<Vec<u8>>]) -
 /// What the drive is after a cut is something that the contract allows.
 fn check_after_cut(drive: &Drive, model: &Model) {
     let zones = report(drive);
-    assert!(
-        zones
-            .iter()
-            .filter(|zone| zone.condition.is_active())
-            .count()
-            <= ACTIVE
-    );
+    assert!(zones.iter().filter(|zone| zone.condition.is_active()).count() <= ACTIVE);
     for (z, zone) in zones.iter().enumerate() {
         let bytes: Vec<_> = (0..CAPACITY as usize)
             .take_while(|at| {
@@ -408,17 +379,12 @@ fn any_outcome_of_a_cut_is_allowed_by_the_contract() {
         let count = drive.outcome_count(60);
         let enumerated = (0..count).map(Outcome::Enumerated);
         let seeded = (0..60).map(Outcome::Seeded);
-        for outcome in enumerated
-            .chain(seeded)
-            .chain([Outcome::KeepAll, Outcome::LoseAll])
-        {
+        for outcome in enumerated.chain(seeded).chain([Outcome::KeepAll, Outcome::LoseAll]) {
             let copy = drive.fork();
             copy.cut_after(0);
             copy.power_on(outcome);
             check_after_cut(&copy, &model);
-            torn += (0..CAPACITY)
-                .filter(|&at| read(&copy, 0, at as usize).is_none())
-                .count();
+            torn += (0..CAPACITY).filter(|&at| read(&copy, 0, at as usize).is_none()).count();
         }
         // None of the copies touched the drive itself.
         assert_eq!(drive.trace_hash(), hash);
@@ -438,11 +404,7 @@ fn all_kept_and_all_lost_are_the_two_ends() {
         for keep in [true, false] {
             let copy = drive.fork();
             copy.cut_after(0);
-            copy.power_on(if keep {
-                Outcome::KeepAll
-            } else {
-                Outcome::LoseAll
-            });
+            copy.power_on(if keep { Outcome::KeepAll } else { Outcome::LoseAll });
             let mut after = Model::new();
             after.zones.clone_from(&model.zones);
             // Losing all may leave too many zones active; the drive then keeps some.

@@ -8,8 +8,7 @@ use shingle_sim::harness::exhaustive::{Depth, Tried, scripts, try_script};
 
 #[test]
 fn exhaustive_every_cut_keeps_a_prefix_of_commits() {
-    let depth =
-        Depth { outcomes: setting("SHINGLE_DEPTH", 8), cuts: setting("SHINGLE_CUTS", 120) };
+    let depth = Depth { outcomes: setting("SHINGLE_DEPTH", 8), cuts: setting("SHINGLE_CUTS", 120) };
     let all = scripts();
     let (sum, found) = (Mutex::new(Tried::default()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

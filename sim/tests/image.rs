@@ -58,9 +58,7 @@ fn conditions(drive: &Drive) -> Vec<(ZoneCondition, u32)> {
     let mut out = [ZoneDescriptor::EMPTY; 16];
     let count = drive.block_on(drive.report(ZoneId(0), &mut out)).unwrap();
     let zones = out[..count].iter();
-    zones
-        .map(|zone| (zone.condition, zone.write_pointer.0))
-        .collect()
+    zones.map(|zone| (zone.condition, zone.write_pointer.0)).collect()
 }
 
 fn message(opened: Result<Image, shingle_sim::ImageError>) -> String {
@@ -128,10 +126,7 @@ fn reset_and_rewrite_hide_what_the_file_held() {
     drop(image);
     let image = Image::open(&path).unwrap();
     assert_eq!(read(image.drive(), 64, 1), Ok(data(3, 1)));
-    assert_eq!(
-        read(image.drive(), 3, 2),
-        Ok([&data(2, 2)[..BLOCK], &data(4, 1)].concat())
-    );
+    assert_eq!(read(image.drive(), 3, 2), Ok([&data(2, 2)[..BLOCK], &data(4, 1)].concat()));
 }
 
 #[test]
@@ -140,25 +135,17 @@ fn bad_blocks_stay_bad() {
     let mut image = Image::create(&path, spec(), 3).unwrap();
     write(image.drive(), 64, &data(1, 4));
     image.drive().cut_after(0);
-    assert!(matches!(
-        image.save().unwrap_err().kind,
-        ImageErrorKind::PowerCut
-    ));
+    assert!(matches!(image.save().unwrap_err().kind, ImageErrorKind::PowerCut));
     let unreadable = image.drive().outcome_count(100) - 1;
     image.drive().power_on(Outcome::Enumerated(unreadable));
-    let bad = Err(ErrorKind::UnrecoveredRead {
-        first: Some(Lba(67)),
-    });
+    let bad = Err(ErrorKind::UnrecoveredRead { first: Some(Lba(67)) });
     assert_eq!(read(image.drive(), 64, 4), bad);
     image.save().unwrap();
     assert_eq!(read(image.drive(), 64, 4), bad);
     drop(image);
     let image = Image::open(&path).unwrap();
     assert_eq!(read(image.drive(), 64, 4), bad);
-    assert_eq!(
-        read(image.drive(), 64, 3),
-        Ok(data(1, 4)[..3 * BLOCK].to_vec())
-    );
+    assert_eq!(read(image.drive(), 64, 3), Ok(data(1, 4)[..3 * BLOCK].to_vec()));
 }
 
 #[test]
@@ -250,11 +237,7 @@ fn large_image_takes_no_room_and_opens_at_once() {
     drop(image);
     let began = Instant::now();
     let image = Image::open(&path).unwrap();
-    assert!(
-        began.elapsed() < Duration::from_millis(500),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
     assert_eq!(read(image.drive(), last, 4), Ok(data(1, 4)));
     let blocks = std::os::unix::fs::MetadataExt::blocks(&path.metadata().unwrap());
     assert!(blocks * 512 < 8 << 20, "{blocks}");

@@ -16,7 +16,8 @@ struct Random(u64);
 
 impl Random {
     fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -62,7 +63,12 @@ fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
             }
             if versions[index as usize].is_none() {
                 synthetic::fill(round * 1_000_000 + index, 0, &mut buffer);
-                match drive.block_on(store.put(&key(index), Meta::NONE, &buffer, WriteOptions::BUFFERED)) {
+                match drive.block_on(store.put(
+                    &key(index),
+                    Meta::NONE,
+                    &buffer,
+                    WriteOptions::BUFFERED,
+                )) {
                     Ok(()) => versions[index as usize] = Some(round),
                     Err(WriteError::Full) => break,
                     Err(error) => panic!("{media} round {round} put {index}: {error:?}"),
@@ -73,20 +79,27 @@ fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
         }
         let live = versions.iter().flatten().count() as u64;
         let stats = store.stats();
-        eprintln!("{media} {value_len} B round {round}: {filled} put, {live} live, {:.1} % of capacity, free {} of {}",
-            live as f64 * value_len as f64 * 100.0 / stats.capacity_bytes as f64, stats.free_zones, stats.zone_count);
+        eprintln!(
+            "{media} {value_len} B round {round}: {filled} put, {live} live, {:.1} % of capacity, free {} of {}",
+            live as f64 * value_len as f64 * 100.0 / stats.capacity_bytes as f64,
+            stats.free_zones,
+            stats.zone_count
+        );
         assert!(filled > 0, "{media} round {round}: deleting made no room");
         for (index, version) in versions.iter_mut().enumerate() {
             if version.is_some() && random.below(2) == 0 {
-                let deleted = drive.block_on(store.delete(&key(index as u64), WriteOptions::BUFFERED));
+                let deleted =
+                    drive.block_on(store.delete(&key(index as u64), WriteOptions::BUFFERED));
                 deleted.unwrap_or_else(|error| panic!("{media} round {round} delete: {error:?}"));
                 *version = None;
             }
         }
         let mut expected = vec![0; value_len];
         for (index, version) in versions.iter().enumerate().step_by(1 + (rounds > 4) as usize * 6) {
-            let got = drive.block_on(store.get(&key(index as u64), &mut buffer, ReadOptions::default()));
-            let got = got.unwrap_or_else(|error| panic!("{media} round {round} get {index}: {error:?}"));
+            let got =
+                drive.block_on(store.get(&key(index as u64), &mut buffer, ReadOptions::default()));
+            let got =
+                got.unwrap_or_else(|error| panic!("{media} round {round} get {index}: {error:?}"));
             assert_eq!(got.is_some(), version.is_some(), "{media} round {round} key {index}");
             if let Some(round) = version {
                 synthetic::fill(round * 1_000_000 + index as u64, 0, &mut expected);

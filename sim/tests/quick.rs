@@ -40,10 +40,7 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
         .block_on(format(
             &&drive,
             &mut memory,
-            &FormatOptions {
-                store_id: [seed as u8; 16],
-                limits,
-            },
+            &FormatOptions { store_id: [seed as u8; 16], limits },
         ))
         .unwrap();
     let plan = match Plan::new(&drive.geometry(), &limits, mem) {
@@ -54,11 +51,7 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
     let mut model: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
     let universe = 40 + rng.next(400);
     let mut done = 0;
-    let vmax = limits.value_len_max.min(if media.starts_with("nor") {
-        2000
-    } else {
-        30_000
-    });
+    let vmax = limits.value_len_max.min(if media.starts_with("nor") { 2000 } else { 30_000 });
     while done < ops {
         let store = drive
             .block_on(Store::open(&drive, &mut memory))
@@ -145,11 +138,8 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
                     }
                 }
                 90..92 => {
-                    let dir = if rng.next(2) == 0 {
-                        Direction::Forward
-                    } else {
-                        Direction::Reverse
-                    };
+                    let dir =
+                        if rng.next(2) == 0 { Direction::Forward } else { Direction::Reverse };
                     let mut scratch = vec![0; store.scan_memory_len() + 1000];
                     let mut scan = drive
                         .block_on(store.scan(
@@ -194,10 +184,7 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
                         }
                         assert!(&out == v);
                     }
-                    assert!(
-                        drive.block_on(scan.next()).unwrap().is_none(),
-                        "{what} scan too long"
-                    );
+                    assert!(drive.block_on(scan.next()).unwrap().is_none(), "{what} scan too long");
                 }
                 92..96 => {
                     drive
@@ -217,16 +204,13 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
                     }
                 }
                 _ => {
-                    drive
-                        .block_on(store.sync())
-                        .unwrap_or_else(|e| panic!("{what} sync {e:?}"));
+                    drive.block_on(store.sync()).unwrap_or_else(|e| panic!("{what} sync {e:?}"));
                 }
             }
             store.check_invariants();
             if let Ok(w) = std::env::var("LOST") {
-                let got = drive
-                    .block_on(store.contains(w.as_bytes(), ReadOptions::default()))
-                    .unwrap();
+                let got =
+                    drive.block_on(store.contains(w.as_bytes(), ReadOptions::default())).unwrap();
                 if got != model.contains_key(w.as_bytes()) {
                     panic!(
                         "LOST at op {done} r={r} {:?} {:?}",
@@ -248,18 +232,9 @@ fn run(media: &str, seed: u64, ops: u64, mem: usize, cuts: bool) {
 
 #[test]
 fn quick() {
-    let seeds: u64 = std::env::var("SEEDS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(5);
-    let from: u64 = std::env::var("FROM")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(0);
-    let ops: u64 = std::env::var("OPS")
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .unwrap_or(2000);
+    let seeds: u64 = std::env::var("SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(5);
+    let from: u64 = std::env::var("FROM").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let ops: u64 = std::env::var("OPS").ok().and_then(|s| s.parse().ok()).unwrap_or(2000);
     let only = std::env::var("MEDIA").ok();
     let mut failures = 0;
     for seed in from..from + seeds {

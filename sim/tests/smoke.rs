@@ -10,15 +10,9 @@ use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Outcome};
 
 fn value(i: u32, round: u32, small: bool) -> Vec<u8> {
-    let lens = if small {
-        [1, 10, 100, 500, 3000]
-    } else {
-        [10usize, 100, 1000, 5000, 20000]
-    };
+    let lens = if small { [1, 10, 100, 500, 3000] } else { [10usize, 100, 1000, 5000, 20000] };
     let len = lens[(i % 5) as usize];
-    (0..len)
-        .map(|b| (b as u32 * 7 + i * 13 + round * 101) as u8)
-        .collect()
+    (0..len).map(|b| (b as u32 * 7 + i * 13 + round * 101) as u8).collect()
 }
 
 #[test]
@@ -28,14 +22,10 @@ fn put_survives_a_power_cut() {
         let drive = Drive::new(spec, 1);
         let small = media.starts_with("nor");
         let mut memory = vec![0u8; if small { 256 << 10 } else { 8 << 20 }];
-        let options = FormatOptions {
-            store_id: [7; 16],
-            limits: Limits::for_geometry(&drive.geometry()),
-        };
+        let options =
+            FormatOptions { store_id: [7; 16], limits: Limits::for_geometry(&drive.geometry()) };
         let n = if small { 60 } else { 200 };
-        drive
-            .block_on(format(&&drive, &mut memory, &options))
-            .unwrap();
+        drive.block_on(format(&&drive, &mut memory, &options)).unwrap();
         for round in 0..12 {
             {
                 let store = drive.block_on(Store::open(&drive, &mut memory)).unwrap();
@@ -55,10 +45,8 @@ fn put_survives_a_power_cut() {
                         assert!(out[..want.len()] == want, "{media} {round} {i}");
                     }
                     let v = value(i, round, small);
-                    let options = WriteOptions {
-                        durability: Durability::Buffered,
-                        ..Default::default()
-                    };
+                    let options =
+                        WriteOptions { durability: Durability::Buffered, ..Default::default() };
                     drive
                         .block_on(store.put(format!("key{i}").as_bytes(), Meta::NONE, &v, options))
                         .unwrap_or_else(|e| panic!("{media} round {round} put {i}: {e:?}"));

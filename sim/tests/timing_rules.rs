@@ -16,14 +16,7 @@ fn media(name: &str) -> MediaSpec {
 }
 
 fn work(id: u64, op: Op, lba: u64, blocks: u32, class: u8) -> Work {
-    Work {
-        id,
-        op,
-        lba,
-        blocks,
-        class,
-        unwritten: false,
-    }
+    Work { id, op, lba, blocks, class, unwritten: false }
 }
 
 fn drain(timing: &mut dyn Timing) -> BTreeMap<u64, u64> {
@@ -69,10 +62,7 @@ impl Mix {
                 let blocks = blocks.min(capacity);
                 let offset = self.random.below(u64::from(capacity - blocks) + 1);
                 let unwritten = offset >= u64::from(*pointer);
-                Work {
-                    unwritten,
-                    ..work(id, Op::Read, start + offset, blocks, class)
-                }
+                Work { unwritten, ..work(id, Op::Read, start + offset, blocks, class) }
             }
         }
     }
@@ -81,10 +71,7 @@ impl Mix {
 /// Plays `count` requests, at most 40 in flight, with pauses; returns every completion in order.
 fn play(media: &MediaSpec, seed: u64, count: u64) -> Vec<(u64, u64)> {
     let mut timing = media.timing.build(media);
-    let mut mix = Mix {
-        random: Random(seed),
-        pointers: vec![0; 4],
-    };
+    let mut mix = Mix { random: Random(seed), pointers: vec![0; 4] };
     let mut trace = Vec::new();
     let mut now_ns = 0;
     let mut flying: BTreeMap<u64, u64> = BTreeMap::new();
@@ -102,18 +89,12 @@ fn play(media: &MediaSpec, seed: u64, count: u64) -> Vec<(u64, u64)> {
             timing = timing.boxed_clone();
         }
         if let Some((id, at_ns)) = timing.next_completion() {
-            let since_ns = flying
-                .remove(&id)
-                .expect("completes once, and only what was submitted");
+            let since_ns = flying.remove(&id).expect("completes once, and only what was submitted");
             assert!(at_ns >= since_ns && at_ns >= now_ns, "time goes forward");
             now_ns = at_ns;
             trace.push((id, at_ns));
         } else {
-            assert!(
-                flying.is_empty(),
-                "{}: {flying:?} never complete",
-                media.name
-            );
+            assert!(flying.is_empty(), "{}: {flying:?} never complete", media.name);
             now_ns += mix.random.below(300 * MS);
         }
     }
@@ -123,27 +104,13 @@ fn play(media: &MediaSpec, seed: u64, count: u64) -> Vec<(u64, u64)> {
 #[test]
 fn mixed_requests_each_complete_once_and_the_same_in_every_run() {
     let names = MediaSpec::names();
-    let extra = [
-        "smr-tiny:cache-kib=0",
-        "disk-tiny:cache-kib=0",
-        "zns-tiny:timing=instant",
-    ];
+    let extra = ["smr-tiny:cache-kib=0", "disk-tiny:cache-kib=0", "zns-tiny:timing=instant"];
     for name in names.into_iter().chain(extra) {
         let media = media(name);
-        media
-            .check()
-            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        media.check().unwrap_or_else(|error| panic!("{name}: {error}"));
         for seed in 0..4 {
-            let count = if media.zone_count > 10_000 {
-                400
-            } else {
-                1_500
-            };
-            assert_eq!(
-                play(&media, seed, count),
-                play(&media, seed, count),
-                "{name} {seed}"
-            );
+            let count = if media.zone_count > 10_000 { 400 } else { 1_500 };
+            assert_eq!(play(&media, seed, count), play(&media, seed, count), "{name} {seed}");
         }
     }
 }
@@ -161,13 +128,9 @@ fn urgent_read_submitted_later_overtakes_queued_maintenance() {
             timing.submit(start_ns, work(1_000 + id, Op::Read, lba, blocks, 3));
         }
         let (_, first_ns) = timing.next_completion().expect("sixteen are queued");
-        timing.submit(
-            first_ns,
-            work(2_000, Op::Read, zone_start(&media, 1) + 4, blocks, 0),
-        );
-        let order: Vec<u64> = std::iter::from_fn(|| timing.next_completion())
-            .map(|c| c.0)
-            .collect();
+        timing.submit(first_ns, work(2_000, Op::Read, zone_start(&media, 1) + 4, blocks, 0));
+        let order: Vec<u64> =
+            std::iter::from_fn(|| timing.next_completion()).map(|c| c.0).collect();
         let place = order.iter().position(|&id| id == 2_000).expect("completes");
         // At most those whose service had begun come before it: one each on two dies, or one.
         assert!(place <= 4, "{name}: {place} of {} came first", order.len());
@@ -182,9 +145,7 @@ fn zone_start(media: &MediaSpec, zone: u32) -> u64 {
 fn fill(media: &MediaSpec, timing: &mut dyn Timing, zone: u32) {
     let mut at = 0;
     while at < media.zone_capacity_blocks {
-        let blocks = media
-            .transfer_blocks_max
-            .min(media.zone_capacity_blocks - at);
+        let blocks = media.transfer_blocks_max.min(media.zone_capacity_blocks - at);
         let lba = zone_start(media, zone) + u64::from(at);
         timing.submit(0, work(u64::from(at), Op::Write, lba, blocks, 1));
         at += blocks;
@@ -230,10 +191,7 @@ fn cached_write_completes_on_transfer_and_sync_waits_for_the_medium() {
     assert!(written_ns < MS, "the write took {written_ns} ns");
     timing.submit(written_ns, work(2, Op::Sync, 0, 0, 1));
     let (_, synced_ns) = timing.next_completion().expect("a sync");
-    assert!(
-        (2 * MS..40 * MS).contains(&(synced_ns - written_ns)),
-        "{synced_ns}"
-    );
+    assert!((2 * MS..40 * MS).contains(&(synced_ns - written_ns)), "{synced_ns}");
     timing.submit(synced_ns, work(3, Op::Sync, 0, 0, 1));
     let (_, again_ns) = timing.next_completion().expect("a sync of nothing");
     assert!(again_ns - synced_ns < MS);
@@ -264,13 +222,7 @@ fn reads_beside_background_writes_stay_bounded() {
     let mut pointer = 0;
     let mut write = |id: u64| {
         pointer += 128;
-        work(
-            id,
-            Op::Write,
-            40_000 * u64::from(media.zone_blocks) + pointer - 128,
-            128,
-            2,
-        )
+        work(id, Op::Write, 40_000 * u64::from(media.zone_blocks) + pointer - 128, 128, 2)
     };
     let mut read = |id: u64| work(id, Op::Read, random.below(1 << 30) & !63, 64, 1);
     timing.submit(0, write(0));
@@ -294,12 +246,7 @@ fn reads_beside_background_writes_stay_bounded() {
             timing.submit(at_ns, write(id * 2));
         }
     }
-    println!(
-        "beside: {} reads/s, {} MiB/s, worst {} ms",
-        reads / 30,
-        written / 60,
-        worst_ns / MS
-    );
+    println!("beside: {} reads/s, {} MiB/s, worst {} ms", reads / 30, written / 60, worst_ns / MS);
     assert!(reads > 30 * 20, "{reads} reads");
     assert!(written > 30, "{written} writes");
     assert!(worst_ns < 2_000 * MS);
@@ -318,11 +265,7 @@ fn power_cut_forgets_every_request() {
         timing.power_cut(50 * MS);
         assert_eq!(timing.next_completion(), None, "{name}");
         timing.submit(60 * MS, work(1, Op::Read, 0, 1, 1));
-        assert!(
-            timing
-                .next_completion()
-                .is_some_and(|(id, at_ns)| id == 1 && at_ns >= 60 * MS)
-        );
+        assert!(timing.next_completion().is_some_and(|(id, at_ns)| id == 1 && at_ns >= 60 * MS));
     }
 }
 
@@ -345,16 +288,10 @@ fn media_text_overrides_its_base() {
     assert_eq!((given.zone_count, given.zone_blocks), (1_000, 1_024));
     assert_eq!(given.zone_capacity_blocks, 1_024);
     assert_eq!(given.conventional_zone_count, 8);
-    assert_eq!(
-        (given.open_zones_max, given.active_zones_max),
-        (Some(32), Some(64))
-    );
+    assert_eq!((given.open_zones_max, given.active_zones_max), (Some(32), Some(64)));
     let scaled = media("zns-tiny:zone-kib=512,active=none,name=mine");
     assert_eq!((scaled.zone_capacity_blocks, scaled.zone_blocks), (96, 128));
-    assert_eq!(
-        (scaled.active_zones_max, scaled.name.as_str()),
-        (None, "mine")
-    );
+    assert_eq!((scaled.active_zones_max, scaled.name.as_str()), (None, "mine"));
     assert_eq!(media("smr-15tb:zones=5588").conventional_zone_count, 52);
 }
 
@@ -363,10 +300,7 @@ fn media_text_that_names_no_drive_says_why_in_one_sentence() {
     let said = |text: &str| MediaSpec::parse(text).expect_err(text).to_string();
     assert!(said("flop").starts_with("unknown media `flop`; known are smr-14tb, "));
     assert!(said("smr:colour=red").starts_with("unknown media setting `colour`; known are "));
-    assert_eq!(
-        said("smr:zones=many"),
-        "media setting `zones` cannot be `many`"
-    );
+    assert_eq!(said("smr:zones=many"), "media setting `zones` cannot be `many`");
     assert_eq!(said("smr:zones="), "media setting `zones` cannot be ``");
     assert!(said("smr:block=3000").contains("`block` cannot be `3000`"));
     assert!(said("smr:zones=5000000000").contains("`zones`"));

@@ -46,21 +46,10 @@ impl BranchBuilder {
     /// # Panics
     /// If `buf` is not of a node's length, or the filter is not whole blocks or leaves no room.
     pub fn new(buf: &mut [u8], level: u8, filter_len: usize) -> Self {
-        assert!(
-            filter_len.is_multiple_of(filter::BLOCK_LEN),
-            "filter is not whole blocks"
-        );
-        let node_type = if filter_len == 0 {
-            NodeType::Index
-        } else {
-            NodeType::Branch
-        };
+        assert!(filter_len.is_multiple_of(filter::BLOCK_LEN), "filter is not whole blocks");
+        let node_type = if filter_len == 0 { NodeType::Index } else { NodeType::Branch };
         let list = ListBuilder::new(buf, node_type, level, filter_len);
-        BranchBuilder {
-            list,
-            filter_len,
-            key_count: 0,
-        }
+        BranchBuilder { list, filter_len, key_count: 0 }
     }
 
     /// Adds a child; `false`, and nothing changed, if it does not fit. Separators must ascend
@@ -68,8 +57,7 @@ impl BranchBuilder {
     pub fn push_child(&mut self, buf: &mut [u8], separator: &[u8], child: u32) -> bool {
         let child = u64::from(child);
         let len = varint::encoded_len(child);
-        self.list
-            .push(buf, separator, false, len, |out| varint::encode(child, out))
+        self.list.push(buf, separator, false, len, |out| varint::encode(child, out))
     }
 
     /// Adds a key to the filter; `false`, and nothing changed, if the filter is full. An index node

@@ -53,10 +53,7 @@ impl DataBuilder {
     #[inline]
     pub fn push(&mut self, buf: &mut [u8], key: &[u8], entry: &Entry<'_>) -> bool {
         let is_boundary = entry.rank() == Rank::BOUNDARY;
-        self.0
-            .push(buf, key, is_boundary, entry.encoded_len(), |out| {
-                entry.encode(out)
-            })
+        self.0.push(buf, key, is_boundary, entry.encoded_len(), |out| entry.encode(out))
     }
 
     /// Writes the header; the node then lacks only its seal.
@@ -236,8 +233,7 @@ impl<'a> Data<'a> {
         &self,
         position: Option<Position>,
     ) -> Result<Option<Position>, Malformed> {
-        self.0
-            .boundary_below(position.map_or(self.count(), |position| position.index()))
+        self.0.boundary_below(position.map_or(self.count(), |position| position.index()))
     }
 }
 
@@ -257,11 +253,8 @@ mod tests {
     }
 
     fn model() -> impl Strategy<Value = Model> {
-        prop::collection::vec((key(), owned(0u64..4)), 0..200).prop_map(|list| {
-            list.into_iter()
-                .map(|(k, e)| ((k, e.entry().rank()), e))
-                .collect()
-        })
+        prop::collection::vec((key(), owned(0u64..4)), 0..200)
+            .prop_map(|list| list.into_iter().map(|(k, e)| ((k, e.entry().rank()), e)).collect())
     }
 
     /// Builds a node of as much of the model as fits, and drops the rest from the model.
@@ -422,9 +415,7 @@ mod tests {
         let mut at = data.first(&mut key);
         let mut steps = 0;
         while let Ok(Some(position)) = at {
-            let _ = data
-                .entry_at(position)
-                .map(|e| e.places().count() + e.seqs().count());
+            let _ = data.entry_at(position).map(|e| e.places().count() + e.seqs().count());
             let _ = data.boundary_at_or_before(position);
             let _ = data.prev(position, &mut key);
             at = data.next(position, &mut key);
@@ -524,11 +515,7 @@ mod tests {
             let mut sum = 0;
             for n in 0..rounds {
                 let target = key_of(n * 7919 % count);
-                sum += data
-                    .seek_ge(&target, u64::MAX, &mut key)
-                    .unwrap()
-                    .unwrap()
-                    .index();
+                sum += data.seek_ge(&target, u64::MAX, &mut key).unwrap().unwrap().index();
             }
             let seek = begun.elapsed().as_nanos() as u64 / rounds;
             let begun = std::time::Instant::now();

@@ -196,10 +196,7 @@ impl<'a> Changes<'a> {
     /// Reads the changes in `bytes`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            malformed: false,
-        }
+        Self { bytes, malformed: false }
     }
 }
 

@@ -157,62 +157,27 @@ impl<'a> Entry<'a> {
     /// A value held in the entry itself.
     pub const fn inline(seq: u64, value: &'a [u8]) -> Entry<'a> {
         let value_len = value.len() as u64;
-        Entry {
-            seq,
-            kind: Kind::Inline,
-            version_len: 0,
-            meta: &[],
-            value_len,
-            body: value,
-        }
+        Entry { seq, kind: Kind::Inline, version_len: 0, meta: &[], value_len, body: value }
     }
 
     /// A delete.
     pub const fn tombstone(seq: u64) -> Entry<'a> {
-        Entry {
-            seq,
-            kind: Kind::Tombstone,
-            version_len: 0,
-            meta: &[],
-            value_len: 0,
-            body: &[],
-        }
+        Entry { seq, kind: Kind::Tombstone, version_len: 0, meta: &[], value_len: 0, body: &[] }
     }
 
     /// A range-delete state; `body` is what [`encode_seqs`] wrote.
     pub const fn boundary(body: &'a [u8]) -> Entry<'a> {
-        Entry {
-            seq: 0,
-            kind: Kind::Boundary,
-            version_len: 0,
-            meta: &[],
-            value_len: 0,
-            body,
-        }
+        Entry { seq: 0, kind: Kind::Boundary, version_len: 0, meta: &[], value_len: 0, body }
     }
 
     /// A value elsewhere; `body` is what [`encode_place`] wrote.
     pub const fn pointer(seq: u64, value_len: u64, body: &'a [u8]) -> Entry<'a> {
-        Entry {
-            seq,
-            kind: Kind::Pointer,
-            version_len: 0,
-            meta: &[],
-            value_len,
-            body,
-        }
+        Entry { seq, kind: Kind::Pointer, version_len: 0, meta: &[], value_len, body }
     }
 
     /// A value in pieces of `value_len` bytes together; `body` is what [`encode_fragments`] wrote.
     pub const fn fragmented(seq: u64, value_len: u64, body: &'a [u8]) -> Entry<'a> {
-        Entry {
-            seq,
-            kind: Kind::Fragments,
-            version_len: 0,
-            meta: &[],
-            value_len,
-            body,
-        }
+        Entry { seq, kind: Kind::Fragments, version_len: 0, meta: &[], value_len, body }
     }
 
     /// The same with the caller's attributes, of which the first `version_len` are the version.
@@ -231,9 +196,7 @@ impl<'a> Entry<'a> {
     /// The caller's version: the first `version_len` bytes of `meta`.
     #[inline]
     pub fn version(&self) -> &'a [u8] {
-        self.meta
-            .get(..usize::from(self.version_len))
-            .unwrap_or(self.meta)
+        self.meta.get(..usize::from(self.version_len)).unwrap_or(self.meta)
     }
 
     /// The bytes [`Entry::encode`] writes.
@@ -337,17 +300,7 @@ impl<'a> Entry<'a> {
                 (value_len, reader.take(len as u64)?)
             }
         };
-        Some((
-            Entry {
-                seq,
-                kind,
-                version_len,
-                meta,
-                value_len,
-                body,
-            },
-            reader.at(),
-        ))
+        Some((Entry { seq, kind, version_len, meta, value_len, body }, reader.at()))
     }
 
     /// Where a Pointer points; `None` for another kind.
@@ -357,20 +310,13 @@ impl<'a> Entry<'a> {
             return None;
         }
         let mut reader = Reader::new(self.body);
-        Some(Place {
-            generation: reader.u32()?,
-            offset: reader.u32()?,
-        })
+        Some(Place { generation: reader.u32()?, offset: reader.u32()? })
     }
 
     /// The pieces of a Fragments entry in the value's order; none for another kind.
     #[inline]
     pub fn fragments(&self) -> Fragments<'a> {
-        let body = if self.kind == Kind::Fragments {
-            self.body
-        } else {
-            &[]
-        };
+        let body = if self.kind == Kind::Fragments { self.body } else { &[] };
         let mut reader = Reader::new(body);
         let left = reader.u64().unwrap_or(0);
         Fragments { reader, left }
@@ -379,11 +325,7 @@ impl<'a> Entry<'a> {
     /// The sequence numbers of a Boundary, highest first; none for another kind.
     #[inline]
     pub fn seqs(&self) -> Seqs<'a> {
-        let body = if self.kind == Kind::Boundary {
-            self.body
-        } else {
-            &[]
-        };
+        let body = if self.kind == Kind::Boundary { self.body } else { &[] };
         let mut reader = Reader::new(body);
         let left = reader.u64().unwrap_or(0);
         Seqs { reader, left }
@@ -394,13 +336,9 @@ impl<'a> Entry<'a> {
     #[inline]
     pub fn places(&self) -> impl Iterator<Item = (u32, u32, u64)> + use<'a> {
         let value_len = self.value_len;
-        let whole = self
-            .place()
-            .map(|place| (place.generation, place.offset, value_len));
+        let whole = self.place().map(|place| (place.generation, place.offset, value_len));
         let pieces = self.fragments();
-        whole
-            .into_iter()
-            .chain(pieces.map(|f| (f.generation, f.offset, u64::from(f.len))))
+        whole.into_iter().chain(pieces.map(|f| (f.generation, f.offset, u64::from(f.len))))
     }
 }
 
@@ -451,11 +389,7 @@ impl Iterator for Fragments<'_> {
     fn next(&mut self) -> Option<Fragment> {
         self.left = self.left.checked_sub(1)?;
         let generation = self.reader.u32()?;
-        Some(Fragment {
-            generation,
-            offset: self.reader.u32()?,
-            len: self.reader.u32()?,
-        })
+        Some(Fragment { generation, offset: self.reader.u32()?, len: self.reader.u32()? })
     }
 }
 
@@ -572,24 +506,14 @@ pub(crate) mod tests {
         (seqs, body(), meta, any::<prop::sample::Index>()).prop_map(|(seq, body, meta, at)| {
             let (kind, value_len, body) = body;
             let seq = if kind == Kind::Boundary { 0 } else { seq };
-            Owned {
-                seq,
-                kind,
-                version_len: at.index(meta.len() + 1) as u16,
-                meta,
-                value_len,
-                body,
-            }
+            Owned { seq, kind, version_len: at.index(meta.len() + 1) as u16, meta, value_len, body }
         })
     }
 
     #[test]
     fn typed_accessors_return_what_was_encoded() {
         let mut out = [0u8; 64];
-        let place = Place {
-            generation: 300,
-            offset: u32::MAX,
-        };
+        let place = Place { generation: 300, offset: u32::MAX };
         let len = encode_place(place, &mut out).unwrap();
         assert!(len <= PLACE_LEN_MAX);
         let entry = Entry::pointer(9, 77, &out[..len]).with_meta(2, b"vvrest");
@@ -599,16 +523,8 @@ pub(crate) mod tests {
         assert_eq!(entry.fragments().count() + entry.seqs().count(), 0);
 
         let list = [
-            Fragment {
-                generation: 1,
-                offset: 2,
-                len: 3,
-            },
-            Fragment {
-                generation: 4,
-                offset: 5,
-                len: 600,
-            },
+            Fragment { generation: 1, offset: 2, len: 3 },
+            Fragment { generation: 4, offset: 5, len: 600 },
         ];
         let len = encode_fragments(&list, &mut out).unwrap();
         let entry = Entry::fragmented(9, 603, &out[..len]);
@@ -627,14 +543,8 @@ pub(crate) mod tests {
         assert!(Rank::BOUNDARY < newest && newest < Rank::of_seq(0));
         assert_eq!(Rank::of_seq(u64::MAX), newest);
         assert_eq!(Rank::of_seq(0), Rank::LAST);
-        assert_eq!(
-            compare(b"a", Rank::LAST, b"b", Rank::BOUNDARY),
-            Ordering::Less
-        );
-        assert_eq!(
-            compare(b"a", Rank::of_seq(5), b"a", Rank::of_seq(6)),
-            Ordering::Greater
-        );
+        assert_eq!(compare(b"a", Rank::LAST, b"b", Rank::BOUNDARY), Ordering::Less);
+        assert_eq!(compare(b"a", Rank::of_seq(5), b"a", Rank::of_seq(6)), Ordering::Greater);
     }
 
     #[test]
@@ -643,12 +553,7 @@ pub(crate) mod tests {
         let mut entry = Entry::inline(1, b"abc");
         entry.value_len = 2;
         assert_eq!(entry.encode(&mut out), None);
-        assert_eq!(
-            Entry::inline(1, b"abc")
-                .with_meta(3, b"xy")
-                .encode(&mut out),
-            None
-        );
+        assert_eq!(Entry::inline(1, b"abc").with_meta(3, b"xy").encode(&mut out), None);
         assert_eq!(Entry::tombstone(u64::MAX).encode(&mut out), None);
     }
 

@@ -26,12 +26,8 @@ const PROBES: u32 = 6;
 const PROBE_BITS: u32 = 9;
 const _: () = assert!(1 << PROBE_BITS == BLOCK_LEN * 8 && PROBES * PROBE_BITS <= 64);
 
-const SECRET: [u64; 4] = [
-    0xa076_1d64_78bd_642f,
-    0xe703_7ed1_a0b4_28db,
-    0x8ebc_6af0_9c88_c6e3,
-    0x5899_65cc_7537_4cc3,
-];
+const SECRET: [u64; 4] =
+    [0xa076_1d64_78bd_642f, 0xe703_7ed1_a0b4_28db, 0x8ebc_6af0_9c88_c6e3, 0x5899_65cc_7537_4cc3];
 
 /// How many keys an area of `filter_len` bytes may hold.
 pub const fn capacity(filter_len: usize) -> usize {
@@ -167,10 +163,6 @@ mod tests {
     #[test]
     fn hash_of_golden_keys_is_unchanged() {
         // On media: if this fails, the format changed.
-        println!(
-            "{:#x} {:#x}",
-            hash(0, b""),
-            hash(7, b"shingle: a golden key")
-        );
+        println!("{:#x} {:#x}", hash(0, b""), hash(7, b"shingle: a golden key"));
     }
 }

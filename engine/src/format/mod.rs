@@ -3,10 +3,7 @@
 //! `varint` <- `entry` <- `node` <- `data`, `branch`; `filter` stands alone.
 //! A decoder given bytes from media answers `None` or [`node::Malformed`]; it never panics. The
 //! lints below hold that: no slice in this folder is taken by a length that was not checked.
-#![cfg_attr(
-    not(test),
-    deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used)
-)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used))]
 
 pub mod branch;
 pub mod data;

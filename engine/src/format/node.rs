@@ -128,11 +128,7 @@ pub fn shared_len(a: &[u8], b: &[u8]) -> usize {
         len += 8;
     }
     let (rest_a, rest_b) = (a.get(len..).unwrap_or(&[]), b.get(len..).unwrap_or(&[]));
-    len + rest_a
-        .iter()
-        .zip(rest_b)
-        .take_while(|(x, y)| x == y)
-        .count()
+    len + rest_a.iter().zip(rest_b).take_while(|(x, y)| x == y).count()
 }
 
 /// The length of the shortest prefix of `next` that is greater than `prev`.
@@ -151,11 +147,7 @@ pub fn separator_len(prev: &[u8], next: &[u8]) -> usize {
 pub fn separator<'o>(prev: &[u8], next: &[u8], out: &'o mut [u8]) -> Option<&'o [u8]> {
     debug_assert!(prev <= next);
     let spans = prev == next;
-    let len = if spans {
-        next.len() + 1
-    } else {
-        separator_len(prev, next)
-    };
+    let len = if spans { next.len() + 1 } else { separator_len(prev, next) };
     let out = out.get_mut(..len)?;
     out.fill(0);
     for (to, from) in out.iter_mut().zip(next) {
@@ -182,15 +174,9 @@ pub(crate) struct ListBuilder {
 impl ListBuilder {
     pub(crate) fn new(buf: &mut [u8], node_type: NodeType, level: u8, filter_len: usize) -> Self {
         let len = buf.len();
-        assert!(
-            (NODE_LEN_MIN..=NODE_LEN_MAX).contains(&len),
-            "node length out of bounds"
-        );
+        assert!((NODE_LEN_MIN..=NODE_LEN_MAX).contains(&len), "node length out of bounds");
         let begin = HEADER + filter_len;
-        assert!(
-            begin + SLOT + TRAILER <= len,
-            "no room for items beside the filter"
-        );
+        assert!(begin + SLOT + TRAILER <= len, "no room for items beside the filter");
         if let Some(head) = buf.get_mut(..begin) {
             head.fill(0);
         }
@@ -227,21 +213,13 @@ impl ListBuilder {
         payload_len: usize,
         write: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
-        assert_eq!(
-            buf.len(),
-            self.node_len as usize,
-            "another buffer than the builder's"
-        );
+        assert_eq!(buf.len(), self.node_len as usize, "another buffer than the builder's");
         assert!(key.len() <= KEY_LEN_MAX);
         let begins_group = self.count.is_multiple_of(GROUP_ITEMS);
         let base_end = usize::from(self.base) + usize::from(self.base_len);
         let base = buf.get(usize::from(self.base)..base_end).unwrap_or(&[]);
         debug_assert!(begins_group || base <= key, "N1: keys ascend");
-        let shared = if begins_group {
-            0
-        } else {
-            shared_len(base, key)
-        };
+        let shared = if begins_group { 0 } else { shared_len(base, key) };
         let suffix = key.get(shared..).unwrap_or(&[]);
         let head_len =
             varint::encoded_len(shared as u64) + varint::encoded_len(suffix.len() as u64);
@@ -262,10 +240,7 @@ impl ListBuilder {
         assert_eq!(written, Some(end - at), "a payload whose lengths disagree");
         if begins_group {
             let slot_at = buf.len() - TRAILER - groups * SLOT;
-            if let Some(slot) = buf
-                .get_mut(slot_at..)
-                .and_then(|b| b.first_chunk_mut::<SLOT>())
-            {
+            if let Some(slot) = buf.get_mut(slot_at..).and_then(|b| b.first_chunk_mut::<SLOT>()) {
                 let [a, b] = (at as u16).to_le_bytes();
                 let [c, d] = self.boundary.to_le_bytes();
                 *slot = [a, b, c, d];
@@ -283,11 +258,7 @@ impl ListBuilder {
 
     /// Writes the header and clears what is not used.
     pub(crate) fn finish(self, buf: &mut [u8]) {
-        assert_eq!(
-            buf.len(),
-            self.node_len as usize,
-            "another buffer than the builder's"
-        );
+        assert_eq!(buf.len(), self.node_len as usize, "another buffer than the builder's");
         let groups = usize::from(self.count.div_ceil(GROUP_ITEMS));
         let trailer_at = buf.len() - TRAILER;
         if let Some(gap) = buf.get_mut(self.at as usize..trailer_at - groups * SLOT) {
@@ -379,15 +350,7 @@ impl<'a, P: Payload> List<'a, P> {
             return None;
         }
         let begin = begin as u16;
-        Some(List {
-            bytes,
-            begin,
-            end,
-            count,
-            flags,
-            level,
-            payload: PhantomData,
-        })
+        Some(List { bytes, begin, end, count, flags, level, payload: PhantomData })
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -403,16 +366,13 @@ impl<'a, P: Payload> List<'a, P> {
     }
 
     pub(crate) fn filter(&self) -> &'a [u8] {
-        self.bytes
-            .get(HEADER..usize::from(self.begin))
-            .unwrap_or(&[])
+        self.bytes.get(HEADER..usize::from(self.begin)).unwrap_or(&[])
     }
 
     /// The bytes from an item's payload to the end of the items.
     #[inline]
     pub(crate) fn payload(&self, position: Position) -> Option<&'a [u8]> {
-        self.bytes
-            .get(usize::from(position.payload)..usize::from(self.end))
+        self.bytes.get(usize::from(position.payload)..usize::from(self.end))
     }
 
     #[inline]
@@ -426,9 +386,7 @@ impl<'a, P: Payload> List<'a, P> {
     pub(crate) fn key_parts(&self, position: Position) -> Option<(&'a [u8], &'a [u8])> {
         let base = usize::from(position.base);
         let head = self.bytes.get(base..base + usize::from(position.shared))?;
-        let suffix = self
-            .bytes
-            .get(usize::from(position.suffix)..usize::from(position.payload))?;
+        let suffix = self.bytes.get(usize::from(position.suffix)..usize::from(position.payload))?;
         Some((head, suffix))
     }
 
@@ -437,17 +395,10 @@ impl<'a, P: Payload> List<'a, P> {
     fn slot(&self, group: u16) -> Result<(u16, u16), Malformed> {
         let back = TRAILER + (usize::from(group) + 1) * SLOT;
         let slot_at = self.bytes.len().checked_sub(back).ok_or(Malformed)?;
-        let slot = self
-            .bytes
-            .get(slot_at..)
-            .and_then(|b| b.first_chunk::<SLOT>());
+        let slot = self.bytes.get(slot_at..).and_then(|b| b.first_chunk::<SLOT>());
         let &[a, b, c, d] = slot.ok_or(Malformed)?;
         let at = u16::from_le_bytes([a, b]);
-        if at < self.begin {
-            Err(Malformed)
-        } else {
-            Ok((at, u16::from_le_bytes([c, d])))
-        }
+        if at < self.begin { Err(Malformed) } else { Ok((at, u16::from_le_bytes([c, d]))) }
     }
 
     /// The lengths at `at`: shared, suffix, and where the suffix begins.
@@ -460,11 +411,7 @@ impl<'a, P: Payload> List<'a, P> {
         }
         let (shared, shared_bytes) = varint::decode_u32(bytes)?;
         let (suffix, suffix_bytes) = varint::decode_u32(bytes.get(shared_bytes..)?)?;
-        Some((
-            shared as usize,
-            suffix as usize,
-            at + shared_bytes + suffix_bytes,
-        ))
+        Some((shared as usize, suffix as usize, at + shared_bytes + suffix_bytes))
     }
 
     /// Reads item `index` at `at`, in the group whose first key is `base`.
@@ -472,23 +419,12 @@ impl<'a, P: Payload> List<'a, P> {
     fn item(&self, index: u16, at: u16, base: (u16, u16)) -> Result<(Position, Rank), Malformed> {
         let (shared, suffix_len, suffix) = self.lengths(at).ok_or(Malformed)?;
         let payload = suffix.checked_add(suffix_len).ok_or(Malformed)?;
-        let rest = self
-            .bytes
-            .get(payload..usize::from(self.end))
-            .ok_or(Malformed)?;
+        let rest = self.bytes.get(payload..usize::from(self.end)).ok_or(Malformed)?;
         let (len, rank) = P::read(rest).ok_or(Malformed)?;
         let begins_group = index.is_multiple_of(GROUP_ITEMS);
         // `rest` was there, so every offset is at most `end` and fits.
-        let (base, base_len) = if begins_group {
-            (suffix as u16, suffix_len as u16)
-        } else {
-            base
-        };
-        let shared_max = if begins_group {
-            0
-        } else {
-            usize::from(base_len)
-        };
+        let (base, base_len) = if begins_group { (suffix as u16, suffix_len as u16) } else { base };
+        let shared_max = if begins_group { 0 } else { usize::from(base_len) };
         if shared > shared_max || len > rest.len() || len == 0 {
             return Err(Malformed);
         }
@@ -640,11 +576,7 @@ impl<'a, P: Payload> List<'a, P> {
             Some(earlier) if found.is_none() => {
                 let position = self.at(usize::from(earlier))?.ok_or(Malformed)?;
                 let is_boundary = self.rank(position)? == Rank::BOUNDARY;
-                if is_boundary {
-                    Ok(Some(position))
-                } else {
-                    Err(Malformed)
-                }
+                if is_boundary { Ok(Some(position)) } else { Err(Malformed) }
             }
             _ => Ok(found),
         }

@@ -187,13 +187,8 @@ mod tests {
 
     #[test]
     fn record_header_with_a_flipped_bit_is_refused() {
-        let header = RecordHeader {
-            kind: RecordKind::Moved,
-            op_count: 1,
-            len: 99,
-            seq: 5,
-            offset: 8,
-        };
+        let header =
+            RecordHeader { kind: RecordKind::Moved, op_count: 1, len: 99, seq: 5, offset: 8 };
         for bit in 0..RECORD_HEADER_LEN * 8 {
             let mut bytes = header.encode();
             bytes[bit / 8] ^= 1 << (bit % 8);

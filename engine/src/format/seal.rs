@@ -103,20 +103,13 @@ pub(crate) fn le_u32(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    const HERE: Identity = Identity {
-        store_tag: 7,
-        generation: 3,
-        block: 9,
-    };
+    const HERE: Identity = Identity { store_tag: 7, generation: 3, block: 9 };
 
     #[test]
     fn checksum_host_and_table_agree() {
         let bytes: std::vec::Vec<u8> = (0..5000u32).map(|i| (i * 31 % 251) as u8).collect();
         for len in [0, 1, 8, 9, 63, 64, 4096, 5000] {
-            assert_eq!(
-                extend_by_table(0, &bytes[..len]),
-                crc32c_reference(0, &bytes[..len])
-            );
+            assert_eq!(extend_by_table(0, &bytes[..len]), crc32c_reference(0, &bytes[..len]));
             let half = len / 2;
             let first = extend_by_table(0, &bytes[..half]);
             assert_eq!(
@@ -133,11 +126,7 @@ mod tests {
         for &byte in bytes {
             crc ^= u32::from(byte);
             for _ in 0..8 {
-                crc = if crc & 1 == 1 {
-                    (crc >> 1) ^ 0x82f6_3b78
-                } else {
-                    crc >> 1
-                };
+                crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
             }
         }
         !crc
@@ -149,14 +138,8 @@ mod tests {
         seal(&mut unit, 77, HERE);
         assert_eq!(check(&unit, HERE), Ok(77));
         for other in [
-            Identity {
-                store_tag: 8,
-                ..HERE
-            },
-            Identity {
-                generation: 4,
-                ..HERE
-            },
+            Identity { store_tag: 8, ..HERE },
+            Identity { generation: 4, ..HERE },
             Identity { block: 8, ..HERE },
         ] {
             assert!(check(&unit, other).is_err());

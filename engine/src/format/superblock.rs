@@ -74,11 +74,7 @@ pub struct Superblock {
 }
 
 const fn identity(block: u32) -> Identity {
-    Identity {
-        store_tag: 0,
-        generation: ANCHOR_GENERATION,
-        block,
-    }
+    Identity { store_tag: 0, generation: ANCHOR_GENERATION, block }
 }
 
 impl Superblock {

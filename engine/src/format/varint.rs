@@ -57,11 +57,7 @@ fn decode_long(bytes: &[u8]) -> Option<(u64, usize)> {
         }
         value |= u64::from(byte & 0x7f) << (7 * index);
         if byte < 0x80 {
-            return if byte == 0 && index > 0 {
-                None
-            } else {
-                Some((value, index + 1))
-            };
+            return if byte == 0 && index > 0 { None } else { Some((value, index + 1)) };
         }
     }
     None
@@ -190,10 +186,7 @@ mod tests {
         assert_eq!(decode(&widest), Some((u64::MAX, 10)));
         widest[9] = 2;
         assert_eq!(decode(&widest), None);
-        assert_eq!(
-            decode_u32(&[0xff, 0xff, 0xff, 0xff, 0x0f]),
-            Some((u32::MAX, 5))
-        );
+        assert_eq!(decode_u32(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Some((u32::MAX, 5)));
         assert_eq!(decode_u32(&[0x80, 0x80, 0x80, 0x80, 0x10]), None);
     }
 

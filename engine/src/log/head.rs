@@ -104,12 +104,8 @@ impl<'m> Head<'m> {
 
     /// The longest record that an empty buffer takes.
     pub(crate) fn record_len_max(&self) -> usize {
-        let blocks = self
-            .active
-            .as_ref()
-            .or(self.spare.as_ref())
-            .map_or(0, |b| b.len())
-            / self.block_len;
+        let blocks =
+            self.active.as_ref().or(self.spare.as_ref()).map_or(0, |b| b.len()) / self.block_len;
         // One block for the zone header and one for a block carried over.
         (blocks - 2) * self.payload() as usize
     }
@@ -125,9 +121,7 @@ impl<'m> Head<'m> {
     fn payload_left(&self) -> u32 {
         self.zone.map_or(0, |zone| {
             let end = u64::from(zone.capacity - 1) * u64::from(self.payload());
-            u32::try_from(end)
-                .unwrap_or(u32::MAX)
-                .saturating_sub(self.pos)
+            u32::try_from(end).unwrap_or(u32::MAX).saturating_sub(self.pos)
         })
     }
 
@@ -191,23 +185,13 @@ impl<'m> Head<'m> {
         let len = RECORD_HEADER_LEN + body_len;
         assert!(kind == RecordKind::End || self.fits(len), "L1");
         let offset = self.pos;
-        let header = RecordHeader {
-            kind,
-            op_count,
-            len: len as u32,
-            seq,
-            offset,
-        };
+        let header = RecordHeader { kind, op_count, len: len as u32, seq, offset };
         self.mark_record();
         self.copy(&header.encode());
         for part in parts {
             self.copy(part);
         }
-        assert_eq!(
-            self.pos as usize,
-            offset as usize + len,
-            "the parts are as long as was said"
-        );
+        assert_eq!(self.pos as usize, offset as usize + len, "the parts are as long as was said");
         self.appended += len as u64;
         offset
     }

@@ -39,14 +39,7 @@ pub(crate) struct RecordReader<'b> {
 impl<'b> RecordReader<'b> {
     pub(crate) fn new(zone: LogZone, buffer: &'b mut [u8], block_len: usize) -> Self {
         assert!(buffer.len() >= 2 * block_len);
-        Self {
-            zone,
-            buffer,
-            block_len,
-            first: 0,
-            checked: 0,
-            ended: false,
-        }
+        Self { zone, buffer, block_len, first: 0, checked: 0, ended: false }
     }
 
     fn payload(&self) -> u32 {
@@ -106,9 +99,7 @@ impl<'b> RecordReader<'b> {
         let place = self.place(first);
         let start = place.zone_start.plus(u64::from(first));
         let len = blocks as usize * self.block_len;
-        let whole = media
-            .read_raw(start, &mut self.buffer[..len], Class::Maintenance)
-            .await;
+        let whole = media.read_raw(start, &mut self.buffer[..len], Class::Maintenance).await;
         self.checked = 0;
         match whole {
             Ok(()) => {
@@ -122,8 +113,7 @@ impl<'b> RecordReader<'b> {
         let payload = self.payload() as usize;
         for index in 1..self.checked as usize {
             let from = index * self.block_len;
-            self.buffer
-                .copy_within(from..from + payload, index * payload);
+            self.buffer.copy_within(from..from + payload, index * payload);
         }
         Ok(())
     }
@@ -152,23 +142,14 @@ impl<'b> RecordReader<'b> {
     }
 
     fn place(&self, block: u32) -> Place {
-        Place {
-            zone_start: self.zone.start,
-            generation: self.zone.generation,
-            block,
-        }
+        Place { zone_start: self.zone.start, generation: self.zone.generation, block }
     }
 
     fn check<D: Device>(&self, media: &Media<D>, index: u32) -> bool {
         let at = index as usize * self.block_len;
         let unit = &self.buffer[at..at + self.block_len];
         media
-            .check_units(
-                self.place(self.first + index),
-                unit,
-                self.block_len,
-                Structure::LogRecord,
-            )
+            .check_units(self.place(self.first + index), unit, self.block_len, Structure::LogRecord)
             .is_ok()
     }
 

@@ -74,13 +74,7 @@ impl Shape {
         let filter_len = (node_len * 5 / 8).min(node_len.saturating_sub(for_keys));
         let filter_len =
             (filter_len / filter::BLOCK_LEN * filter::BLOCK_LEN).max(filter::BLOCK_LEN);
-        Self {
-            node_len,
-            block_len,
-            store_tag,
-            filter_len,
-            height,
-        }
+        Self { node_len, block_len, store_tag, filter_len, height }
     }
 
     pub(crate) fn node_blocks(&self) -> u32 {
@@ -255,9 +249,7 @@ impl<'m> PieceBuilder<'m> {
             self.begin_data(key, boundary);
             assert!(self.add_hash(hash), "B1: an empty filter takes a key");
         }
-        let Some(data) = self.data.as_mut() else {
-            unreachable!("begun above")
-        };
+        let Some(data) = self.data.as_mut() else { unreachable!("begun above") };
         if !data.push(self.data_node, key, entry) {
             self.end_data();
             if hash.is_some() && self.is_filter_full() {
@@ -267,29 +259,20 @@ impl<'m> PieceBuilder<'m> {
             if let Some(hash) = hash {
                 assert!(self.add_hash(hash), "B1: there is room for a key");
             }
-            let Some(data) = self.data.as_mut() else {
-                unreachable!("begun above")
-            };
-            assert!(
-                data.push(self.data_node, key, entry),
-                "an entry fits an empty node"
-            );
+            let Some(data) = self.data.as_mut() else { unreachable!("begun above") };
+            assert!(data.push(self.data_node, key, entry), "an entry fits an empty node");
         }
         self.entries += 1;
         assert!(self.last_key.set(key, &[]).is_ok());
     }
 
     fn is_filter_full(&self) -> bool {
-        self.upper[0]
-            .as_ref()
-            .is_some_and(|branch| branch.key_count() == branch.key_capacity())
+        self.upper[0].as_ref().is_some_and(|branch| branch.key_count() == branch.key_capacity())
     }
 
     fn add_hash(&mut self, hash: u64) -> bool {
         let node = &mut self.upper_nodes[..self.shape.node_len];
-        self.upper[0]
-            .as_mut()
-            .is_some_and(|branch| branch.add_key_hash(node, hash))
+        self.upper[0].as_mut().is_some_and(|branch| branch.add_key_hash(node, hash))
     }
 
     fn begin_data(&mut self, key: &[u8], boundary: bool) {
@@ -305,19 +288,12 @@ impl<'m> PieceBuilder<'m> {
         // the one in force before `key`, if the entry to come changes it.
         let split = &self.separator[..separator_len];
         let early = separator_len > 0 && split < key;
-        let state = if boundary {
-            &self.cover_before
-        } else {
-            &self.cover
-        };
+        let state = if boundary { &self.cover_before } else { &self.cover };
         if !state.is_empty() && (early || !boundary) {
             let mut body = [0; COVER_LEN_MAX];
             let entry = cover_entry(state, &mut body);
             let at = if early { split } else { key };
-            assert!(
-                data.push(self.data_node, at, &entry),
-                "B2: a state fits an empty node"
-            );
+            assert!(data.push(self.data_node, at, &entry), "B2: a state fits an empty node");
             self.boundaries = true;
         }
         self.data = Some(data);
@@ -364,10 +340,7 @@ impl<'m> PieceBuilder<'m> {
         let known = Branch::new(node).and_then(|node| node.separator_at(0, &mut key));
         assert!(known.is_some(), "a node just built is whole");
         let separator_len = key.len;
-        assert!(
-            level + 2 < self.shape.height,
-            "the piece is ended before its top level overflows"
-        );
+        assert!(level + 2 < self.shape.height, "the piece is ended before its top level overflows");
         // The parent may itself end first; then it is emitted before this node, with only nodes
         // before it under it.
         self.add_child_of(level, separator_len);
@@ -390,11 +363,7 @@ impl<'m> PieceBuilder<'m> {
         // `end_upper` used the separator buffer for the parent: rebuild this node's.
         let node = &self.upper_nodes[level * len..(level + 1) * len];
         let mut key = KeyBuf::new(self.separator);
-        assert!(
-            Branch::new(node)
-                .and_then(|node| node.separator_at(0, &mut key))
-                .is_some()
-        );
+        assert!(Branch::new(node).and_then(|node| node.separator_at(0, &mut key)).is_some());
         let separator_len = key.len;
         let node = &mut self.upper_nodes[parent * len..(parent + 1) * len];
         let mut builder = BranchBuilder::new(node, parent as u8 + 1, 0);
@@ -420,16 +389,11 @@ impl<'m> PieceBuilder<'m> {
     }
 
     fn seal_output(&mut self, at: usize) {
-        let Some(place) = self.place else {
-            unreachable!("begun")
-        };
+        let Some(place) = self.place else { unreachable!("begun") };
         assert!(self.nodes < place.nodes_max, "has_room was asked");
         let block = place.start + self.nodes * self.shape.node_blocks();
-        let identity = Identity {
-            store_tag: self.shape.store_tag,
-            generation: place.generation,
-            block,
-        };
+        let identity =
+            Identity { store_tag: self.shape.store_tag, generation: place.generation, block };
         seal(&mut self.output[at..at + self.shape.node_len], 0, identity);
         self.nodes += 1;
         self.pending += 1;
@@ -482,10 +446,7 @@ impl<'m> PieceBuilder<'m> {
     pub(crate) fn output(&self) -> (u32, &[u8]) {
         let first = self.nodes - self.pending;
         let block = self.start + first * self.shape.node_blocks();
-        (
-            block,
-            &self.output[..self.pending as usize * self.shape.node_len],
-        )
+        (block, &self.output[..self.pending as usize * self.shape.node_len])
     }
 
     /// Goes on in the range-delete state of a merge that was interrupted.

@@ -41,11 +41,7 @@ pub(crate) trait Pieces {
 /// Contents that make no sense although their seal holds.
 pub(crate) fn malformed<E>() -> Fault<E> {
     let extent = Extent::new(Lba(0), 0);
-    Fault::Damaged(Damage {
-        extent,
-        structure: Structure::RunNode,
-        check: Check::Malformed,
-    })
+    Fault::Damaged(Damage { extent, structure: Structure::RunNode, check: Check::Malformed })
 }
 
 /// Memory of a cursor.
@@ -98,10 +94,7 @@ impl<'b> RunCursor<'b> {
 
     /// Gives the memory back.
     pub(crate) fn into_memory(self) -> CursorMemory<'b> {
-        CursorMemory {
-            key: self.key.bytes,
-            nodes: self.buffer,
-        }
+        CursorMemory { key: self.key.bytes, nodes: self.buffer }
     }
 
     /// Stops here: no further entry counts, but the range-delete state goes on to hold.
@@ -177,9 +170,7 @@ impl<'b> RunCursor<'b> {
         self.loaded = 0;
         let len = count as usize * shape.node_len;
         let block = piece.start + first * shape.node_blocks();
-        pieces
-            .read(piece.generation, block, &mut self.buffer[..len])
-            .await?;
+        pieces.read(piece.generation, block, &mut self.buffer[..len]).await?;
         self.first = first;
         self.loaded = count;
         self.node = node;
@@ -280,9 +271,7 @@ impl<'b> RunCursor<'b> {
         let shape = *pieces.shape();
         self.loaded = 0;
         let block = piece.start + node * shape.node_blocks();
-        pieces
-            .read(piece.generation, block, &mut self.buffer[..shape.node_len])
-            .await?;
+        pieces.read(piece.generation, block, &mut self.buffer[..shape.node_len]).await?;
         self.first = node;
         self.loaded = 1;
         self.node = node;
@@ -305,9 +294,7 @@ impl<'b> RunCursor<'b> {
         let node_len = pieces.shape().node_len;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
-        let found = data
-            .seek(key, rank, &mut self.key)
-            .map_err(|_| malformed())?;
+        let found = data.seek(key, rank, &mut self.key).map_err(|_| malformed())?;
         let before = data.boundary_before(found).map_err(|_| malformed())?;
         if let Some(entry) = before.and_then(|position| data.entry_at(position)) {
             self.cover.extend(entry.seqs().take(self.cover.capacity()));
@@ -341,9 +328,7 @@ impl<'b> RunCursor<'b> {
         self.descend(pieces, key).await?;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
-        self.position = data
-            .seek_lt(key, rank, &mut self.key)
-            .map_err(|_| malformed())?;
+        self.position = data.seek_lt(key, rank, &mut self.key).map_err(|_| malformed())?;
         if self.position.is_none() {
             return self.previous_node(pieces).await;
         }
@@ -357,9 +342,7 @@ impl<'b> RunCursor<'b> {
         if let Some(position) = self.position
             && data.has_boundaries()
         {
-            let found = data
-                .boundary_at_or_before(position)
-                .map_err(|_| malformed())?;
+            let found = data.boundary_at_or_before(position).map_err(|_| malformed())?;
             if let Some(entry) = found.and_then(|position| data.entry_at(position)) {
                 cover.extend(entry.seqs().take(cover.capacity()));
             }
@@ -381,9 +364,7 @@ impl<'b> RunCursor<'b> {
             self.cover.clear();
             self.cover.extend(entry.seqs().take(self.cover.capacity()));
         }
-        self.position = data
-            .next(position, &mut self.key)
-            .map_err(|_| malformed())?;
+        self.position = data.next(position, &mut self.key).map_err(|_| malformed())?;
         if self.position.is_none() {
             self.next_node(pieces).await?;
         }
@@ -424,9 +405,7 @@ impl<'b> RunCursor<'b> {
         let node_len = pieces.shape().node_len;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
-        self.position = data
-            .prev(position, &mut self.key)
-            .map_err(|_| malformed())?;
+        self.position = data.prev(position, &mut self.key).map_err(|_| malformed())?;
         if self.position.is_none() {
             return self.previous_node(pieces).await;
         }

@@ -165,9 +165,7 @@ impl<'m> Tree<'m> {
             return false;
         }
         let piece = Piece::of(record);
-        let at = self
-            .pieces()
-            .partition_point(|other| Self::order(other) <= Self::order(&piece));
+        let at = self.pieces().partition_point(|other| Self::order(other) <= Self::order(&piece));
         self.pieces.copy_within(at..self.count, at + 1);
         self.pieces[at] = piece;
         self.count += 1;
@@ -236,22 +234,13 @@ impl<'m> Tree<'m> {
 
     /// Whole runs of a level: not those that a merge is still writing.
     pub(crate) fn whole(&self, level: u8) -> impl Iterator<Item = &Run> {
-        self.level(level).filter(|run| {
-            !self
-                .merges
-                .iter()
-                .flatten()
-                .any(|merge| merge.run == run.run)
-        })
+        self.level(level)
+            .filter(|run| !self.merges.iter().flatten().any(|merge| merge.run == run.run))
     }
 
     /// The lowest tier that has runs.
     pub(crate) fn deepest_tier(&self) -> Option<u8> {
-        self.runs
-            .iter()
-            .filter(|run| run.level < BOTTOM)
-            .map(|run| run.level)
-            .max()
+        self.runs.iter().filter(|run| run.level < BOTTOM).map(|run| run.level).max()
     }
 
     pub(crate) fn nodes_of_level(&self, level: u8) -> u64 {
@@ -264,9 +253,7 @@ impl<'m> Tree<'m> {
 
     /// The key a merge has reached.
     pub(crate) fn merge_key(&self, level: u8) -> &[u8] {
-        let len = self
-            .merge(level)
-            .map_or(0, |merge| usize::from(merge.key_len));
+        let len = self.merge(level).map_or(0, |merge| usize::from(merge.key_len));
         let at = usize::from(level) * self.key_len_max;
         &self.merge_keys[at..at + len]
     }
@@ -324,8 +311,7 @@ impl<'m> Tree<'m> {
         if crate::canary::planted(crate::canary::Bug::MergeBoundaryForgotten) {
             return false;
         }
-        self.is_input(run)
-            .is_some_and(|level| key < self.merge_key(level))
+        self.is_input(run).is_some_and(|level| key < self.merge_key(level))
     }
 
     /// Bytes that a node row of `nodes` takes is the caller's to say; this counts nodes of all.

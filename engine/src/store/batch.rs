@@ -36,11 +36,7 @@ pub(crate) struct BatchOp<'a> {
 impl<'b> Batch<'b> {
     /// An empty batch over memory.
     pub fn new(memory: &'b mut [u8]) -> Self {
-        Self {
-            memory,
-            len: 0,
-            count: 0,
-        }
+        Self { memory, len: 0, count: 0 }
     }
 
     /// Number of operations.
@@ -89,11 +85,7 @@ impl<'b> Batch<'b> {
     /// # Errors
     /// [`BatchFull`] when the memory is used up.
     pub fn delete_range(&mut self, start: &[u8], end: Option<&[u8]>) -> Result<(), BatchFull> {
-        let kind = if end.is_some() {
-            OpKind::DeleteRange
-        } else {
-            OpKind::DeleteFrom
-        };
+        let kind = if end.is_some() { OpKind::DeleteRange } else { OpKind::DeleteFrom };
         self.push(kind, start, Meta::NONE, end.unwrap_or(&[]), Condition::None)
     }
 
@@ -121,12 +113,7 @@ impl<'b> Batch<'b> {
         let version_len = u16::try_from(version.len()).map_err(|_| BatchFull)?;
         let count = self.count.checked_add(1).ok_or(BatchFull)?;
         let parts: [&[u8]; 6] = [
-            &[
-                tag,
-                0,
-                version_len.to_le_bytes()[0],
-                version_len.to_le_bytes()[1],
-            ],
+            &[tag, 0, version_len.to_le_bytes()[0], version_len.to_le_bytes()[1]],
             version,
             &header.encode(),
             key,
@@ -134,10 +121,7 @@ impl<'b> Batch<'b> {
             value,
         ];
         let total: usize = parts.iter().map(|part| part.len()).sum();
-        let out = self
-            .memory
-            .get_mut(self.len..self.len + total)
-            .ok_or(BatchFull)?;
+        let out = self.memory.get_mut(self.len..self.len + total).ok_or(BatchFull)?;
         let mut at = 0;
         for part in parts {
             out[at..at + part.len()].copy_from_slice(part);
@@ -166,13 +150,7 @@ impl<'b> Batch<'b> {
                 2 => Condition::Present,
                 _ => Condition::Version(version),
             };
-            Some(BatchOp {
-                condition,
-                header,
-                key,
-                rest: op_rest,
-                bytes,
-            })
+            Some(BatchOp { condition, header, key, rest: op_rest, bytes })
         })
     }
 }

@@ -41,9 +41,7 @@ impl<'m, D: Device> Store<'m, D> {
     /// Reads: the anchors, the manifest, and the log since the last flush, each bounded whatever
     /// the store holds.
     pub async fn open(device: D, memory: &'m mut [u8]) -> Result<Self, OpenError<D::Error>> {
-        Ok(Self {
-            core: crate::open::open(device, memory).await?,
-        })
+        Ok(Self { core: crate::open::open(device, memory).await? })
     }
 
     /// The device.
@@ -72,10 +70,7 @@ impl<'m, D: Device> Store<'m, D> {
     /// See [`WriteError`].
     pub async fn sync(&self) -> Result<(), WriteError<D::Error>> {
         let ticket = self.core.state.borrow().log.appended;
-        self.core
-            .make_durable(Side::Log, ticket)
-            .await
-            .map_err(WriteError::from)
+        self.core.make_durable(Side::Log, ticket).await.map_err(WriteError::from)
     }
 
     /// Moves everything in memory into runs, so that the next open replays nothing.

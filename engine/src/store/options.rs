@@ -38,15 +38,11 @@ pub struct WriteOptions<'a> {
 
 impl WriteOptions<'_> {
     /// Return at once.
-    pub const BUFFERED: WriteOptions<'static> = WriteOptions {
-        durability: Durability::Buffered,
-        condition: Condition::None,
-    };
+    pub const BUFFERED: WriteOptions<'static> =
+        WriteOptions { durability: Durability::Buffered, condition: Condition::None };
     /// Return when durable.
-    pub const DURABLE: WriteOptions<'static> = WriteOptions {
-        durability: Durability::Durable,
-        condition: Condition::None,
-    };
+    pub const DURABLE: WriteOptions<'static> =
+        WriteOptions { durability: Durability::Durable, condition: Condition::None };
 }
 
 /// Metadata of an entry: opaque bytes that are kept with the key, the version first.
@@ -58,10 +54,7 @@ pub struct Meta<'a> {
 
 impl<'a> Meta<'a> {
     /// No metadata.
-    pub const NONE: Meta<'static> = Meta {
-        bytes: &[],
-        version_len: 0,
-    };
+    pub const NONE: Meta<'static> = Meta { bytes: &[], version_len: 0 };
 
     /// Metadata that are a version, and nothing else.
     #[must_use]
@@ -76,10 +69,7 @@ impl<'a> Meta<'a> {
     #[must_use]
     pub fn new(bytes: &'a [u8], version_len: usize) -> Self {
         assert!(version_len <= bytes.len() && bytes.len() <= usize::from(u16::MAX));
-        Self {
-            bytes,
-            version_len: version_len as u16,
-        }
+        Self { bytes, version_len: version_len as u16 }
     }
 }
 

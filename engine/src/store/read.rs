@@ -41,11 +41,7 @@ impl<'s, 'm, D: Device> Snapshot<'s, 'm, D> {
         let slot = state.snapshots.iter().position(Option::is_none)?;
         let seq = seq.unwrap_or(state.seq);
         state.snapshots[slot] = Some(seq);
-        Some(Self {
-            core,
-            slot,
-            at: SnapshotSeq { seq },
-        })
+        Some(Self { core, slot, at: SnapshotSeq { seq } })
     }
 
     pub(crate) fn seq(&self) -> u64 {
@@ -91,27 +87,19 @@ pub(crate) fn take_entry(
     };
     let len = meta.len().min(entry.meta.len());
     meta[..len].copy_from_slice(&entry.meta[..len]);
-    let mut located = Located {
-        found,
-        fragments: Fragments::new(),
-        copied: 0,
-    };
+    let mut located = Located { found, fragments: Fragments::new(), copied: 0 };
     if entry.kind == Kind::Inline {
-        let from = usize::try_from(offset)
-            .unwrap_or(usize::MAX)
-            .min(entry.body.len());
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(entry.body.len());
         let len = out.len().min(entry.body.len() - from);
         out[..len].copy_from_slice(&entry.body[from..from + len]);
         located.copied = len;
     } else {
         let places = entry.places().take(FRAGMENTS_MAX);
-        located
-            .fragments
-            .extend(places.map(|(generation, offset, len)| Fragment {
-                generation,
-                offset,
-                len: len as u32,
-            }));
+        located.fragments.extend(places.map(|(generation, offset, len)| Fragment {
+            generation,
+            offset,
+            len: len as u32,
+        }));
     }
     located
 }
@@ -140,9 +128,9 @@ impl<'m, D: Device> Store<'m, D> {
     ) -> Result<Option<Found>, ReadError<D::Error>> {
         let room = value.len() as u64;
         match self.read(key, &mut [], 0, value, true, options).await? {
-            Some((found, _)) if found.value_len > room => Err(ReadError::BufferTooSmall {
-                needed_bytes: found.value_len,
-            }),
+            Some((found, _)) if found.value_len > room => {
+                Err(ReadError::BufferTooSmall { needed_bytes: found.value_len })
+            }
             other => Ok(other.map(|(found, _)| found)),
         }
     }
@@ -176,9 +164,9 @@ impl<'m, D: Device> Store<'m, D> {
     ) -> Result<Option<Found>, ReadError<D::Error>> {
         let room = meta.len();
         match self.read(key, meta, 0, &mut [], false, options).await? {
-            Some((found, _)) if found.meta_len > room => Err(ReadError::BufferTooSmall {
-                needed_bytes: found.meta_len as u64,
-            }),
+            Some((found, _)) if found.meta_len > room => {
+                Err(ReadError::BufferTooSmall { needed_bytes: found.meta_len as u64 })
+            }
             other => Ok(other.map(|(found, _)| found)),
         }
     }
@@ -192,10 +180,7 @@ impl<'m, D: Device> Store<'m, D> {
         key: &[u8],
         options: ReadOptions<'_>,
     ) -> Result<bool, ReadError<D::Error>> {
-        Ok(self
-            .read(key, &mut [], 0, &mut [], false, options)
-            .await?
-            .is_some())
+        Ok(self.read(key, &mut [], 0, &mut [], false, options).await?.is_some())
     }
 
     /// Reads metadata and part of a value. With `whole`, a value longer than `out` is not read.
@@ -222,12 +207,7 @@ impl<'m, D: Device> Store<'m, D> {
                 })
                 .await;
             let version = searched.map_err(Self::read_fault)?;
-            let Some(Located {
-                found,
-                fragments,
-                copied,
-            }) = located
-            else {
+            let Some(Located { found, fragments, copied }) = located else {
                 return Ok(None);
             };
             if fragments.is_empty()
@@ -238,10 +218,7 @@ impl<'m, D: Device> Store<'m, D> {
             }
             let left = found.value_len.saturating_sub(offset);
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
-            match core
-                .read_value(&fragments, offset, &mut out[..len], options.class)
-                .await
-            {
+            match core.read_value(&fragments, offset, &mut out[..len], options.class).await {
                 Ok(()) => return Ok(Some((found, len))),
                 // The value was moved while it was read: look where it is now.
                 Err(fault) if core.state.borrow().tree.version != version => failed = Some(fault),

@@ -132,9 +132,7 @@ impl<'m, D: Device> Store<'m, D> {
     ) -> Result<Scan<'s, 'm, 'b, D>, ReadError<D::Error>> {
         let needed = self.scan_memory_len();
         if scratch.len() < needed {
-            return Err(ReadError::BufferTooSmall {
-                needed_bytes: needed as u64,
-            });
+            return Err(ReadError::BufferTooSmall { needed_bytes: needed as u64 });
         }
         let (own, seq) = match options.snapshot {
             Some(at) => (None, at.seq),
@@ -157,16 +155,7 @@ impl<'m, D: Device> Store<'m, D> {
             Direction::Forward => (start, end),
             Direction::Reverse => (end, start),
         };
-        let (mut goal, mut from) = (
-            Key {
-                bytes: goal,
-                len: 0,
-            },
-            Key {
-                bytes: from,
-                len: 0,
-            },
-        );
+        let (mut goal, mut from) = (Key { bytes: goal, len: 0 }, Key { bytes: from, len: 0 });
         let goal_end = take_bound(&mut goal, far).ok_or(ReadError::KeyLength)?;
         let from_end = take_bound(&mut from, near).ok_or(ReadError::KeyLength)?;
         Ok(Scan {
@@ -179,10 +168,7 @@ impl<'m, D: Device> Store<'m, D> {
             goal_end,
             from,
             from_end,
-            spent: Key {
-                bytes: spent,
-                len: 0,
-            },
+            spent: Key { bytes: spent, len: 0 },
             entry,
             entry_len: 0,
             runs: heapless::Vec::new(),
@@ -204,9 +190,7 @@ impl<'m, D: Device> Store<'m, D> {
         scratch: &mut [u8],
         options: ReadOptions<'_>,
     ) -> Result<u64, ReadError<D::Error>> {
-        let mut scan = self
-            .scan(start, end, Direction::Forward, scratch, options)
-            .await?;
+        let mut scan = self.scan(start, end, Direction::Forward, scratch, options).await?;
         let mut count = 0;
         while scan.next().await?.is_some() {
             count += 1;
@@ -241,9 +225,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
                 Ok(false) => {}
                 Err(Fault::NoMemory) => {
                     let needed = self.store.scan_memory_len() as u64;
-                    return Err(ReadError::BufferTooSmall {
-                        needed_bytes: needed,
-                    });
+                    return Err(ReadError::BufferTooSmall { needed_bytes: needed });
                 }
                 Err(fault) => {
                     let version = self.store.core.state.borrow().tree.version;
@@ -286,21 +268,14 @@ impl<D: Device> Scan<'_, '_, '_, D> {
         let mut located = take_entry(&entry, &mut [], offset, out);
         let mut version = core.state.borrow().tree.version;
         for _ in 0..READ_ATTEMPTS_MAX {
-            let Located {
-                found,
-                fragments,
-                copied,
-            } = &located;
+            let Located { found, fragments, copied } = &located;
             if fragments.is_empty() {
                 return Ok(*copied);
             }
             let left =
                 usize::try_from(found.value_len.saturating_sub(offset)).unwrap_or(usize::MAX);
             let len = left.min(out.len());
-            match core
-                .read_value(fragments, offset, &mut out[..len], self.class)
-                .await
-            {
+            match core.read_value(fragments, offset, &mut out[..len], self.class).await {
                 Ok(()) => return Ok(len),
                 Err(fault)
                     if core.state.borrow().tree.version == version
@@ -332,10 +307,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             let _ = self.spare.push(run.into_memory());
         }
         let core = &self.store.core;
-        let pieces = Cached {
-            core,
-            class: self.class,
-        };
+        let pieces = Cached { core, class: self.class };
         let forward = self.direction == Direction::Forward;
         let tables = {
             let bound = self.bound();
@@ -392,8 +364,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             let state = self.store.core.state.borrow();
             let run = state.tree.run(cursor.run);
             let level = run.and_then(|run| state.tree.is_input(&run));
-            self.spent
-                .set(level.map_or(&[], |level| state.tree.merge_key(level)));
+            self.spent.set(level.map_or(&[], |level| state.tree.merge_key(level)));
         }
         let open = matches!(self.from_end, End::Open);
         if self.spent.len > 0 && (open || self.from.get() < self.spent.get()) {
@@ -459,10 +430,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
         self.entry_len = 0;
         let mut best = None;
         let mut cover = self.take_tables(&mut best);
-        let pieces = Cached {
-            core: &self.store.core,
-            class: self.class,
-        };
+        let pieces = Cached { core: &self.store.core, class: self.class };
         for index in 0..self.runs.len() {
             let in_run = self.take_run(index, &pieces, &mut best).await?;
             cover = cover.max(in_run);
@@ -508,11 +476,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
 
     fn is_past_goal(&self) -> bool {
         let (key, goal) = (self.from.get(), self.goal.get());
-        let beyond = if self.direction == Direction::Forward {
-            key > goal
-        } else {
-            key < goal
-        };
+        let beyond = if self.direction == Direction::Forward { key > goal } else { key < goal };
         match self.goal_end {
             End::Open => false,
             End::Inclusive => beyond,
@@ -550,11 +514,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
                 if len > 0 {
                     self.entry_len = len;
                 }
-                *cursor = if forward {
-                    table.next(at)
-                } else {
-                    table.prev(at)
-                };
+                *cursor = if forward { table.next(at) } else { table.prev(at) };
             }
         }
         cover
@@ -607,9 +567,5 @@ fn newest(cover: &[u64], seq: u64) -> u64 {
 
 /// The memtable that a scan's table slot stands for: the active one, or the frozen one.
 fn table_of(state: &crate::state::State<'_>, index: usize) -> usize {
-    if index == 0 {
-        state.active
-    } else {
-        1 - state.active
-    }
+    if index == 0 { state.active } else { 1 - state.active }
 }

@@ -81,10 +81,7 @@ impl<D: Device> Store<'_, D> {
             moved_bytes: counters.moved_bytes,
             run_bytes: counters.run_bytes,
             manifest_snapshots: counters.snapshots,
-            entries: pieces
-                .iter()
-                .map(|piece| u64::from(piece.record().entries))
-                .sum(),
+            entries: pieces.iter().map(|piece| u64::from(piece.record().entries)).sum(),
             runs: state.tree.runs().len() as u32,
             pieces: pieces.len() as u32,
             cache_hits: state.cache.hits,

@@ -32,10 +32,7 @@ impl<D: Device> Store<'_, D> {
         let whole = usize::try_from(len).ok().filter(|&len| len <= buffer.len());
         if let Some(whole) = whole {
             let value = &mut buffer[..whole];
-            reader
-                .read_exact(value)
-                .await
-                .map_err(|_| WriteError::Stream)?;
+            reader.read_exact(value).await.map_err(|_| WriteError::Stream)?;
             return self.put(key, meta, value, options).await;
         }
         if buffer.is_empty() {
@@ -79,25 +76,15 @@ impl<D: Device> Store<'_, D> {
             return Err(ReadError::BufferTooSmall { needed_bytes: 1 });
         }
         // One version from the first byte to the last.
-        let own = if options.snapshot.is_none() {
-            Some(self.snapshot()?)
-        } else {
-            None
-        };
+        let own = if options.snapshot.is_none() { Some(self.snapshot()?) } else { None };
         let snapshot = options.snapshot.or(own.as_deref());
-        let options = ReadOptions {
-            snapshot,
-            ..options
-        };
+        let options = ReadOptions { snapshot, ..options };
         let mut offset = 0;
         loop {
             let Some((found, len)) = self.get_at(key, offset, buffer, options).await? else {
                 return Ok(None);
             };
-            writer
-                .write_all(&buffer[..len])
-                .await
-                .map_err(|_| ReadError::Stream)?;
+            writer.write_all(&buffer[..len]).await.map_err(|_| ReadError::Stream)?;
             offset += len as u64;
             if offset >= found.value_len {
                 return Ok(Some(found));

@@ -44,12 +44,7 @@ impl<'a> Op<'a> {
             meta_len: meta.bytes.len() as u16,
             value_len: value.len() as u32,
         };
-        Self {
-            header,
-            key,
-            meta,
-            value,
-        }
+        Self { header, key, meta, value }
     }
 
     fn record_len(&self) -> usize {
@@ -76,15 +71,9 @@ impl<D: Device> Core<'_, D> {
     ) -> Result<u64, WriteError<D::Error>> {
         let mut held = false;
         let version = self
-            .find(key, u64::MAX, Class::Foreground, &mut |entry| {
-                held = holds(condition, entry)
-            })
+            .find(key, u64::MAX, Class::Foreground, &mut |entry| held = holds(condition, entry))
             .await?;
-        if held {
-            Ok(version)
-        } else {
-            Err(WriteError::ConditionFailed)
-        }
+        if held { Ok(version) } else { Err(WriteError::ConditionFailed) }
     }
 
     /// Room for a write everywhere; the caller checks it again without an await between.
@@ -120,9 +109,7 @@ impl<D: Device> Core<'_, D> {
         durability: Durability,
     ) -> Result<(), WriteError<D::Error>> {
         if durability == Durability::Durable {
-            self.make_durable(Side::Log, ticket)
-                .await
-                .map_err(|fault| self.read_only_or(fault))?;
+            self.make_durable(Side::Log, ticket).await.map_err(|fault| self.read_only_or(fault))?;
         }
         match self.pay(bytes).await {
             // The write is done; what maintenance lacks, the next one is told.
@@ -140,8 +127,8 @@ fn account<D: Device>(
     record_len: usize,
 ) -> u64 {
     state.counters.user_bytes += bytes;
-    let window = core.plan.window_len.min(core.plan.log_len) as u64;
-    state.replay_cost += (16 * record_len as u64 / window).clamp(1, 16);
+    // Replay reads a window for each record that fills one, and small records by the window.
+    state.replay_cost += record_len.min(core.plan.window_len) as u64;
     state.log.appended
 }
 
@@ -200,8 +187,7 @@ impl<D: Device> Store<'_, D> {
         if !self.check_key(key) {
             return Err(WriteError::KeyLength);
         }
-        self.write_op(&Op::new(OpKind::Delete, key, Meta::NONE, &[]), options)
-            .await
+        self.write_op(&Op::new(OpKind::Delete, key, Meta::NONE, &[]), options).await
     }
 
     /// Removes every key from `start` up to, not including, `end`; without an end, every key from
@@ -224,20 +210,9 @@ impl<D: Device> Store<'_, D> {
         if end.is_some_and(|end| end <= start) {
             return Ok(());
         }
-        let kind = if end.is_some() {
-            OpKind::DeleteRange
-        } else {
-            OpKind::DeleteFrom
-        };
+        let kind = if end.is_some() { OpKind::DeleteRange } else { OpKind::DeleteFrom };
         let op = Op::new(kind, start, Meta::NONE, end.unwrap_or(&[]));
-        self.write_op(
-            &op,
-            WriteOptions {
-                durability,
-                condition: Condition::None,
-            },
-        )
-        .await
+        self.write_op(&op, WriteOptions { durability, condition: Condition::None }).await
     }
 
     async fn write_op(
@@ -258,8 +233,7 @@ impl<D: Device> Store<'_, D> {
                 Condition::None => None,
                 condition => Some(core.decide(op.key, condition).await?),
             };
-            core.make_write_room(entry_len, record_len, is_delete)
-                .await?;
+            core.make_write_room(entry_len, record_len, is_delete).await?;
             let mut state = core.state.borrow_mut();
             if !has_room(&mut state, entry_len, record_len) {
                 continue;
@@ -311,10 +285,7 @@ impl<D: Device> Store<'_, D> {
         for op in batch.ops() {
             let value_len = u64::from(op.header.value_len);
             let meta = &op.rest[..usize::from(op.header.meta_len)];
-            let meta = Meta {
-                bytes: meta,
-                version_len: op.header.version_len,
-            };
+            let meta = Meta { bytes: meta, version_len: op.header.version_len };
             self.check_put(op.key, &meta, value_len)?;
             let ranged = op.header.kind == OpKind::DeleteRange;
             if ranged && !self.check_key(&op.rest[..op.header.value_len as usize]) {
@@ -332,10 +303,7 @@ impl<D: Device> Store<'_, D> {
         let ranges = batch.ops().filter(|op| is_range(op.header.kind)).count();
         let fits_table =
             entries_len + 4096.min(core.plan.memtable_len / 4) <= core.plan.memtable_len;
-        if record_len > core.state.borrow().log.record_len_max()
-            || !fits_table
-            || ranges > RANGES_AT_ONCE
-        {
+        if record_len > core.record_len_max(Side::Log) || !fits_table || ranges > RANGES_AT_ONCE {
             return Err(WriteError::BatchTooLarge);
         }
         let ticket = loop {
@@ -344,8 +312,7 @@ impl<D: Device> Store<'_, D> {
                 let version = core.decide(op.key, &op.condition).await?;
                 decided = Some(decided.map_or(version, |first: u64| first.min(version)));
             }
-            core.make_write_room(entries_len, record_len, is_delete)
-                .await?;
+            core.make_write_room(entries_len, record_len, is_delete).await?;
             let mut state = core.state.borrow_mut();
             if !has_room(&mut state, entries_len, record_len) {
                 continue;
@@ -366,10 +333,10 @@ impl<D: Device> Store<'_, D> {
     /// Whether a value is better written in several records: too long for one, or the zone's rest
     /// is worth using.
     fn is_split(&self, op: &Op<'_>) -> bool {
-        let state = self.core.state.borrow();
-        let room = state.log.zone_room() as usize;
+        let most = self.core.record_len_max(Side::Log);
+        let room = self.core.state.borrow().log.zone_room() as usize;
         let least = 16 * self.core.media.block_len();
-        op.record_len() > state.log.record_len_max()
+        op.record_len() > most
             || (op.record_len() > room && room > least && op.value.len() > 2 * least)
     }
 
@@ -408,11 +375,7 @@ fn still_holds<E>(
 ) -> Result<bool, WriteError<E>> {
     let mut held = false;
     if state.find_in_memory(key, u64::MAX, &mut |entry| held = holds(condition, entry)) {
-        return if held {
-            Ok(true)
-        } else {
-            Err(WriteError::ConditionFailed)
-        };
+        return if held { Ok(true) } else { Err(WriteError::ConditionFailed) };
     }
     Ok(state.tree.version == version)
 }
@@ -427,9 +390,7 @@ fn append_batch(
     let len: usize = batch.ops().map(|op| op.bytes.len()).sum();
     let parts = batch.ops().map(|op| op.bytes);
     let count = batch.len() as u16;
-    let record = state
-        .log
-        .append_parts(RecordKind::Commit, count, first, len, parts);
+    let record = state.log.append_parts(RecordKind::Commit, count, first, len, parts);
     debug_assert_eq!(record, start);
     let mut at = start + RECORD_HEADER_LEN as u32;
     for op in batch.ops() {
@@ -439,17 +400,7 @@ fn append_batch(
         let value_at = Place { generation, offset };
         let (meta, value) = op.rest.split_at(usize::from(op.header.meta_len));
         let separate_from = limits.separate_from_bytes;
-        apply_op(
-            state,
-            &op.header,
-            op.key,
-            meta,
-            value,
-            seq,
-            value_at,
-            separate_from,
-            false,
-        );
+        apply_op(state, &op.header, op.key, meta, value, seq, value_at, separate_from, false);
         at += op.bytes.len() as u32;
     }
 }
@@ -475,20 +426,11 @@ impl<'m, D: Device> Store<'m, D> {
         key: &'k [u8],
     ) -> Result<Pen<'s, 'm, 'k, D>, WriteError<D::Error>> {
         let mut state = self.core.state.borrow_mut();
-        let oldest = state
-            .log
-            .zone
-            .map_or(state.zones.next_generation, |zone| zone.generation);
+        let oldest = state.log.zone.map_or(state.zones.next_generation, |zone| zone.generation);
         let slot = state.streams.iter().position(Option::is_none);
         let slot = slot.ok_or(WriteError::TooManyStreams)?;
         state.streams[slot] = Some(oldest);
-        Ok(Pen {
-            store: self,
-            key,
-            slot,
-            fragments: Fragments::new(),
-            bytes: 0,
-        })
+        Ok(Pen { store: self, key, slot, fragments: Fragments::new(), bytes: 0 })
     }
 }
 
@@ -502,16 +444,10 @@ impl<D: Device> Pen<'_, '_, '_, D> {
     ) -> Result<usize, WriteError<D::Error>> {
         let core = &self.store.core;
         let overhead = RECORD_HEADER_LEN + OP_HEADER_LEN + self.key.len();
-        let (most, room) = {
-            let state = core.state.borrow();
-            (
-                state.log.record_len_max() - overhead,
-                state.log.zone_room() as usize,
-            )
-        };
-        let least = (16 * core.media.block_len())
-            .max(total / (core.limits.fragments_max() / 2))
-            .min(most);
+        let most = core.record_len_max(Side::Log) - overhead;
+        let room = core.state.borrow().log.zone_room() as usize;
+        let least =
+            (16 * core.media.block_len()).max(total / (core.limits.fragments_max() / 2)).min(most);
         let mut len = part.len().min(most);
         if len + overhead > room && room > least + overhead {
             len = room - overhead;
@@ -532,11 +468,8 @@ impl<D: Device> Pen<'_, '_, '_, D> {
             let (generation, _) = state.log.place();
             let parts = [&op.header.encode()[..], self.key, op.value];
             let record = state.log.append(RecordKind::Fragment, 1, 0, &parts);
-            let fragment = Fragment {
-                generation,
-                offset: record + overhead as u32,
-                len: len as u32,
-            };
+            let fragment =
+                Fragment { generation, offset: record + overhead as u32, len: len as u32 };
             account(core, &mut state, len as u64, overhead + len);
             drop(state);
             if self.fragments.len() == core.limits.fragments_max() {
@@ -558,9 +491,6 @@ impl<D: Device> Pen<'_, '_, '_, D> {
         let len = encode_fragments(&self.fragments, &mut body).unwrap_or(0);
         let op = Op::new(OpKind::PutFragments, self.key, meta, &body[..len]);
         self.store.write_op(&op, options).await?;
-        self.store
-            .core
-            .complete(0, self.bytes, Durability::Buffered)
-            .await
+        self.store.core.complete(0, self.bytes, Durability::Buffered).await
     }
 }

@@ -232,19 +232,11 @@ impl<'m, F: NorFlash> NorZones<'m, F> {
             buffer_align_bytes: 1,
             element_count: 1,
         };
-        let mut inner = Inner {
-            flash,
-            slots,
-            block_len: layout.block_len_bytes,
-            zone_blocks,
-        };
+        let mut inner = Inner { flash, slots, block_len: layout.block_len_bytes, zone_blocks };
         for zone in 0..needed {
             inner.recover(zone);
         }
-        Ok(Self {
-            inner: RefCell::new(inner),
-            geometry,
-        })
+        Ok(Self { inner: RefCell::new(inner), geometry })
     }
 
     /// Gives the flash back.
@@ -254,11 +246,7 @@ impl<'m, F: NorFlash> NorZones<'m, F> {
 
     /// Fails for a zone that the device does not have.
     const fn known(&self, zone: ZoneId) -> Result<(), ErrorKind> {
-        if zone.0 < self.geometry.zone_count {
-            Ok(())
-        } else {
-            Err(ErrorKind::OutOfDevice)
-        }
+        if zone.0 < self.geometry.zone_count { Ok(()) } else { Err(ErrorKind::OutOfDevice) }
     }
 }
 
@@ -281,9 +269,7 @@ impl<F: NorFlash> Inner<'_, F> {
 
     /// The write pointer according to the medium.
     fn scan(&mut self, zone: u32) -> u32 {
-        let last = (0..self.zone_blocks)
-            .rev()
-            .find(|block| !self.is_erased(zone, *block));
+        let last = (0..self.zone_blocks).rev().find(|block| !self.is_erased(zone, *block));
         last.map_or(0, |block| block + 1)
     }
 

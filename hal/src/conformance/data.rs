@@ -47,15 +47,10 @@ pub(super) async fn writes_in_order<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     let late = both(write(2), write(3));
     let ((first, second), (third, fourth)) = both(early, late).await;
     for result in [first, second, third, fourth] {
-        answer(
-            "write behind a write in flight",
-            Answer::Success,
-            kind_of(result),
-        )?;
+        answer("write behind a write in flight", Answer::Success, kind_of(result))?;
     }
     let open = ZoneCondition::ImplicitOpen;
-    rig.expect("look at the zone", zone.zone, open, FLIGHT as u32)
-        .await?;
+    rig.expect("look at the zone", zone.zone, open, FLIGHT as u32).await?;
     rig.verify(zone.start, FLIGHT as u32, 1).await
 }
 
@@ -90,31 +85,17 @@ pub(super) async fn reads_in_flight<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     let device = rig.bench.device();
     let (front, back) = rig.scratch[..2 * FLIGHT * len].split_at_mut(FLIGHT * len);
     let issue = |at: usize, buf| {
-        device.read(
-            zone.start.plus(at as u64),
-            buf,
-            Request::of(Class::Foreground),
-        )
+        device.read(zone.start.plus(at as u64), buf, Request::of(Class::Foreground))
     };
     let (a, b) = front.split_at_mut(2 * len);
     let ((a0, a1), (b0, b1)) = (a.split_at_mut(len), b.split_at_mut(len));
     let (c, d) = back.split_at_mut(2 * len);
     let ((c0, c1), (d0, d1)) = (c.split_at_mut(len), d.split_at_mut(len));
-    let one = both(
-        both(issue(0, a0), issue(1, a1)),
-        both(issue(2, b0), issue(3, b1)),
-    );
-    let two = both(
-        both(issue(3, c0), issue(2, c1)),
-        both(issue(1, d0), issue(0, d1)),
-    );
+    let one = both(both(issue(0, a0), issue(1, a1)), both(issue(2, b0), issue(3, b1)));
+    let two = both(both(issue(3, c0), issue(2, c1)), both(issue(1, d0), issue(0, d1)));
     let (((r0, r1), (r2, r3)), ((r4, r5), (r6, r7))) = both(one, two).await;
     for result in [r0, r1, r2, r3, r4, r5, r6, r7] {
-        answer(
-            "read among reads in flight",
-            Answer::Success,
-            kind_of(result),
-        )?;
+        answer("read among reads in flight", Answer::Success, kind_of(result))?;
     }
     let blocks = [0, 1, 2, 3, 3, 2, 1, 0];
     for (slot, at) in blocks.into_iter().enumerate() {
@@ -130,12 +111,7 @@ pub(super) async fn reads_in_flight<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
 pub(super) async fn every_class<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     let zone = rig.writable().await?;
     let len = rig.block_len();
-    let classes = [
-        Class::Urgent,
-        Class::Foreground,
-        Class::Maintenance,
-        Class::Idle,
-    ];
+    let classes = [Class::Urgent, Class::Foreground, Class::Maintenance, Class::Idle];
     for (at, class) in classes.into_iter().enumerate() {
         let start = zone.start.plus(at as u64);
         let block = &mut rig.scratch[..len];
@@ -182,8 +158,7 @@ pub(super) async fn read_changes_nothing<B: Bench>(rig: &mut Rig<'_, B>) -> Chec
     rig.verb(Verb::Close, zone.zone).await?;
     rig.verify(zone.start, 2, 1).await?;
     let closed = ZoneCondition::Closed;
-    rig.expect("look at the zone after reads", zone.zone, closed, 2)
-        .await
+    rig.expect("look at the zone after reads", zone.zone, closed, 2).await
 }
 
 /// A read of unwritten blocks succeeds with bytes that mean nothing or fails as such a read.
@@ -191,21 +166,12 @@ pub(super) async fn read_unwritten<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     let zone = rig.sequential(0).await?;
     rig.write(zone.start, 1, 1).await?;
     let past = rig.try_read(zone.start.plus(1), 1).await;
-    answer(
-        "read at the write pointer",
-        Answer::SuccessOrUnwritten,
-        past,
-    )?;
+    answer("read at the write pointer", Answer::SuccessOrUnwritten, past)?;
     let count = rig.transfer_max().min(2);
     let across = rig.try_read(zone.start, count).await;
-    answer(
-        "read across the write pointer",
-        Answer::SuccessOrUnwritten,
-        across,
-    )?;
+    answer("read across the write pointer", Answer::SuccessOrUnwritten, across)?;
     let open = ZoneCondition::ImplicitOpen;
-    rig.expect("look at the zone after reads", zone.zone, open, 1)
-        .await
+    rig.expect("look at the zone after reads", zone.zone, open, 1).await
 }
 
 /// The blocks between capacity and zone end are read as unwritten ones.
@@ -214,11 +180,7 @@ pub(super) async fn read_above_capacity<B: Bench>(rig: &mut Rig<'_, B>) -> Check
     let zone = below_size(rig, size).await?;
     let above = zone.start.plus(u64::from(zone.capacity.0));
     let result = rig.try_read(above, 1).await;
-    answer(
-        "read above the capacity",
-        Answer::SuccessOrUnwritten,
-        result,
-    )
+    answer("read above the capacity", Answer::SuccessOrUnwritten, result)
 }
 
 /// A sequential zone of less capacity than size, that is not the last.
@@ -249,10 +211,7 @@ async fn gone<B: Bench>(
         let block = &rig.scratch[..rig.block_len()];
         let same = |(offset, byte): (usize, &u8)| *byte == pattern(lba, version, offset);
         if result.is_ok() && block.iter().enumerate().all(same) {
-            return Err(fail(
-                "read a reset block",
-                Mismatch::StaleData { block: lba },
-            ));
+            return Err(fail("read a reset block", Mismatch::StaleData { block: lba }));
         }
     }
     Ok(())
@@ -278,8 +237,7 @@ pub(super) async fn reset_then_rewrite<B: Bench>(rig: &mut Rig<'_, B>) -> Checke
         rig.verify(zone.start, 3, version).await?;
         rig.verb(Verb::Reset, zone.zone).await?;
         let empty = ZoneCondition::Empty;
-        rig.expect("look at the reset zone", zone.zone, empty, 0)
-            .await?;
+        rig.expect("look at the reset zone", zone.zone, empty, 0).await?;
     }
     Ok(())
 }
@@ -311,8 +269,7 @@ pub(super) async fn conventional_rewrite<B: Bench>(rig: &mut Rig<'_, B>) -> Chec
     rig.verify(zone.start.plus(1), 2, 2).await?;
     rig.verify(zone.start.plus(3), 1, 1).await?;
     let none = ZoneCondition::NotWritePointer;
-    rig.expect("look at the zone after writes", zone.zone, none, 0)
-        .await
+    rig.expect("look at the zone after writes", zone.zone, none, 0).await
 }
 
 /// The last block of a conventional zone is written and read like any other.

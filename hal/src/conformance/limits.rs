@@ -63,9 +63,7 @@ async fn open_count<B: Bench>(rig: &mut Rig<'_, B>) -> Checked<u64> {
         let mut batch = [ZoneDescriptor::EMPTY; REPORT_BATCH];
         let count = rig.report_into(ZoneId(first), &mut batch).await?;
         number("report zones", Bound::AtLeast(1), count as u64)?;
-        let here = batch[..count]
-            .iter()
-            .filter(|zone| zone.condition.is_open());
+        let here = batch[..count].iter().filter(|zone| zone.condition.is_open());
         open += here.count() as u64;
         first += count as u32;
     }
@@ -113,9 +111,7 @@ pub(super) async fn finish_at_limit<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     answer("finish at the limit", Answer::SuccessOrNoResource, result)?;
     if result.is_ok() {
         let (full, end) = (ZoneCondition::Full, next.capacity.0);
-        return rig
-            .expect("look at the finished zone", next.zone, full, end)
-            .await;
+        return rig.expect("look at the finished zone", next.zone, full, end).await;
     }
     rig.unchanged("look at the refused zone", &next).await
 }
@@ -141,11 +137,7 @@ pub(super) async fn release_makes_room<B: Bench>(rig: &mut Rig<'_, B>, by: Relea
         Release::Fill => rig.write(first.start, first.capacity.0, 1).await?,
     }
     open_all(rig, limit, 1).await?;
-    number(
-        "count open zones",
-        Bound::Is(u64::from(limit)),
-        open_count(rig).await?,
-    )
+    number("count open zones", Bound::Is(u64::from(limit)), open_count(rig).await?)
 }
 
 /// Skips unless a closed zone and as many open ones as the limit fit the active limit.
@@ -164,13 +156,8 @@ pub(super) async fn implicit_yields_to_open<B: Bench>(rig: &mut Rig<'_, B>) -> C
     let next = rig.sequential(limit).await?;
     rig.verb(Verb::Open, next.zone).await?;
     let open = ZoneCondition::ExplicitOpen;
-    rig.expect("look at the opened zone", next.zone, open, 0)
-        .await?;
-    number(
-        "count open zones",
-        Bound::AtMost(u64::from(limit)),
-        open_count(rig).await?,
-    )
+    rig.expect("look at the opened zone", next.zone, open, 0).await?;
+    number("count open zones", Bound::AtMost(u64::from(limit)), open_count(rig).await?)
 }
 
 /// Writes go round more zones than can be open; the device closes and opens as it needs.
@@ -178,22 +165,14 @@ pub(super) async fn implicit_yields_to_write<B: Bench>(rig: &mut Rig<'_, B>) -> 
     let limit = open_limit(rig).await?;
     room_to_close(rig, limit)?;
     write_all(rig, limit + 1, false).await?;
-    number(
-        "count open zones",
-        Bound::AtMost(u64::from(limit)),
-        open_count(rig).await?,
-    )?;
+    number("count open zones", Bound::AtMost(u64::from(limit)), open_count(rig).await?)?;
     for nth in 0..=limit {
         let zone = rig.sequential(nth).await?;
         super::rig::pointer("look at a zone that was closed", &zone, Bound::Is(1))?;
         rig.write(zone.write_lba(), 1, 1).await?;
         rig.verify(zone.start, 2, 1).await?;
     }
-    number(
-        "count open zones",
-        Bound::AtMost(u64::from(limit)),
-        open_count(rig).await?,
-    )
+    number("count open zones", Bound::AtMost(u64::from(limit)), open_count(rig).await?)
 }
 
 /// An explicitly open zone is never closed to make room for writes elsewhere.
@@ -210,8 +189,7 @@ pub(super) async fn explicit_never_yields<B: Bench>(rig: &mut Rig<'_, B>) -> Che
         rig.write(zone.start, 1, 1).await?;
     }
     let open = ZoneCondition::ExplicitOpen;
-    rig.expect("look at the explicitly open zone", held, open, 0)
-        .await
+    rig.expect("look at the explicitly open zone", held, open, 0).await
 }
 
 /// A read needs no open resource.
@@ -222,11 +200,7 @@ pub(super) async fn read_at_limit<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     rig.verb(Verb::Finish, zone.zone).await?;
     open_all(rig, 1, limit).await?;
     rig.verify(zone.start, 1, 1).await?;
-    number(
-        "count open zones",
-        Bound::Is(u64::from(limit)),
-        open_count(rig).await?,
-    )
+    number("count open zones", Bound::Is(u64::from(limit)), open_count(rig).await?)
 }
 
 /// With as many closed zones as may be active, `open` or a write of one more is refused.

@@ -156,10 +156,9 @@ impl Answer {
                 caller_bug || by_zone
             }
             Self::CallerBug => caller_bug,
-            Self::NoResource | Self::SuccessOrNoResource => matches!(
-                kind,
-                ErrorKind::TooManyOpenZones | ErrorKind::TooManyActiveZones
-            ),
+            Self::NoResource | Self::SuccessOrNoResource => {
+                matches!(kind, ErrorKind::TooManyOpenZones | ErrorKind::TooManyActiveZones)
+            }
             Self::SuccessOrUnwritten => matches!(kind, ErrorKind::ReadPastWritePointer { .. }),
             Self::Retired => retired,
             Self::RetiredOrCallerBug => retired || caller_bug,
@@ -189,25 +188,15 @@ impl fmt::Display for Mismatch {
             Self::Answer { expected, seen } => {
                 write!(f, "expected {expected:?}, the device answered {seen:?}")
             }
-            Self::Condition {
-                zone,
-                expected,
-                seen,
-            } => write!(f, "{zone} should be {expected:?}, is {seen:?}"),
-            Self::WritePointer {
-                zone,
-                expected,
-                seen,
-            } => write!(f, "{zone} write pointer should be {expected:?}, is {seen}"),
-            Self::Byte {
-                block,
-                offset_bytes,
-                expected,
-                seen,
-            } => write!(
-                f,
-                "{block} byte {offset_bytes} should be {expected:#04x}, is {seen:#04x}"
-            ),
+            Self::Condition { zone, expected, seen } => {
+                write!(f, "{zone} should be {expected:?}, is {seen:?}")
+            }
+            Self::WritePointer { zone, expected, seen } => {
+                write!(f, "{zone} write pointer should be {expected:?}, is {seen}")
+            }
+            Self::Byte { block, offset_bytes, expected, seen } => {
+                write!(f, "{block} byte {offset_bytes} should be {expected:#04x}, is {seen:#04x}")
+            }
             Self::StaleData { block } => write!(f, "{block} returned data that must be gone"),
             Self::Number { expected, seen } => write!(f, "expected {expected:?}, saw {seen}"),
         }

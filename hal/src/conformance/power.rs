@@ -42,13 +42,7 @@ pub(super) async fn synced_is_kept<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     rig.write(zone.start, 3, 1).await?;
     rig.sync().await?;
     rig.power_cycle().await?;
-    rig.expect(
-        "look at the synced zone",
-        zone.zone,
-        ZoneCondition::Closed,
-        3,
-    )
-    .await?;
+    rig.expect("look at the synced zone", zone.zone, ZoneCondition::Closed, 3).await?;
     rig.verify(zone.start, 3, 1).await
 }
 
@@ -65,8 +59,7 @@ pub(super) async fn conventional_synced<B: Bench>(rig: &mut Rig<'_, B>) -> Check
         rig.verify(zone.start.plus(at), 1, 1).await?;
     }
     let none = ZoneCondition::NotWritePointer;
-    rig.expect("look at the conventional zone", zone.zone, none, 0)
-        .await
+    rig.expect("look at the conventional zone", zone.zone, none, 0).await
 }
 
 /// Of unsynced writes a prefix survives, with the write pointer at its end.
@@ -79,11 +72,7 @@ pub(super) async fn unsynced_is_prefix<B: Bench>(rig: &mut Rig<'_, B>) -> Checke
         rig.write(zone.start.plus(at.into()), 1, 1).await?;
     }
     rig.power_cycle().await?;
-    let cut = Cut {
-        zone: zone.zone,
-        synced: 2,
-        written,
-    };
+    let cut = Cut { zone: zone.zone, synced: 2, written };
     is_prefix(rig, cut).await?;
     Ok(())
 }
@@ -101,11 +90,7 @@ pub(super) async fn in_flight_is_prefix<B: Bench>(rig: &mut Rig<'_, B>) -> Check
     let device = rig.bench.device();
     poll_once(device.write(start, data, Request::default())).await;
     rig.power_cycle().await?;
-    let cut = Cut {
-        zone: zone.zone,
-        synced: 2,
-        written: 2 + count,
-    };
+    let cut = Cut { zone: zone.zone, synced: 2, written: 2 + count };
     is_prefix(rig, cut).await?;
     Ok(())
 }
@@ -119,19 +104,9 @@ pub(super) async fn zones_independent<B: Bench>(rig: &mut Rig<'_, B>) -> Checked
     rig.sync().await?;
     rig.write(here.start.plus(2), 2, 1).await?;
     rig.power_cycle().await?;
-    rig.expect(
-        "look at the other zone",
-        there.zone,
-        ZoneCondition::Closed,
-        2,
-    )
-    .await?;
+    rig.expect("look at the other zone", there.zone, ZoneCondition::Closed, 2).await?;
     rig.verify(there.start, 2, 1).await?;
-    let cut = Cut {
-        zone: here.zone,
-        synced: 2,
-        written: 4,
-    };
+    let cut = Cut { zone: here.zone, synced: 2, written: 4 };
     is_prefix(rig, cut).await?;
     Ok(())
 }
@@ -145,20 +120,8 @@ pub(super) async fn nothing_is_open<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     }
     rig.sync().await?;
     rig.power_cycle().await?;
-    rig.expect(
-        "look at the written zone",
-        written.zone,
-        ZoneCondition::Closed,
-        1,
-    )
-    .await?;
-    rig.expect(
-        "look at the opened zone",
-        opened.zone,
-        ZoneCondition::Empty,
-        0,
-    )
-    .await
+    rig.expect("look at the written zone", written.zone, ZoneCondition::Closed, 1).await?;
+    rig.expect("look at the opened zone", opened.zone, ZoneCondition::Empty, 0).await
 }
 
 /// Unsynced writes leave a condition that fits the write pointer they leave.
@@ -172,13 +135,8 @@ pub(super) async fn condition_fits_pointer<B: Bench>(rig: &mut Rig<'_, B>) -> Ch
         end if end == zone.capacity.0 => ZoneCondition::Full,
         _ => ZoneCondition::Closed,
     };
-    rig.expect(
-        "compare condition with write pointer",
-        zone.zone,
-        expected,
-        zone.write_pointer.0,
-    )
-    .await
+    rig.expect("compare condition with write pointer", zone.zone, expected, zone.write_pointer.0)
+        .await
 }
 
 /// A zone is written on from where the report says the power cut left it.
@@ -218,16 +176,11 @@ pub(super) async fn readable_is_durable<B: Bench>(rig: &mut Rig<'_, B>) -> Check
     let first = rig.report(zone.zone).await?;
     let before = digest(rig, zone.start, first.write_pointer.0).await;
     rig.power_cycle().await?;
-    rig.unchanged("look at the zone after a second power cycle", &first)
-        .await?;
+    rig.unchanged("look at the zone after a second power cycle", &first).await?;
     let after = digest(rig, zone.start, first.write_pointer.0).await;
     for (before, after) in before.into_iter().zip(after) {
         if before != 0 {
-            number(
-                "compare a block over a second power cycle",
-                Bound::Is(before),
-                after,
-            )?;
+            number("compare a block over a second power cycle", Bound::Is(before), after)?;
         }
     }
     Ok(())
@@ -241,8 +194,7 @@ pub(super) async fn synced_reset<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     rig.verb(Verb::Reset, zone.zone).await?;
     rig.sync().await?;
     rig.power_cycle().await?;
-    rig.expect("look at the reset zone", zone.zone, ZoneCondition::Empty, 0)
-        .await
+    rig.expect("look at the reset zone", zone.zone, ZoneCondition::Empty, 0).await
 }
 
 /// A synced finish stays, of a written zone and of an empty one.
@@ -256,8 +208,7 @@ pub(super) async fn synced_finish<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     rig.power_cycle().await?;
     for zone in [zone, empty] {
         let (full, end) = (ZoneCondition::Full, zone.capacity.0);
-        rig.expect("look at the finished zone", zone.zone, full, end)
-            .await?;
+        rig.expect("look at the finished zone", zone.zone, full, end).await?;
     }
     rig.verify(zone.start, 3, 1).await
 }
@@ -307,11 +258,7 @@ pub(super) async fn unsynced_finish<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
 pub(super) async fn geometry_is_kept<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     rig.power_cycle().await?;
     let same = rig.bench.device().geometry() == rig.geometry;
-    number(
-        "compare geometry over a power cycle",
-        Bound::Is(1),
-        same.into(),
-    )
+    number("compare geometry over a power cycle", Bound::Is(1), same.into())
 }
 
 /// A sync succeeds with and without something to make durable, and changes no data.

@@ -57,8 +57,7 @@ async fn two_written<B: Bench>(rig: &mut Rig<'_, B>) -> Checked<ZoneDescriptor> 
 
 /// Fails unless the zone of [`two_written`] is as it was.
 async fn still_two<B: Bench>(rig: &mut Rig<'_, B>, before: &ZoneDescriptor) -> Checked {
-    rig.unchanged("look at the zone after a refusal", before)
-        .await?;
+    rig.unchanged("look at the zone after a refusal", before).await?;
     rig.verify(before.start, 2, 1).await
 }
 
@@ -73,14 +72,12 @@ pub(super) async fn bad_length<B: Bench>(
     let len_bytes = match length {
         Length::Zero => 0,
         Length::Ragged => block_len + 1,
-        Length::TooLong => (rig.geometry.transfer_blocks_max as usize)
-            .saturating_add(1)
-            .saturating_mul(block_len),
+        Length::TooLong => {
+            (rig.geometry.transfer_blocks_max as usize).saturating_add(1).saturating_mul(block_len)
+        }
     };
     if len_bytes > rig.scratch.len() {
-        return Err(Stop::Skip(
-            "the maximum transfer is larger than scratch memory",
-        ));
+        return Err(Stop::Skip("the maximum transfer is larger than scratch memory"));
     }
     let start = match (way, is_sequential(&zone)) {
         (Way::Write, true) => zone.write_lba(),
@@ -96,12 +93,7 @@ pub(super) async fn out_of_device<B: Bench>(rig: &mut Rig<'_, B>, way: Way) -> C
     let zone = two_written(rig).await?;
     let end = rig.geometry.end();
     let block_len = rig.block_len();
-    for start in [
-        end,
-        end.plus(1),
-        Lba(u64::MAX / block_len as u64),
-        Lba(u64::MAX),
-    ] {
+    for start in [end, end.plus(1), Lba(u64::MAX / block_len as u64), Lba(u64::MAX)] {
         let result = request(rig, way, start, block_len).await;
         answer("request past the device", Answer::Refusal, result)?;
     }
@@ -138,8 +130,7 @@ pub(super) async fn across_zones<B: Bench>(rig: &mut Rig<'_, B>, way: Way) -> Ch
     let len_bytes = 2 * rig.block_len();
     let result = request(rig, way, last, len_bytes).await;
     answer("request across zones", Answer::Refusal, result)?;
-    rig.unchanged("look at the zone after a refusal", &before)
-        .await?;
+    rig.unchanged("look at the zone after a refusal", &before).await?;
     rig.unchanged("look at the zone behind it", &behind).await?;
     if sequential && way == Way::Write {
         return rig.write(last, 1, 1).await;
@@ -159,12 +150,10 @@ pub(super) async fn write_across_capacity<B: Bench>(rig: &mut Rig<'_, B>) -> Che
     let before = rig.report(zone.zone).await?;
     let result = rig.try_write(before.write_lba(), 2, 9).await;
     answer("write across the capacity", Answer::Refusal, result)?;
-    rig.unchanged("look at the zone after a refusal", &before)
-        .await?;
+    rig.unchanged("look at the zone after a refusal", &before).await?;
     rig.write(before.write_lba(), 1, 1).await?;
     let (full, end) = (ZoneCondition::Full, zone.capacity.0);
-    rig.expect("look at the filled zone", zone.zone, full, end)
-        .await?;
+    rig.expect("look at the filled zone", zone.zone, full, end).await?;
     rig.verify(zone.start, zone.capacity.0, 1).await
 }
 
@@ -175,20 +164,14 @@ pub(super) async fn write_beside_pointer<B: Bench>(rig: &mut Rig<'_, B>, skip: u
     let before = rig.report(zone.zone).await?;
     let result = rig.try_write(zone.start.plus(skip), 1, 9).await;
     answer("write beside the write pointer", Answer::Refusal, result)?;
-    if let Err(ErrorKind::UnalignedWrite {
-        write_pointer: Some(seen),
-    }) = result
+    if let Err(ErrorKind::UnalignedWrite { write_pointer: Some(seen) }) = result
         && seen != before.write_lba()
     {
         let expected = super::outcome::Bound::Is(before.write_lba().0);
         let seen = seen.0;
-        return Err(fail(
-            "name the write pointer",
-            Mismatch::Number { expected, seen },
-        ));
+        return Err(fail("name the write pointer", Mismatch::Number { expected, seen }));
     }
-    rig.unchanged("look at the zone after a refusal", &before)
-        .await?;
+    rig.unchanged("look at the zone after a refusal", &before).await?;
     rig.verify(zone.start, 2, 1).await
 }
 
@@ -206,8 +189,7 @@ pub(super) async fn verb_on_conventional<B: Bench>(rig: &mut Rig<'_, B>, verb: V
     rig.write(zone.start, 2, 1).await?;
     let result = rig.try_verb(verb, zone.zone).await;
     answer("operate a conventional zone", Answer::CallerBug, result)?;
-    rig.unchanged("look at the conventional zone", &zone)
-        .await?;
+    rig.unchanged("look at the conventional zone", &zone).await?;
     rig.verify(zone.start, 2, 1).await
 }
 
@@ -230,8 +212,7 @@ async fn retired<B: Bench>(
         ZoneCondition::ReadOnly => "no zone is read only",
         _ => "no zone is offline",
     };
-    rig.find(0, lacking, |zone| zone.condition == condition)
-        .await
+    rig.find(0, lacking, |zone| zone.condition == condition).await
 }
 
 /// A zone operation on a read-only or offline zone is refused; nothing leads back.
@@ -271,10 +252,7 @@ pub(super) async fn read_of_retired<B: Bench>(
     }
     // How far it was written is not known any more, and its medium may be bad: what must not
     // happen is a refusal for being read only.
-    let refused = matches!(
-        result,
-        Err(ErrorKind::ZoneReadOnly | ErrorKind::ZoneOffline)
-    );
+    let refused = matches!(result, Err(ErrorKind::ZoneReadOnly | ErrorKind::ZoneOffline));
     if refused {
         return answer("read a read-only zone", Answer::SuccessOrUnwritten, result);
     }

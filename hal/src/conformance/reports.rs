@@ -38,11 +38,7 @@ pub(super) async fn geometry_sane<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     number("maximum transfer", Bound::AtLeast(1), transfer)?;
     let align = geometry.buffer_align_bytes.into();
     number("buffer alignment", Bound::AtLeast(1), align)?;
-    number(
-        "element count",
-        Bound::AtLeast(1),
-        geometry.element_count.into(),
-    )
+    number("element count", Bound::AtLeast(1), geometry.element_count.into())
 }
 
 /// Limits are at least one, and no more zones can be open than active.
@@ -64,22 +60,14 @@ pub(super) async fn geometry_constant<B: Bench>(rig: &mut Rig<'_, B>) -> Checked
     let zone = rig.writable().await?;
     rig.write(zone.start, 1, 1).await?;
     let same = rig.bench.device().geometry() == rig.geometry;
-    number(
-        "compare geometry with that before",
-        Bound::Is(1),
-        same.into(),
-    )
+    number("compare geometry with that before", Bound::Is(1), same.into())
 }
 
 /// Zones are numbered from 0 without a gap, and each starts where the geometry says.
 pub(super) async fn zones_in_order<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     let geometry = rig.geometry;
     every_zone(rig, |expected, zone| {
-        number(
-            "number of a zone",
-            Bound::Is(expected.into()),
-            zone.zone.0.into(),
-        )?;
+        number("number of a zone", Bound::Is(expected.into()), zone.zone.0.into())?;
         let start = geometry.zone_start(ZoneId(expected)).0;
         number("start of a zone", Bound::Is(start), zone.start.0)
     })
@@ -90,11 +78,7 @@ pub(super) async fn zones_in_order<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
 pub(super) async fn capacity_sane<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     let size = rig.geometry.zone_blocks;
     every_zone(rig, |_, zone| {
-        number(
-            "capacity",
-            Bound::AtMost(size.into()),
-            zone.capacity.0.into(),
-        )?;
+        number("capacity", Bound::AtMost(size.into()), zone.capacity.0.into())?;
         if zone.condition.is_usable() {
             number("capacity", Bound::AtLeast(1), zone.capacity.0.into())?;
         }
@@ -125,11 +109,7 @@ pub(super) async fn condition_fits_type<B: Bench>(rig: &mut Rig<'_, B>) -> Check
         };
         if let Some(expected) = expected {
             let (zone, seen) = (zone.zone, zone.condition);
-            let mismatch = Mismatch::Condition {
-                zone,
-                expected,
-                seen,
-            };
+            let mismatch = Mismatch::Condition { zone, expected, seen };
             return Err(fail("compare condition with type", mismatch));
         }
         if conventional || !zone.condition.is_usable() {
@@ -150,11 +130,7 @@ pub(super) async fn report_from_middle<B: Bench>(rig: &mut Rig<'_, B>) -> Checke
         let mut out = [ZoneDescriptor::EMPTY; 2];
         let seen = rig.report_into(ZoneId(first), &mut out).await?;
         let expected = u64::from(count - first).min(2);
-        number(
-            "count a report from the middle",
-            Bound::Is(expected),
-            seen as u64,
-        )?;
+        number("count a report from the middle", Bound::Is(expected), seen as u64)?;
         for (index, zone) in out[..seen].iter().enumerate() {
             let expected = u64::from(first) + index as u64;
             number("number of a zone", Bound::Is(expected), zone.zone.0.into())?;
@@ -182,11 +158,7 @@ pub(super) async fn report_at_end<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     number("count a report of the last zone", Bound::Is(1), seen as u64)?;
     for first in [count, u32::MAX] {
         let seen = rig.report_into(ZoneId(first), &mut out).await?;
-        number(
-            "count a report from behind the end",
-            Bound::Is(0),
-            seen as u64,
-        )?;
+        number("count a report from behind the end", Bound::Is(0), seen as u64)?;
     }
     Ok(())
 }
@@ -199,8 +171,7 @@ pub(super) async fn pointer_follows<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
         rig.write(zone.start.plus(at.into()), part, 1).await?;
         at += part;
         let open = ZoneCondition::ImplicitOpen;
-        rig.expect("look at the zone after a write", zone.zone, open, at)
-            .await?;
+        rig.expect("look at the zone after a write", zone.zone, open, at).await?;
         part = part % rig.transfer_max() + 1;
     }
     Ok(())
@@ -215,8 +186,7 @@ pub(super) async fn finished_pointer<B: Bench>(rig: &mut Rig<'_, B>) -> Checked 
         .await?;
     rig.verb(Verb::Finish, zone.zone).await?;
     let (full, end) = (ZoneCondition::Full, zone.capacity.0);
-    rig.expect("look at the finished zone", zone.zone, full, end)
-        .await
+    rig.expect("look at the finished zone", zone.zone, full, end).await
 }
 
 /// The clock, where there is one, never goes back.

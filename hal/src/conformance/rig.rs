@@ -200,11 +200,7 @@ impl<'a, B: Bench> Rig<'a, B> {
         );
         let align = (geometry.buffer_align_bytes.max(1)) as usize;
         let skip = (align - scratch.as_ptr().addr() % align) % align;
-        Self {
-            bench,
-            geometry,
-            scratch: &mut scratch[skip..],
-        }
+        Self { bench, geometry, scratch: &mut scratch[skip..] }
     }
 
     /// Bytes of a block.
@@ -214,9 +210,7 @@ impl<'a, B: Bench> Rig<'a, B> {
 
     /// Most blocks the checks put into one request.
     pub(super) fn transfer_max(&self) -> u32 {
-        self.geometry
-            .transfer_blocks_max
-            .clamp(1, SCRATCH_BLOCKS / 2)
+        self.geometry.transfer_blocks_max.clamp(1, SCRATCH_BLOCKS / 2)
     }
 
     /// Resets every sequential zone that is not empty and can be.
@@ -348,12 +342,7 @@ impl<'a, B: Bench> Rig<'a, B> {
         let block_len = self.block_len();
         let data = &mut self.scratch[..count as usize * block_len];
         fill(data, start, version, block_len);
-        kind_of(
-            self.bench
-                .device()
-                .write(start, data, Request::default())
-                .await,
-        )
+        kind_of(self.bench.device().write(start, data, Request::default()).await)
     }
 
     /// Writes `count` blocks in as many requests as it takes; they must succeed.
@@ -361,9 +350,7 @@ impl<'a, B: Bench> Rig<'a, B> {
         let mut done = 0;
         while done < count {
             let part = (count - done).min(self.transfer_max());
-            let result = self
-                .try_write(start.plus(u64::from(done)), part, version)
-                .await;
+            let result = self.try_write(start.plus(u64::from(done)), part, version).await;
             answer("write", Answer::Success, result)?;
             done += part;
         }
@@ -375,12 +362,7 @@ impl<'a, B: Bench> Rig<'a, B> {
         let len = count as usize * self.block_len();
         let buf = &mut self.scratch[..len];
         buf.fill(0xcc);
-        kind_of(
-            self.bench
-                .device()
-                .read(start, buf, Request::default())
-                .await,
-        )
+        kind_of(self.bench.device().read(start, buf, Request::default()).await)
     }
 
     /// Reads `count` blocks, which must be the pattern of `version`.
@@ -426,11 +408,7 @@ impl<'a, B: Bench> Rig<'a, B> {
         if seen.condition != condition {
             return Err(fail(
                 step,
-                Mismatch::Condition {
-                    zone,
-                    expected: condition,
-                    seen: seen.condition,
-                },
+                Mismatch::Condition { zone, expected: condition, seen: seen.condition },
             ));
         }
         pointer(step, &seen, Bound::Is(u64::from(write_pointer)))
@@ -442,8 +420,7 @@ impl<'a, B: Bench> Rig<'a, B> {
         step: &'static str,
         before: &ZoneDescriptor,
     ) -> Checked {
-        self.expect(step, before.zone, before.condition, before.write_pointer.0)
-            .await
+        self.expect(step, before.zone, before.condition, before.write_pointer.0).await
     }
 }
 
@@ -453,14 +430,7 @@ pub(super) fn pointer(step: &'static str, zone: &ZoneDescriptor, expected: Bound
     if expected.admits(u64::from(seen)) {
         return Ok(());
     }
-    Err(fail(
-        step,
-        Mismatch::WritePointer {
-            zone: zone.zone,
-            expected,
-            seen,
-        },
-    ))
+    Err(fail(step, Mismatch::WritePointer { zone: zone.zone, expected, seen }))
 }
 
 /// Whether the zone has a write pointer that writes must follow.

@@ -38,8 +38,7 @@ async fn bring<B: Bench>(rig: &mut Rig<'_, B>, from: ZoneCondition) -> Checked<Z
             unreachable!("no request leads to this condition")
         }
     };
-    rig.expect("prepare a zone", zone.zone, from, written)
-        .await?;
+    rig.expect("prepare a zone", zone.zone, from, written).await?;
     rig.report(zone.zone).await
 }
 
@@ -57,13 +56,7 @@ pub(super) async fn by_verb<B: Bench>(
         ZoneCondition::Full => before.capacity.0,
         _ => before.write_pointer.0,
     };
-    rig.expect(
-        "look at the zone after the operation",
-        before.zone,
-        to,
-        pointer,
-    )
-    .await?;
+    rig.expect("look at the zone after the operation", before.zone, to, pointer).await?;
     let kept = before.write_pointer.0.min(WRITTEN);
     if to == ZoneCondition::Empty {
         return Ok(());
@@ -80,8 +73,7 @@ pub(super) async fn by_write<B: Bench>(
     let before = bring(rig, from).await?;
     rig.write(before.write_lba(), 1, 2).await?;
     let pointer = before.write_pointer.0 + 1;
-    rig.expect("look at the zone after a write", before.zone, to, pointer)
-        .await?;
+    rig.expect("look at the zone after a write", before.zone, to, pointer).await?;
     rig.verify(before.start, before.write_pointer.0, 1).await?;
     rig.verify(before.write_lba(), 1, 2).await
 }
@@ -105,21 +97,10 @@ pub(super) async fn filling<B: Bench>(rig: &mut Rig<'_, B>, from: ZoneCondition)
         ZoneCondition::ExplicitOpen => ZoneCondition::ExplicitOpen,
         _ => ZoneCondition::ImplicitOpen,
     };
-    rig.expect(
-        "look at the zone one block before its end",
-        zone.zone,
-        open,
-        zone.capacity.0 - 1,
-    )
-    .await?;
+    rig.expect("look at the zone one block before its end", zone.zone, open, zone.capacity.0 - 1)
+        .await?;
     rig.write(before_last.write_lba(), 1, 1).await?;
-    rig.expect(
-        "look at the filled zone",
-        zone.zone,
-        ZoneCondition::Full,
-        zone.capacity.0,
-    )
-    .await?;
+    rig.expect("look at the filled zone", zone.zone, ZoneCondition::Full, zone.capacity.0).await?;
     rig.verify(zone.start, zone.capacity.0, 1).await
 }
 
@@ -128,12 +109,10 @@ pub(super) async fn close_unwritten<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
     let zone = rig.sequential(0).await?;
     rig.verb(Verb::Open, zone.zone).await?;
     let open = ZoneCondition::ExplicitOpen;
-    rig.expect("look at the opened zone", zone.zone, open, 0)
-        .await?;
+    rig.expect("look at the opened zone", zone.zone, open, 0).await?;
     rig.verb(Verb::Close, zone.zone).await?;
     let empty = ZoneCondition::Empty;
-    rig.expect("look at the closed zone", zone.zone, empty, 0)
-        .await
+    rig.expect("look at the closed zone", zone.zone, empty, 0).await
 }
 
 /// An empty zone that was opened and then written stays explicitly open.
@@ -142,6 +121,5 @@ pub(super) async fn write_opened_empty<B: Bench>(rig: &mut Rig<'_, B>) -> Checke
     rig.verb(Verb::Open, zone.zone).await?;
     rig.write(zone.start, 1, 1).await?;
     let open = ZoneCondition::ExplicitOpen;
-    rig.expect("look at the written zone", zone.zone, open, 1)
-        .await
+    rig.expect("look at the written zone", zone.zone, open, 1).await
 }

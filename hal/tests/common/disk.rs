@@ -30,15 +30,9 @@ impl Disk {
     /// Keeps, loses or tears each unsynced block.
     pub(crate) fn cut(&self) {
         let (mut cached, mut durable) = (self.cached.borrow_mut(), self.durable.borrow_mut());
-        let blocks = cached
-            .chunks_exact_mut(BLOCK_LEN)
-            .zip(durable.chunks_exact(BLOCK_LEN));
+        let blocks = cached.chunks_exact_mut(BLOCK_LEN).zip(durable.chunks_exact(BLOCK_LEN));
         for (new, old) in blocks.filter(|(new, old)| new != old) {
-            let next = self
-                .rng
-                .get()
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
+            let next = self.rng.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             self.rng.set(next);
             match (next >> 33) % 3 {
                 0 => {}
@@ -85,9 +79,7 @@ impl BlockDevice for Disk {
     }
 
     async fn sync(&self) -> Result<(), ErrorKind> {
-        self.durable
-            .borrow_mut()
-            .copy_from_slice(&self.cached.borrow());
+        self.durable.borrow_mut().copy_from_slice(&self.cached.borrow());
         self.answer()
     }
 }

@@ -15,12 +15,7 @@ pub(crate) struct Flash {
 
 impl Flash {
     pub(crate) fn new(len_bytes: usize) -> Self {
-        Self {
-            data: vec![0xff; len_bytes],
-            steps_left: None,
-            stuck_erase: None,
-            stuck_write: None,
-        }
+        Self { data: vec![0xff; len_bytes], steps_left: None, stuck_erase: None, stuck_write: None }
     }
 
     /// Fails if the power fails before the next step.
@@ -95,10 +90,7 @@ impl NorFlash for Flash {
                 return Err(NorFlashErrorKind::Other);
             }
             let place = &mut self.data[at..at + Self::WRITE_SIZE];
-            assert!(
-                place.iter().all(|byte| *byte == 0xff),
-                "programmed twice at {at}"
-            );
+            assert!(place.iter().all(|byte| *byte == 0xff), "programmed twice at {at}");
             place.copy_from_slice(unit);
         }
         Ok(())

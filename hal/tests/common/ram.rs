@@ -79,12 +79,7 @@ impl Ram {
             forgets: false,
             cycles: 0,
         };
-        Self {
-            shape,
-            fault,
-            state: RefCell::new(state),
-            clock: Cell::new(1000),
-        }
+        Self { shape, fault, state: RefCell::new(state), clock: Cell::new(1000) }
     }
 
     pub(crate) fn is(&self, fault: Fault) -> bool {
@@ -100,11 +95,7 @@ impl Ram {
         let state = self.state.borrow();
         let Some(at) = state.zones.get(zone.0 as usize) else {
             let accepted = self.is(Fault::AcceptsUnknownZone(verb));
-            return if accepted {
-                Ok(None)
-            } else {
-                Err(ErrorKind::OutOfDevice)
-            };
+            return if accepted { Ok(None) } else { Err(ErrorKind::OutOfDevice) };
         };
         match at.condition {
             ZoneCondition::NotWritePointer if self.is(Fault::AcceptsConventional(verb)) => Ok(None),
@@ -166,11 +157,7 @@ impl Ram {
         let yields = |zone: &&mut Zone| {
             zone.condition == ZoneCondition::ImplicitOpen || any && zone.condition.is_open()
         };
-        let oldest = state
-            .zones
-            .iter_mut()
-            .filter(yields)
-            .min_by_key(|zone| zone.opened);
+        let oldest = state.zones.iter_mut().filter(yields).min_by_key(|zone| zone.opened);
         match oldest {
             Some(zone) if !holds => {
                 zone.condition = closed(zone);
@@ -208,11 +195,7 @@ impl Ram {
             Verb::Open if before != ZoneCondition::Full => ZoneCondition::ExplicitOpen,
             Verb::Close if before.is_open() => {
                 let unwritten = self.is(Fault::CloseUnwrittenIsClosed);
-                if unwritten {
-                    ZoneCondition::Closed
-                } else {
-                    closed(zone)
-                }
+                if unwritten { ZoneCondition::Closed } else { closed(zone) }
             }
             Verb::Finish => ZoneCondition::Full,
             Verb::Reset => ZoneCondition::Empty,
@@ -291,21 +274,14 @@ impl Ram {
             false if self.is(Fault::PointerLags) => zone.pointer & !1,
             false => zone.pointer,
         };
-        let above = if self.is(Fault::CapacityAboveSize) {
-            self.shape.geometry.zone_blocks
-        } else {
-            0
-        };
+        let above =
+            if self.is(Fault::CapacityAboveSize) { self.shape.geometry.zone_blocks } else { 0 };
         let unknown = if self.is(Fault::ElementUnknown) { 7 } else { 0 };
         ZoneDescriptor {
             zone: ZoneId(at as u32),
             zone_type: zone.zone_type,
             condition: zone.condition,
-            start: self
-                .shape
-                .geometry
-                .zone_start(ZoneId(at as u32))
-                .plus(shifted),
+            start: self.shape.geometry.zone_start(ZoneId(at as u32)).plus(shifted),
             capacity: BlockCount(zone.capacity + above),
             write_pointer: BlockCount(pointer),
             element: ElementId(at as u16 % self.shape.geometry.element_count + unknown),
@@ -414,8 +390,7 @@ impl Device for Ram {
     }
 
     fn poll_event(&self) -> Option<Event> {
-        self.is(Fault::EventsEndless)
-            .then_some(Event::ZoneChanged(ZoneId(0)))
+        self.is(Fault::EventsEndless).then_some(Event::ZoneChanged(ZoneId(0)))
     }
 }
 

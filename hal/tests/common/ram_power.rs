@@ -58,17 +58,9 @@ pub(crate) fn cut(device: &Ram) {
 
 /// Each unsynced block is kept, lost or torn by itself.
 fn cut_conventional(device: &Ram, state: &mut State, at: usize, block_len: usize) {
-    let State {
-        zones,
-        durable,
-        rng,
-        ..
-    } = state;
+    let State { zones, durable, rng, .. } = state;
     let (zone, old) = (&mut zones[at], &durable[at]);
-    let blocks = zone
-        .data
-        .chunks_exact_mut(block_len)
-        .zip(old.data.chunks_exact(block_len));
+    let blocks = zone.data.chunks_exact_mut(block_len).zip(old.data.chunks_exact(block_len));
     let mut hit = false;
     for (new, old) in blocks {
         if hit && device.is(Fault::CutHitsConventional) {
@@ -89,12 +81,7 @@ fn cut_conventional(device: &Ram, state: &mut State, at: usize, block_len: usize
 /// A prefix of what was written survives; a reset or finish is kept or undone.
 fn cut_sequential(device: &Ram, state: &mut State, at: usize, block_len: usize) {
     let unsynced_before = at > 0 && state.durable[at - 1].written < state.zones[at - 1].written;
-    let State {
-        zones,
-        durable,
-        rng,
-        ..
-    } = state;
+    let State { zones, durable, rng, .. } = state;
     let (zone, old) = (&mut zones[at], &durable[at]);
     let opened = zone.condition.is_open();
     let fresh = zone.written;
@@ -115,11 +102,7 @@ fn cut_sequential(device: &Ram, state: &mut State, at: usize, block_len: usize) 
     } else if finish_is_new && draw(rng, 2) == 0 && !device.is(Fault::SyncSkipsFinishes) {
         // The finish is kept, and with it all that was written before it.
     } else if zone.pointer > 0 {
-        let base = if zone.reset_since_sync {
-            0
-        } else {
-            old.written
-        };
+        let base = if zone.reset_since_sync { 0 } else { old.written };
         let survive = match device.fault {
             Some(Fault::CutLeavesHole | Fault::CutFullIsClosed) => fresh,
             Some(Fault::SurvivorsNotDurable) if device_cycles_odd(state.cycles) => fresh,

@@ -30,11 +30,7 @@ impl Ram {
             (_, false, _) => Fault::AcceptsReadAcrossZones,
             (_, true, _) => Fault::AcceptsWriteAcrossZones,
         };
-        if self.is(accepted) {
-            Ok(false)
-        } else {
-            Err(error)
-        }
+        if self.is(accepted) { Ok(false) } else { Err(error) }
     }
 
     pub(super) fn read_now(&self, start: Lba, buf: &mut [u8]) -> Result<(), ErrorKind> {
@@ -42,11 +38,7 @@ impl Ram {
             return Ok(());
         }
         let state = &mut *self.state.borrow_mut();
-        let start = if self.is(Fault::SwapsReads) {
-            state.last_read
-        } else {
-            start
-        };
+        let start = if self.is(Fault::SwapsReads) { state.last_read } else { start };
         let (at, offset) = self.locate(start);
         if self.is(Fault::ReadNeedsResource)
             && self.open_count(state) >= self.shape.geometry.open_zones_max.unwrap_or(99)
@@ -127,11 +119,7 @@ impl Ram {
         }
         if offset + count > zone.capacity {
             let accepted = self.is(Fault::AcceptsWriteAcrossCapacity);
-            return if accepted {
-                Ok(false)
-            } else {
-                Err(ErrorKind::CrossesZone)
-            };
+            return if accepted { Ok(false) } else { Err(ErrorKind::CrossesZone) };
         }
         self.make_room(state, at, false)?;
         Ok(true)

@@ -22,13 +22,7 @@ pub(crate) struct Backing {
 impl Backing {
     /// The contents from byte `contents_at` of `file`; `held` says which zones have some.
     pub(crate) fn new(file: Rc<File>, contents_at: u64, held: Vec<bool>) -> Self {
-        Self {
-            file,
-            contents_at,
-            saves: Rc::default(),
-            seen: 0,
-            held: Rc::new(held),
-        }
+        Self { file, contents_at, saves: Rc::default(), seen: 0, held: Rc::new(held) }
     }
 
     /// Whether the file has contents of `zone`.

@@ -40,9 +40,7 @@ impl ZoneBlocks {
         self.clear(at, count);
         // The run that ends where the next block goes, and the bytes that are in no run yet.
         let before = self.runs.range(..at).next_back();
-        let mut open = before
-            .filter(|(k, run)| *k + run.len() == at)
-            .map(|(&k, _)| k);
+        let mut open = before.filter(|(k, run)| *k + run.len() == at).map(|(&k, _)| k);
         let mut literal_from = at;
         for (next, block) in (at..).zip(data.chunks_exact(block_len)) {
             if let Some(run) = open.and_then(|key| self.runs.get_mut(&key))
@@ -66,8 +64,7 @@ impl ZoneBlocks {
         if !blocks.is_empty() {
             let offset = |block: u32| (block - at) as usize * block_len;
             let bytes = &data[offset(blocks.start)..offset(blocks.end)];
-            self.runs
-                .insert(blocks.start, Run::literal(bytes, blocks.len() as u32));
+            self.runs.insert(blocks.start, Run::literal(bytes, blocks.len() as u32));
         }
     }
 
@@ -95,11 +92,7 @@ impl ZoneBlocks {
             if next < from {
                 gap(next, &mut out[offset(next)..offset(from)]).map_err(|_| ReadError::Host)?;
             }
-            if !run.read(
-                block_len,
-                from - start,
-                &mut out[offset(from)..offset(stop)],
-            ) {
+            if !run.read(block_len, from - start, &mut out[offset(from)..offset(stop)]) {
                 return Err(ReadError::Bad(from));
             }
             next = stop;
@@ -228,10 +221,7 @@ impl Blocks {
     /// The contents of `zone`, to be changed.
     pub(crate) fn zone_mut(&mut self, zone: u32) -> &mut ZoneBlocks {
         let backed = self.is_backed(zone);
-        let new = || ZoneBlocks {
-            backed,
-            ..ZoneBlocks::default()
-        };
+        let new = || ZoneBlocks { backed, ..ZoneBlocks::default() };
         Rc::make_mut(self.zones.entry(zone).or_insert_with(|| Rc::new(new())))
     }
 

@@ -39,21 +39,12 @@ pub(crate) struct Entry {
 impl Entry {
     /// A request that has just been issued.
     pub(crate) const fn new(duty: Duty, planned: Result<(), ErrorKind>) -> Self {
-        Self {
-            duty,
-            planned,
-            answer: None,
-            orphan: false,
-            waker: None,
-        }
+        Self { duty, planned, answer: None, orphan: false, waker: None }
     }
 
     /// The same request in a copy of the drive, where nobody waits for it.
     pub(crate) fn orphaned(&self) -> Self {
-        Self {
-            orphan: true,
-            ..Self::new(self.duty.clone(), self.planned)
-        }
+        Self { orphan: true, ..Self::new(self.duty.clone(), self.planned) }
     }
 }
 
@@ -75,10 +66,7 @@ impl Future for Flight<'_> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.drive.state.borrow_mut();
-        let entry = state
-            .flights
-            .get_mut(&self.id)
-            .expect("polled after its completion");
+        let entry = state.flights.get_mut(&self.id).expect("polled after its completion");
         match entry.answer {
             Some(answer) => {
                 state.flights.remove(&self.id);
@@ -118,11 +106,7 @@ pub(crate) struct Sleep<'d> {
 impl<'d> Sleep<'d> {
     /// Waits until `until_ns` of `drive`'s time.
     pub(crate) const fn new(drive: &'d Drive, until_ns: u64) -> Self {
-        Self {
-            drive,
-            until_ns,
-            timer: None,
-        }
+        Self { drive, until_ns, timer: None }
     }
 }
 

@@ -119,12 +119,7 @@ impl Journal {
         assert_eq!(line.point(line.effects.len()), before, "zone {zone}");
         assert!(line.effects.back().is_none_or(|e| e.id < id));
         let done = false;
-        line.effects.push_back(Effect {
-            id,
-            done,
-            deed,
-            after,
-        });
+        line.effects.push_back(Effect { id, done, deed, after });
     }
 
     /// Notes write `id` to conventional `zone`; `old` says what each block held.
@@ -136,11 +131,7 @@ impl Journal {
         old: impl ExactSizeIterator<Item = Option<Run>>,
     ) {
         let patches = self.patches.entry(zone).or_default();
-        let patch = Patch {
-            at,
-            count: old.len() as u32,
-            done: false,
-        };
+        let patch = Patch { at, count: old.len() as u32, done: false };
         patches.writes.insert(id, patch);
         for (block, before) in (at..).zip(old) {
             let block = patches.blocks.entry(block).or_default();
@@ -155,11 +146,7 @@ impl Journal {
         {
             line.effects[i].done = true;
         }
-        if let Some(patch) = self
-            .patches
-            .get_mut(&zone)
-            .and_then(|p| p.writes.get_mut(&id))
-        {
+        if let Some(patch) = self.patches.get_mut(&zone).and_then(|p| p.writes.get_mut(&id)) {
             patch.done = true;
         }
     }

@@ -84,11 +84,7 @@ struct Verdict {
 impl State {
     /// How many combinations [`Outcome::Enumerated`] knows, at most `cap`.
     pub(crate) fn outcome_count(&self, cap: u64) -> u64 {
-        let cuts = self
-            .journal
-            .lines
-            .values()
-            .map(|line| cut_choices(line).len());
+        let cuts = self.journal.lines.values().map(|line| cut_choices(line).len());
         let fates = self.journal.patches.values().map(|p| fate_choices(p).len());
         let product = |all: u64, n: usize| all.saturating_mul(n as u64);
         cuts.chain(fates).fold(1, product).min(cap)
@@ -144,9 +140,7 @@ impl State {
         let patches = self.journal.patches.iter();
         Verdict {
             cuts: lines.map(|&zone| (zone, Cut::NOTHING)).collect(),
-            fates: patches
-                .map(|(&zone, p)| (zone, all(p, Fate::Lost(0))))
-                .collect(),
+            fates: patches.map(|(&zone, p)| (zone, all(p, Fate::Lost(0)))).collect(),
         }
     }
 
@@ -171,14 +165,8 @@ impl State {
         let lines = &self.journal.lines;
         let untouched = (0..self.zones.len())
             .filter(|zone| self.zones.condition(*zone).is_active() && !lines.contains_key(zone));
-        let mut count = untouched
-            .filter(|&zone| active(self.point(zone)) == 1)
-            .count() as u32;
-        count += verdict
-            .cuts
-            .iter()
-            .map(|(z, cut)| active(cut.point(&lines[z])))
-            .sum::<u32>();
+        let mut count = untouched.filter(|&zone| active(self.point(zone)) == 1).count() as u32;
+        count += verdict.cuts.iter().map(|(z, cut)| active(cut.point(&lines[z]))).sum::<u32>();
         for (zone, cut) in &mut verdict.cuts {
             if count <= max {
                 break;
@@ -209,8 +197,7 @@ impl State {
             if let Some(tear) = cut.torn {
                 self.tear(zone, point.written - 1, None, tear);
             }
-            self.trace
-                .add(u64::from(zone) << 32 | u64::from(point.written));
+            self.trace.add(u64::from(zone) << 32 | u64::from(point.written));
             points.push((zone, point));
         }
         points.sort_by_key(|(_, point)| point.written > 0 && !point.full);
@@ -271,18 +258,11 @@ impl State {
 
 impl Cut {
     /// Nothing unsynced survives.
-    const NOTHING: Self = Self {
-        effects: 0,
-        blocks: 0,
-        torn: None,
-    };
+    const NOTHING: Self = Self { effects: 0, blocks: 0, torn: None };
 
     /// Everything survives.
     fn all(line: &Line) -> Self {
-        Self {
-            effects: line.effects.len(),
-            ..Self::NOTHING
-        }
+        Self { effects: line.effects.len(), ..Self::NOTHING }
     }
 
     /// The state of the zone.
@@ -296,10 +276,7 @@ impl Cut {
     fn torn(self, line: &Line, tear: Tear) -> Option<Self> {
         let written = |i: usize| matches!(line.effects[i].deed, Deed::Write(_));
         let unsynced = self.blocks > 0 || (self.effects > 0 && written(self.effects - 1));
-        unsynced.then_some(Self {
-            torn: Some(tear),
-            ..self
-        })
+        unsynced.then_some(Self { torn: Some(tear), ..self })
     }
 }
 
@@ -312,21 +289,11 @@ fn cut_choices(line: &Line) -> Vec<Cut> {
         Deed::Write(count) => Some((i, count)),
         Deed::Finish | Deed::Reset(_) => None,
     });
-    choices.push(Cut {
-        effects: line.effects.len() - 1,
-        ..Cut::NOTHING
-    });
+    choices.push(Cut { effects: line.effects.len() - 1, ..Cut::NOTHING });
     if let Some((effects, count)) = last_write.next() {
         let blocks = count / 2;
-        choices.push(Cut {
-            effects,
-            blocks,
-            torn: None,
-        });
-        let whole = Cut {
-            effects: effects + 1,
-            ..Cut::NOTHING
-        };
+        choices.push(Cut { effects, blocks, torn: None });
+        let whole = Cut { effects: effects + 1, ..Cut::NOTHING };
         choices.extend(whole.torn(line, Tear::Garbage));
         choices.extend(whole.torn(line, Tear::Unreadable));
     }
@@ -396,11 +363,7 @@ fn draw_cut(line: &Line, rng: &mut Rng) -> Cut {
                 Some(&Deed::Write(count)) => rng.below(count.into()) as u32,
                 _ => 0,
             };
-            Cut {
-                effects,
-                blocks,
-                torn: None,
-            }
+            Cut { effects, blocks, torn: None }
         }
     };
     match rng.below(3) {

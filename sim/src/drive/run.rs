@@ -92,19 +92,13 @@ impl Run {
 
     /// One block that cannot be read.
     pub(crate) const fn bad() -> Self {
-        Self {
-            count: 1,
-            data: Data::Bad,
-        }
+        Self { count: 1, data: Data::Bad }
     }
 
     /// `count` blocks that hold `bytes`.
     pub(crate) fn literal(bytes: &[u8], count: u32) -> Self {
         let bytes = Rc::from(bytes);
-        Self {
-            count,
-            data: Data::Literal { bytes, skip: 0 },
-        }
+        Self { count, data: Data::Literal { bytes, skip: 0 } }
     }
 
     /// One block that holds `bytes`, if there is a shorter way to keep it.
@@ -200,12 +194,8 @@ impl Part {
         let at = probe + found.at;
         let to = at + synthetic::match_len(found.seed, found.offset, &block[at..]);
         let back = synthetic::match_len_back(found.seed, found.offset, &block[..at]);
-        let part = Self {
-            seed: found.seed,
-            offset: found.offset - back as u64,
-            from: at - back,
-            to,
-        };
+        let part =
+            Self { seed: found.seed, offset: found.offset - back as u64, from: at - back, to };
         (part.to - part.from >= PART_LEN_BYTES_MIN).then_some(part)
     }
 }
@@ -269,9 +259,7 @@ impl Framed {
             return None;
         }
         let part = Part::probe(block, PROBE_BYTES).filter(|part| part.seed == self.seed)?;
-        let offset = part
-            .offset
-            .checked_add_signed(self.header as i64 - part.from as i64)?;
+        let offset = part.offset.checked_add_signed(self.header as i64 - part.from as i64)?;
         let step = offset.checked_sub(self.offset).filter(|step| *step > 0)?;
         self.matches(block, offset).then_some(step)
     }
@@ -280,17 +268,14 @@ impl Framed {
     fn push(&mut self, block: &[u8], step: u64) {
         self.step = step;
         if self.literal.len() + self.frame_len() > self.literal.capacity() {
-            self.literal
-                .reserve_exact(FRAMES_RESERVED * self.frame_len());
+            self.literal.reserve_exact(FRAMES_RESERVED * self.frame_len());
         }
         self.keep_frame(block);
     }
 
     fn keep_frame(&mut self, block: &[u8]) {
-        self.literal
-            .extend_from_slice(&block[..self.header as usize]);
-        self.literal
-            .extend_from_slice(&block[block.len() - self.trailer as usize..]);
+        self.literal.extend_from_slice(&block[..self.header as usize]);
+        self.literal.extend_from_slice(&block[block.len() - self.trailer as usize..]);
     }
 
     fn read(&self, at: usize, out: &mut [u8]) {
@@ -298,11 +283,7 @@ impl Framed {
         let end = out.len() - trailer;
         let frame = &self.literal[at * (header + trailer)..][..header + trailer];
         out[..header].copy_from_slice(&frame[..header]);
-        synthetic::fill(
-            self.seed,
-            self.offset + at as u64 * self.step,
-            &mut out[header..end],
-        );
+        synthetic::fill(self.seed, self.offset + at as u64 * self.step, &mut out[header..end]);
         out[end..].copy_from_slice(&frame[header..]);
     }
 }
@@ -316,10 +297,7 @@ impl Mixed {
             at = part.to;
         }
         literal.extend_from_slice(&block[at..]);
-        Self {
-            parts: parts.into(),
-            literal: literal.into(),
-        }
+        Self { parts: parts.into(), literal: literal.into() }
     }
 
     fn read(&self, out: &mut [u8]) {
@@ -357,9 +335,8 @@ mod tests {
     fn blocks_of_one_value_share_a_run_whatever_the_frame() {
         for (header, trailer) in [(0, 8), (16, 0), (4, 4), (12, 5), (64, 64), (1, 0)] {
             let stride = (4096 - header - trailer) as u64;
-            let blocks: Vec<_> = (0..40)
-                .map(|i| log_block(9, 123 + i * stride, header, trailer))
-                .collect();
+            let blocks: Vec<_> =
+                (0..40).map(|i| log_block(9, 123 + i * stride, header, trailer)).collect();
             let mut run = Run::recognise(&blocks[0]).unwrap();
             for block in &blocks[1..] {
                 assert!(run.extend(block), "{header} {trailer}");
@@ -367,10 +344,7 @@ mod tests {
             assert!(matches!(run.data, Data::Framed { .. }));
             assert_eq!(read(&run), blocks.concat());
             assert_eq!(read(&run.part(7, 3)), blocks[7..10].concat());
-            assert!(
-                !run.part(0, 5).extend(&blocks[5]),
-                "the frames of block 5 are there already"
-            );
+            assert!(!run.part(0, 5).extend(&blocks[5]), "the frames of block 5 are there already");
             assert!(!run.extend(&blocks[3]));
         }
     }

@@ -70,11 +70,7 @@ impl Accepted {
     const fn control() -> Self {
         Self {
             op: Op::Control,
-            place: Place {
-                zone: 0,
-                at: 0,
-                count: 0,
-            },
+            place: Place { zone: 0, at: 0, count: 0 },
             class: Class::Foreground,
             unwritten: false,
             duty: Duty::None,
@@ -124,10 +120,7 @@ impl State {
 
     /// A copy in which nobody waits for what is in flight.
     pub(crate) fn fork(&self) -> Self {
-        let in_flight = self
-            .flights
-            .iter()
-            .filter(|(_, entry)| entry.answer.is_none());
+        let in_flight = self.flights.iter().filter(|(_, entry)| entry.answer.is_none());
         Self {
             spec: self.spec.clone(),
             geometry: self.geometry,
@@ -140,9 +133,7 @@ impl State {
             timers: BTreeMap::new(),
             sleepers: 0,
             write_cache: self.write_cache,
-            flights: in_flight
-                .map(|(&id, entry)| (id, entry.orphaned()))
-                .collect(),
+            flights: in_flight.map(|(&id, entry)| (id, entry.orphaned())).collect(),
             issued: self.issued,
             requests: self.requests,
             armed: self.armed,
@@ -173,11 +164,7 @@ impl State {
             if self.zones.is_conventional(zone) {
                 return Err(ErrorKind::CrossesZone);
             }
-            let first = Some(
-                self.geometry
-                    .zone_start(ZoneId(zone))
-                    .plus(at.max(readable).into()),
-            );
+            let first = Some(self.geometry.zone_start(ZoneId(zone)).plus(at.max(readable).into()));
             return Err(ErrorKind::ReadPastWritePointer { first });
         }
         let planned = match self.blocks.read(zone, at, buf) {
@@ -218,8 +205,7 @@ impl State {
             self.journal.add_patch(zone, self.issued, at, old);
         } else {
             let after = self.point(zone);
-            self.journal
-                .add(zone, self.issued, before, Deed::Write(count), after);
+            self.journal.add(zone, self.issued, before, Deed::Write(count), after);
         }
         self.blocks.write(zone, at, data);
         Ok(Accepted {
@@ -292,8 +278,7 @@ impl State {
             };
             if changed {
                 let after = self.point(zone.0);
-                self.journal
-                    .add(zone.0, self.issued, before, Deed::Finish, after);
+                self.journal.add(zone.0, self.issued, before, Deed::Finish, after);
             }
             Ok(accepted)
         });
@@ -309,16 +294,11 @@ impl State {
             if before != Point::default() {
                 let held = self.blocks.take(zone.0);
                 let after = Point::default();
-                self.journal
-                    .add(zone.0, self.issued, before, Deed::Reset(held), after);
+                self.journal.add(zone.0, self.issued, before, Deed::Reset(held), after);
             }
             Ok(Accepted {
                 op: Op::Reset,
-                place: Place {
-                    zone: zone.0,
-                    at: 0,
-                    count: 0,
-                },
+                place: Place { zone: zone.0, at: 0, count: 0 },
                 duty: Duty::Effect(zone.0),
                 ..Accepted::control()
             })
@@ -345,10 +325,7 @@ impl State {
 
     /// Request `id` completes now; whom to wake.
     fn complete(&mut self, id: u64) -> Option<Waker> {
-        let entry = self
-            .flights
-            .get_mut(&id)
-            .expect("the time model invented a request");
+        let entry = self.flights.get_mut(&id).expect("the time model invented a request");
         entry.answer = Some(entry.planned);
         self.trace.add(id);
         self.trace.add(self.now_ns);
@@ -418,8 +395,7 @@ impl State {
         let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(kind) => {
-                self.trace
-                    .add(crc32c::crc32c(format!("{kind:?}").as_bytes()).into());
+                self.trace.add(crc32c::crc32c(format!("{kind:?}").as_bytes()).into());
                 return Err(kind.into());
             }
         };
@@ -453,11 +429,7 @@ impl State {
             return Err(ErrorKind::InvalidRequest);
         }
         let count = blocks as u32;
-        if start
-            .0
-            .checked_add(count.into())
-            .is_none_or(|end| end > geometry.end().0)
-        {
+        if start.0.checked_add(count.into()).is_none_or(|end| end > geometry.end().0) {
             return Err(ErrorKind::OutOfDevice);
         }
         let zone = geometry.zone_of(start);

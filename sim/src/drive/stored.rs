@@ -73,10 +73,7 @@ impl Drive {
             state.journal.clear();
             state.blocks.save()?
         };
-        Ok(Stored {
-            bad,
-            ..self.at_rest()
-        })
+        Ok(Stored { bad, ..self.at_rest() })
     }
 
     /// The state of the drive, bad blocks left out, as it is when no zone is open.

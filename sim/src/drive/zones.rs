@@ -245,10 +245,7 @@ impl ZoneTable {
 
     /// The drive takes `zone` out of use: read only or offline, for good.
     pub(crate) fn take_out(&mut self, zone: u32, condition: ZoneCondition) {
-        assert!(
-            !condition.is_usable(),
-            "{condition:?} is no condition of a failed zone"
-        );
+        assert!(!condition.is_usable(), "{condition:?} is no condition of a failed zone");
         self.become_condition(zone, condition);
     }
 
@@ -356,19 +353,13 @@ impl ZoneTable {
         assert_eq!(self.open, count(ZoneCondition::is_open));
         assert_eq!(self.active, count(ZoneCondition::is_active));
         assert!(self.open <= self.open_max && self.active <= self.active_max);
-        assert_eq!(
-            self.implicit.len() as u32,
-            count(|c| c == ZoneCondition::ImplicitOpen)
-        );
+        assert_eq!(self.implicit.len() as u32, count(|c| c == ZoneCondition::ImplicitOpen));
         for (&stamp, &zone) in &self.implicit {
             let z = &self.zones[zone as usize];
             assert!(z.stamp == stamp && z.condition == ZoneCondition::ImplicitOpen);
         }
         for z in &self.zones {
-            if matches!(
-                z.condition,
-                ZoneCondition::ImplicitOpen | ZoneCondition::Closed
-            ) {
+            if matches!(z.condition, ZoneCondition::ImplicitOpen | ZoneCondition::Closed) {
                 assert!(z.written > 0 && z.written < z.capacity);
             }
         }

@@ -84,14 +84,8 @@ fn stream(key: Key, len: u32, fails_at: Option<u32>) -> Op {
 /// The scripts.
 #[must_use]
 pub fn scripts() -> Vec<Script> {
-    let script = |name, media, start, before, ops| Script {
-        name,
-        media,
-        spare_len: 0,
-        start,
-        before,
-        ops,
-    };
+    let script =
+        |name, media, start, before, ops| Script { name, media, spare_len: 0, start, before, ops };
     let clean = Start::Clean;
     let batch = |salt: u32, lasts: bool| {
         let parts = vec![
@@ -107,67 +101,178 @@ pub fn scripts() -> Vec<Script> {
     let mut anchors = rounds(60, |r| vec![durable((r % 16) as Key, 30 + r), Op::Checkpoint]);
     anchors.push(Op::Verify);
     vec![
-        script("put", SMALL, clean, vec![], rounds(3, |r| {
-            vec![put(1, 10 + r), durable(2, 600), put(3, 3000), put(4, 0), Op::Sync]
-        })),
-        script("put-disk", DISK, clean, puts(0, 400), rounds(4, |r| {
-            vec![put(1, 10 + r), durable(2, 600), put(3, 3000), put(4, 0)]
-        })),
-        script("overwrite", ZNS, clean, puts(0, 100), rounds(4, |r| {
-            vec![put(7, 900 - r), put(7, 5), durable(7, 200 + r), put(7, 2000)]
-        })),
-        script("batch", SMALL, clean, puts(0, 50), rounds(6, |r| vec![batch(r, r % 2 == 0), put(9, r)])),
-        script("batch-disk", DISK, clean, puts(0, 50), rounds(6, |r| vec![batch(r, false), batch(r + 9, true)])),
-        script("delete-range", SMALL, clean, puts(0, 80), vec![
-            range(2, Some(6)), put(3, 70), Op::Checkpoint, range(8, None), put(12, 9), Op::Sync,
-            range(0, Some(4)), Op::Checkpoint, Op::Compact, Op::Verify,
-        ]),
-        script("flush", SMALL, clean, vec![], rounds(2, |r| {
-            let mut ops = puts(r, 150);
-            ops.push(Op::Checkpoint);
-            ops
-        })),
-        script("compaction", ZNS, clean, puts(0, 120), rounds(6, |r| {
-            let mut ops = puts(r, 120);
-            ops.push(Op::One(Part::Delete((r % 16) as Key, When::Always), false));
-            ops.extend([Op::Checkpoint, Op::Maintain(20)]);
-            if r == 5 {
-                ops.push(Op::Compact);
-            }
-            ops
-        })),
-        script("reclaim", SMALL, clean, vec![], rounds(60, |r| {
-            vec![put((r % 5) as Key, 3000), put(9, 10 + r), put((8 + r % 8) as Key, 900), Op::Maintain(4)]
-        })),
-        script("reclaim-disk", DISK, clean, vec![], rounds(60, |r| {
-            vec![put((r % 5) as Key, 3000), put(9, 10 + r), put((8 + r % 8) as Key, 900), Op::Maintain(4)]
-        })),
-        script("checkpoint", FLASH, clean, puts(0, 30), rounds(5, |r| {
-            vec![put(3, 100 + r), Op::Checkpoint, put(4, 20 + r)]
-        })),
+        script(
+            "put",
+            SMALL,
+            clean,
+            vec![],
+            rounds(3, |r| vec![put(1, 10 + r), durable(2, 600), put(3, 3000), put(4, 0), Op::Sync]),
+        ),
+        script(
+            "put-disk",
+            DISK,
+            clean,
+            puts(0, 400),
+            rounds(4, |r| vec![put(1, 10 + r), durable(2, 600), put(3, 3000), put(4, 0)]),
+        ),
+        script(
+            "overwrite",
+            ZNS,
+            clean,
+            puts(0, 100),
+            rounds(4, |r| vec![put(7, 900 - r), put(7, 5), durable(7, 200 + r), put(7, 2000)]),
+        ),
+        script(
+            "batch",
+            SMALL,
+            clean,
+            puts(0, 50),
+            rounds(6, |r| vec![batch(r, r % 2 == 0), put(9, r)]),
+        ),
+        script(
+            "batch-disk",
+            DISK,
+            clean,
+            puts(0, 50),
+            rounds(6, |r| vec![batch(r, false), batch(r + 9, true)]),
+        ),
+        script(
+            "delete-range",
+            SMALL,
+            clean,
+            puts(0, 80),
+            vec![
+                range(2, Some(6)),
+                put(3, 70),
+                Op::Checkpoint,
+                range(8, None),
+                put(12, 9),
+                Op::Sync,
+                range(0, Some(4)),
+                Op::Checkpoint,
+                Op::Compact,
+                Op::Verify,
+            ],
+        ),
+        script(
+            "flush",
+            SMALL,
+            clean,
+            vec![],
+            rounds(2, |r| {
+                let mut ops = puts(r, 150);
+                ops.push(Op::Checkpoint);
+                ops
+            }),
+        ),
+        script(
+            "compaction",
+            ZNS,
+            clean,
+            puts(0, 120),
+            rounds(6, |r| {
+                let mut ops = puts(r, 120);
+                ops.push(Op::One(Part::Delete((r % 16) as Key, When::Always), false));
+                ops.extend([Op::Checkpoint, Op::Maintain(20)]);
+                if r == 5 {
+                    ops.push(Op::Compact);
+                }
+                ops
+            }),
+        ),
+        script(
+            "reclaim",
+            SMALL,
+            clean,
+            vec![],
+            rounds(60, |r| {
+                vec![
+                    put((r % 5) as Key, 3000),
+                    put(9, 10 + r),
+                    put((8 + r % 8) as Key, 900),
+                    Op::Maintain(4),
+                ]
+            }),
+        ),
+        script(
+            "reclaim-disk",
+            DISK,
+            clean,
+            vec![],
+            rounds(60, |r| {
+                vec![
+                    put((r % 5) as Key, 3000),
+                    put(9, 10 + r),
+                    put((8 + r % 8) as Key, 900),
+                    Op::Maintain(4),
+                ]
+            }),
+        ),
+        script(
+            "checkpoint",
+            FLASH,
+            clean,
+            puts(0, 30),
+            rounds(5, |r| vec![put(3, 100 + r), Op::Checkpoint, put(4, 20 + r)]),
+        ),
         script("anchor-switch", FLASH, clean, vec![], anchors.clone()),
         script("anchor-switch-disk", DISK, clean, vec![], anchors),
-        script("manifest-snapshot", SMALL, clean, puts(0, 30), rounds(12, |r| {
-            vec![put(3, 100 + r), Op::Checkpoint]
-        })),
+        script(
+            "manifest-snapshot",
+            SMALL,
+            clean,
+            puts(0, 30),
+            rounds(12, |r| vec![put(3, 100 + r), Op::Checkpoint]),
+        ),
         script("format", SMALL, Start::Format, puts(0, 60), vec![put(1, 20), Op::Sync]),
         script("format-disk", DISK, Start::Format, puts(0, 60), vec![put(1, 20), Op::Sync]),
-        script("recovery", SMALL, Start::AfterCut, rounds(4, |r| puts(r, 200)), vec![
-            put(1, 10), durable(2, 20), Op::Checkpoint, Op::Verify,
-        ]),
-        script("recovery-disk", DISK, Start::AfterCut, rounds(4, |r| puts(r, 200)), vec![
-            put(1, 10), durable(2, 20), Op::Checkpoint, Op::Verify,
-        ]),
-        script("streams", SMALL, clean, vec![], vec![
-            stream(1, 9000, None), stream(2, 8000, Some(5000)), stream(1, 4000, None), Op::Sync,
-            stream(3, 100, None), stream(4, 12_000, None), Op::Checkpoint, stream(1, 7000, None),
-        ]),
-        script("snapshots", SMALL, clean, puts(0, 300), rounds(3, |r| {
-            let mut ops = vec![Op::Snapshot];
-            ops.extend(puts(r, 250));
-            ops.extend([Op::Checkpoint, Op::ReadSnapshot(0, 3), Op::Compact, Op::ReadSnapshot(0, 5)]);
-            ops
-        })),
+        script(
+            "recovery",
+            SMALL,
+            Start::AfterCut,
+            rounds(4, |r| puts(r, 200)),
+            vec![put(1, 10), durable(2, 20), Op::Checkpoint, Op::Verify],
+        ),
+        script(
+            "recovery-disk",
+            DISK,
+            Start::AfterCut,
+            rounds(4, |r| puts(r, 200)),
+            vec![put(1, 10), durable(2, 20), Op::Checkpoint, Op::Verify],
+        ),
+        script(
+            "streams",
+            SMALL,
+            clean,
+            vec![],
+            vec![
+                stream(1, 9000, None),
+                stream(2, 8000, Some(5000)),
+                stream(1, 4000, None),
+                Op::Sync,
+                stream(3, 100, None),
+                stream(4, 12_000, None),
+                Op::Checkpoint,
+                stream(1, 7000, None),
+            ],
+        ),
+        script(
+            "snapshots",
+            SMALL,
+            clean,
+            puts(0, 300),
+            rounds(3, |r| {
+                let mut ops = vec![Op::Snapshot];
+                ops.extend(puts(r, 250));
+                ops.extend([
+                    Op::Checkpoint,
+                    Op::ReadSnapshot(0, 3),
+                    Op::Compact,
+                    Op::ReadSnapshot(0, 5),
+                ]);
+                ops
+            }),
+        ),
     ]
 }
 
@@ -352,9 +457,8 @@ impl<'s> Stage<'s> {
 /// # Errors
 /// The first thing that is wrong.
 pub fn try_script(script: &Script, depth: Depth) -> Result<Tried, Found> {
-    let found = |cut, outcome| {
-        move |what: String| Found { script: script.name, cut, outcome, what }
-    };
+    let found =
+        |cut, outcome| move |what: String| Found { script: script.name, cut, outcome, what };
     let whole = panics::catch(|| {
         let stage = Stage::new(script).map_err(|what| format!("before the script: {what}"))?;
         let before = stage.drive.request_count();

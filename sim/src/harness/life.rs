@@ -73,7 +73,8 @@ impl Read for Feeder<'_> {
         if self.feed.step % 2 == 1 {
             self.drive.sleep_until(self.drive.now_ns() + 1000).await;
         }
-        let len = out.len().min(self.feed.step.max(1) as usize).min(end.min(self.value.len()) - self.at);
+        let len =
+            out.len().min(self.feed.step.max(1) as usize).min(end.min(self.value.len()) - self.at);
         out[..len].copy_from_slice(&self.value[self.at..self.at + len]);
         self.at += len;
         Ok(len)
@@ -305,7 +306,8 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
         let options = WriteOptions { durability: durability(durable), condition: Condition::None };
         let len = u64::from(version.len);
         let bytes = key_bytes(key);
-        let result = self.store.put_from(&bytes, meta, len, &mut reader, &mut buffer, options).await;
+        let result =
+            self.store.put_from(&bytes, meta, len, &mut reader, &mut buffer, options).await;
         let fails = feed.fails_at.is_some_and(|at| at < version.len);
         self.written(result, lane, issued, durable, true, fails)
     }
@@ -415,9 +417,8 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
             if reverse {
                 scanned.reverse();
             }
-            let present = (0..keys).filter_map(|key| {
-                all[usize::from(key)].clone().map(|seen| (key_bytes(key), seen))
-            });
+            let present = (0..keys)
+                .filter_map(|key| all[usize::from(key)].clone().map(|seen| (key_bytes(key), seen)));
             if !scanned.iter().cloned().eq(present) {
                 let way = if reverse { "reverse" } else { "forward" };
                 let names: Vec<_> =
@@ -542,4 +543,3 @@ fn condition_of(when: When, version: Option<&[u8]>) -> Condition<'_> {
         When::Current | When::Never => Condition::Version(version.unwrap_or(&NEVER)),
     }
 }
-

@@ -438,9 +438,7 @@ impl Oracle {
             text += &format!(" (it is the state after commit {at}: durable commits were lost)");
         }
         let state = lane.state_after(best);
-        let differs = |key: &Key| {
-            !agrees(observed[usize::from(*key)].as_ref(), state.get(key))
-        };
+        let differs = |key: &Key| !agrees(observed[usize::from(*key)].as_ref(), state.get(key));
         for key in self.lane_keys(number).filter(differs).take(6) {
             text += &format!("\n  key {key}: ");
             match &observed[usize::from(key)] {

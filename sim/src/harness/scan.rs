@@ -29,7 +29,8 @@ async fn scan<D: Device>(
     let failed = |error| format!("a scan failed with {error:?}");
     let options = ReadOptions::default();
     let mut all = Vec::new();
-    let mut items = store.scan(start, end, direction, &mut scratch, options).await.map_err(failed)?;
+    let mut items =
+        store.scan(start, end, direction, &mut scratch, options).await.map_err(failed)?;
     loop {
         let Some(item) = items.next().await.map_err(failed)? else { break };
         let (key, meta, version_len) = (item.key.to_vec(), item.meta.to_vec(), item.version_len);

@@ -278,7 +278,8 @@ impl<'c> Bed<'c> {
             }
             let mut choices = self.choices.fork();
             self.power(&mut choices)?;
-            let mut memory = vec![0; draw_memory(&mut choices, &self.drive.geometry(), &self.limits)];
+            let mut memory =
+                vec![0; draw_memory(&mut choices, &self.drive.geometry(), &self.limits)];
             match self.drive.block_on(Store::open(self.drive, &mut memory)) {
                 Err(OpenError::NotFormatted) => {}
                 Err(error) => return Err(format!("open after a cut format: {error:?}")),

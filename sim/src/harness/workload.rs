@@ -109,7 +109,12 @@ pub struct Profile {
 impl Profile {
     /// A profile for a store.
     #[must_use]
-    pub fn draw(choices: &mut Choices, geometry: &Geometry, limits: &Limits, capacity: u64) -> Self {
+    pub fn draw(
+        choices: &mut Choices,
+        geometry: &Geometry,
+        limits: &Limits,
+        capacity: u64,
+    ) -> Self {
         let keys = choices.pick(&[6, 24, 24, 96, 200]);
         let live_max = capacity * choices.pick(&[5, 15, 30]) / 100;
         let len_max = limits.value_len_max.min(live_max / 4).min(1 << 20) as u32;
@@ -121,7 +126,12 @@ impl Profile {
             meta_max: limits.meta_len_max.min(300),
             common_max: (common as u32).min(len_max),
             live_max,
-            weights: choices.pick(&[[60, 20, 10, 10], [90, 5, 5, 0], [50, 10, 30, 10], [80, 15, 5, 2]]),
+            weights: choices.pick(&[
+                [60, 20, 10, 10],
+                [90, 5, 5, 0],
+                [50, 10, 30, 10],
+                [80, 15, 5, 2],
+            ]),
             durable_one_in: choices.pick(&[2, 5, 20, 1000]),
         }
     }
@@ -222,7 +232,9 @@ impl Profile {
                 let feed = Feed {
                     buffer_len,
                     step: choices.magnitude(u64::from(shape.len.max(1))) as u32,
-                    fails_at: choices.once_in(4).then(|| choices.below(u64::from(shape.len) + 1) as u32),
+                    fails_at: choices
+                        .once_in(4)
+                        .then(|| choices.below(u64::from(shape.len) + 1) as u32),
                 };
                 Op::Stream(self.key(choices, keys), shape, feed, durable)
             }

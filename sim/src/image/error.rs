@@ -58,10 +58,7 @@ pub enum Structure {
 impl ImageErrorKind {
     /// The error of this kind about `path`.
     pub(super) fn at(self, path: &Path) -> ImageError {
-        ImageError {
-            path: path.to_owned(),
-            kind: self,
-        }
+        ImageError { path: path.to_owned(), kind: self }
     }
 }
 
@@ -96,10 +93,9 @@ impl fmt::Display for ImageError {
                 f,
                 "{path} has image version {found}, and this program reads version {known}"
             ),
-            ImageErrorKind::Truncated { found, expected } => write!(
-                f,
-                "{path} is truncated: it has {found} bytes and should have {expected}"
-            ),
+            ImageErrorKind::Truncated { found, expected } => {
+                write!(f, "{path} is truncated: it has {found} bytes and should have {expected}")
+            }
             ImageErrorKind::Damaged(part) => write!(f, "{path} is damaged in its {part}"),
             ImageErrorKind::PowerCut => {
                 write!(f, "{path} cannot be saved while the drive has no power")

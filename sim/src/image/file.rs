@@ -40,11 +40,7 @@ impl Image {
         let header = encode_header(spec).ok_or_else(|| {
             ImageErrorKind::Io(io::Error::other("the model does not fit into the header"))
         })?;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         lock(&file)?;
         file.set_len(file_len(spec))?;
         let stored = Drive::new(spec.clone(), seed).at_rest();
@@ -131,8 +127,7 @@ impl Image {
             return Err(ImageErrorKind::PowerCut);
         }
         let generation = self.generation + 1;
-        self.file
-            .write_all_at(&generation.to_le_bytes(), SAVING_AT)?;
+        self.file.write_all_at(&generation.to_le_bytes(), SAVING_AT)?;
         let stored = self.drive.store()?;
         write_table(&self.file, &self.spec, generation, &encode_table(&stored))?;
         self.generation = generation;

@@ -90,10 +90,7 @@ pub(super) fn decode_header(bytes: &[u8]) -> Result<MediaSpec, ImageErrorKind> {
     if reader.take() != Some(MAGIC) {
         return Err(ImageErrorKind::Foreign);
     }
-    let truncated = ImageErrorKind::Truncated {
-        found: bytes.len() as u64,
-        expected: CONTENTS_AT,
-    };
+    let truncated = ImageErrorKind::Truncated { found: bytes.len() as u64, expected: CONTENTS_AT };
     let Some(found) = reader.u32() else {
         return Err(truncated);
     };
@@ -131,11 +128,7 @@ pub(super) struct Mark {
 impl Mark {
     /// The mark of `table`.
     pub(super) fn new(generation: u64, table: &[u8]) -> Self {
-        Self {
-            generation,
-            table_len: table.len() as u64,
-            table_crc: crc32c::crc32c(table),
-        }
+        Self { generation, table_len: table.len() as u64, table_crc: crc32c::crc32c(table) }
     }
 
     /// Its bytes.
@@ -155,11 +148,7 @@ impl Mark {
         let (generation, table_len) = (reader.u64()?, reader.u64()?);
         let table_crc = reader.u32()?;
         let right = magic == MARK_MAGIC && crc32c::crc32c(&bytes[..28]) == reader.u32()?;
-        right.then_some(Self {
-            generation,
-            table_len,
-            table_crc,
-        })
+        right.then_some(Self { generation, table_len, table_crc })
     }
 }
 
@@ -203,9 +192,7 @@ pub(super) fn decode_table(bytes: &[u8]) -> Option<Stored> {
     for _ in 0..zone_count {
         let [condition, held, ..] = reader.take::<4>()?;
         let (capacity, written) = (reader.u32()?, reader.u32()?);
-        stored
-            .zones
-            .push((decode_condition(condition)?, capacity, written, held != 0));
+        stored.zones.push((decode_condition(condition)?, capacity, written, held != 0));
     }
     for _ in 0..bad_count {
         stored.bad.push((reader.u32()?, reader.u32()?));
@@ -215,13 +202,6 @@ pub(super) fn decode_table(bytes: &[u8]) -> Option<Stored> {
 
 fn decode_condition(byte: u8) -> Option<ZoneCondition> {
     use ZoneCondition as C;
-    let all = [
-        C::NotWritePointer,
-        C::Empty,
-        C::Closed,
-        C::ReadOnly,
-        C::Full,
-        C::Offline,
-    ];
+    let all = [C::NotWritePointer, C::Empty, C::Closed, C::ReadOnly, C::Full, C::Offline];
     all.into_iter().find(|condition| *condition as u8 == byte)
 }

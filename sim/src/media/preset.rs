@@ -33,16 +33,10 @@ const PRESETS: [Preset; 16] = [
     ("smr-14tb", || smr("smr-14tb", 52_156, 256 * MIB, 489, 16)),
     ("smr-15tb", smr_15tb),
     ("smr-30tb", smr_30tb),
-    ("smr-15tb-swr", || {
-        without_conventional("smr-15tb-swr", smr_15tb())
-    }),
-    ("smr-30tb-swr", || {
-        without_conventional("smr-30tb-swr", smr_30tb())
-    }),
+    ("smr-15tb-swr", || without_conventional("smr-15tb-swr", smr_15tb())),
+    ("smr-30tb-swr", || without_conventional("smr-30tb-swr", smr_30tb())),
     ("smr-demo", smr_demo),
-    ("smr-demo-swr", || {
-        without_conventional("smr-demo-swr", smr_demo())
-    }),
+    ("smr-demo-swr", || without_conventional("smr-demo-swr", smr_demo())),
     ("smr-tiny", smr_tiny),
     ("disk-8tb", || disk("disk-8tb", 476_837, 16 * MIB, 10)),
     ("disk-tiny", disk_tiny),
@@ -55,12 +49,8 @@ const PRESETS: [Preset; 16] = [
 ];
 
 /// Family names and the members they stand for.
-const FAMILIES: [(&str, &str); 4] = [
-    ("smr", "smr-15tb"),
-    ("disk", "disk-8tb"),
-    ("zns", "zns-zn540"),
-    ("nor", "nor-16m"),
-];
+const FAMILIES: [(&str, &str); 4] =
+    [("smr", "smr-15tb"), ("disk", "disk-8tb"), ("zns", "zns-zn540"), ("nor", "nor-16m")];
 
 impl MediaSpec {
     /// The drive known as `name`, or the usual member of the family of that name.
@@ -143,28 +133,15 @@ fn smr_15tb() -> MediaSpec {
 }
 
 fn smr_30tb() -> MediaSpec {
-    let timing = DiskTiming {
-        outer_rate_bytes_per_s: 312_000_000,
-        ..hc620_timing()
-    };
-    MediaSpec {
-        timing: TimingSpec::Disk(timing),
-        ..smr("smr-30tb", 111_760, 256 * MIB, 1_118, 20)
-    }
+    let timing = DiskTiming { outer_rate_bytes_per_s: 312_000_000, ..hc620_timing() };
+    MediaSpec { timing: TimingSpec::Disk(timing), ..smr("smr-30tb", 111_760, 256 * MIB, 1_118, 20) }
 }
 
 /// 4.3 GiB with sixteen surfaces; the cache shrinks with the zones, or it would hold a good part of
 /// the drive.
 fn smr_demo() -> MediaSpec {
-    let timing = DiskTiming {
-        cache_bytes: 16 * MIB,
-        destage_run_bytes: 2 * MIB,
-        ..hc620_timing()
-    };
-    MediaSpec {
-        timing: TimingSpec::Disk(timing),
-        ..smr("smr-demo", 1_100, 4 * MIB, 10, 16)
-    }
+    let timing = DiskTiming { cache_bytes: 16 * MIB, destage_run_bytes: 2 * MIB, ..hc620_timing() };
+    MediaSpec { timing: TimingSpec::Disk(timing), ..smr("smr-demo", 1_100, 4 * MIB, 10, 16) }
 }
 
 fn smr_tiny() -> MediaSpec {
@@ -182,11 +159,7 @@ fn smr_tiny() -> MediaSpec {
 }
 
 fn without_conventional(name: &str, spec: MediaSpec) -> MediaSpec {
-    MediaSpec {
-        name: name.to_owned(),
-        conventional_zone_count: 0,
-        ..spec
-    }
+    MediaSpec { name: name.to_owned(), conventional_zone_count: 0, ..spec }
 }
 
 /// A conventional disk: the same mechanics without streams, all its cache usable.

@@ -47,9 +47,7 @@ fn zns_rate(spec: &ZnsTiming) -> f64 {
     let dies = f64::from(spec.dies_per_zone.min(spec.buffer_units_per_zone));
     let channels = spec.channel_count.min(spec.dies_per_zone);
     let channel_rate = f64::from(channels) * spec.channel_bytes_per_s as f64;
-    (dies * unit / unit_s)
-        .min(channel_rate)
-        .min(spec.host_bytes_per_s as f64)
+    (dies * unit / unit_s).min(channel_rate).min(spec.host_bytes_per_s as f64)
 }
 
 fn nor_rate(spec: &NorTiming) -> f64 {

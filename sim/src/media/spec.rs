@@ -87,10 +87,7 @@ impl MediaSpec {
                     && (64..=65_536).contains(&self.block_len_bytes),
                 "the block must be a power of two from 64 to 65536 bytes",
             ),
-            (
-                self.zone_count >= ZONE_COUNT_MIN,
-                "there must be at least 4 zones",
-            ),
+            (self.zone_count >= ZONE_COUNT_MIN, "there must be at least 4 zones"),
             (
                 self.zone_capacity_blocks >= ZONE_CAPACITY_BLOCKS_MIN,
                 "a zone must hold at least 4 blocks",
@@ -115,14 +112,8 @@ impl MediaSpec {
                 limits.is_none_or(|(open, active)| open <= active),
                 "the open limit must not exceed the active limit",
             ),
-            (
-                self.transfer_blocks_max >= 1,
-                "a request must hold at least one block",
-            ),
-            (
-                self.element_count >= 1,
-                "there must be at least one storage element",
-            ),
+            (self.transfer_blocks_max >= 1, "a request must hold at least one block"),
+            (self.element_count >= 1, "there must be at least one storage element"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(MediaError::Rule(rule)),

@@ -176,10 +176,7 @@ impl Settings {
 }
 
 fn bad_value(setting: &str, value: &str) -> MediaError {
-    MediaError::BadValue {
-        setting: setting.to_owned(),
-        value: value.to_owned(),
-    }
+    MediaError::BadValue { setting: setting.to_owned(), value: value.to_owned() }
 }
 
 fn narrow(setting: &str, value: u64) -> Result<u32, MediaError> {

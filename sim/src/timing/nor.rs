@@ -83,16 +83,10 @@ impl Nor {
 
     /// The instant of the next event.
     fn event_ns(&self) -> Option<u64> {
-        let read_ns = self
-            .queue
-            .iter()
-            .filter(|waiting| waiting.work.op == Op::Read);
+        let read_ns = self.queue.iter().filter(|waiting| waiting.work.op == Op::Read);
         let read_ns = read_ns.map(|waiting| waiting.ready_ns).min();
         if let Some(doing) = self.doing {
-            let yields_ns = doing
-                .yields_ns
-                .zip(read_ns)
-                .map(|(from, read)| from.max(read));
+            let yields_ns = doing.yields_ns.zip(read_ns).map(|(from, read)| from.max(read));
             let event_ns = yields_ns.map_or(doing.end_ns, |at| at.min(doing.end_ns));
             return Some(event_ns.max(self.clock_ns));
         }
@@ -125,19 +119,11 @@ impl Nor {
             let end_ns = at_ns + give_way_ns + self.service_ns(&work);
             let can_yield = work.op == Op::Reset && self.spec.suspend_ns.is_some();
             let yields_ns = can_yield.then_some(at_ns);
-            self.doing = Some(Doing {
-                work,
-                end_ns,
-                yields_ns,
-            });
+            self.doing = Some(Doing { work, end_ns, yields_ns });
         } else if let Some((work, left_ns)) = self.suspended.take() {
             let end_ns = at_ns + left_ns;
             let yields_ns = Some(at_ns + ERASE_SLICE_NS);
-            self.doing = Some(Doing {
-                work,
-                end_ns,
-                yields_ns,
-            });
+            self.doing = Some(Doing { work, end_ns, yields_ns });
         }
     }
 
@@ -172,10 +158,7 @@ impl Timing for Nor {
             self.step(event_ns);
         }
         self.clock_ns = self.clock_ns.max(now_ns);
-        self.queue.push(Waiting {
-            work,
-            ready_ns: now_ns,
-        });
+        self.queue.push(Waiting { work, ready_ns: now_ns });
     }
 
     fn next_completion(&mut self) -> Option<(u64, u64)> {

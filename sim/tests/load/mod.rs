@@ -57,12 +57,7 @@ pub(crate) fn run(
     let mut id = 0;
     let mut flying: BTreeMap<u64, (usize, u64, u32)> = BTreeMap::new();
     let mut idle: VecDeque<usize> = (0..depth).flat_map(|_| 0..jobs).collect();
-    let mut result = Run {
-        bytes: 0,
-        count: 0,
-        elapsed_ns: 0,
-        latencies_ns: Vec::new(),
-    };
+    let mut result = Run { bytes: 0, count: 0, elapsed_ns: 0, latencies_ns: Vec::new() };
     loop {
         for _ in 0..idle.len() {
             let job = idle.pop_front().expect("counted");
@@ -92,14 +87,7 @@ pub(crate) fn run(
 }
 
 pub(crate) fn work(op: Op, lba: u64, blocks: u32) -> Work {
-    Work {
-        id: 0,
-        op,
-        lba,
-        blocks,
-        class: 1,
-        unwritten: false,
-    }
+    Work { id: 0, op, lba, blocks, class: 1, unwritten: false }
 }
 
 /// Requests of `blocks` one after another from the start of `zone`, `count` of them.
@@ -122,10 +110,7 @@ pub(crate) fn in_row(
 pub(crate) fn compare(row: &str, unit: &str, measured: f64, model: f64) {
     let off = (model / measured - 1.0) * 100.0;
     println!("{row:<52} measured {measured:>8.1} {unit:<6} model {model:>8.1} ({off:+.1} %)");
-    assert!(
-        off.abs() <= 15.0,
-        "{row}: measured {measured}, model {model}"
-    );
+    assert!(off.abs() <= 15.0, "{row}: measured {measured}, model {model}");
 }
 
 pub(crate) const SECONDS: u64 = 1_000_000_000;

@@ -36,12 +36,7 @@ pub(super) struct ReadAhead {
 
 impl ReadAhead {
     pub(super) fn new(window_blocks: u64, segment_count_max: usize) -> Self {
-        Self {
-            window_blocks,
-            segment_count_max,
-            segments: Vec::new(),
-            stream: None,
-        }
+        Self { window_blocks, segment_count_max, segments: Vec::new(), stream: None }
     }
 
     /// Whether `[start, end)` is all in the buffer at `now_ns`; if so it counts as consumed. The

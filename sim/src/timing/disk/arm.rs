@@ -97,10 +97,7 @@ impl Arm {
         }
         let (from, to) = (self.layout.zone_of(self.lba), self.layout.zone_of(lba));
         if from == to {
-            let apart = self
-                .layout
-                .track_of(self.lba)
-                .abs_diff(self.layout.track_of(lba));
+            let apart = self.layout.track_of(self.lba).abs_diff(self.layout.track_of(lba));
             return match apart {
                 0 => 0,
                 1 => self.track_switch_ns,
@@ -111,11 +108,7 @@ impl Arm {
             // The skew between zones is made for this step.
             return self.head_switch_ns;
         }
-        let distance = self
-            .layout
-            .zone(from)
-            .radius
-            .abs_diff(self.layout.zone(to).radius);
+        let distance = self.layout.zone(from).radius.abs_diff(self.layout.zone(to).radius);
         let seek_ns = self.seek_ns(distance);
         if from % self.element_count == to % self.element_count {
             seek_ns
@@ -149,10 +142,6 @@ impl Arm {
     pub(super) fn rotation_ns(&self, now_ns: u64, lba: u64) -> u64 {
         let rev_ns = self.layout.rev_ns;
         let wait_ns = (self.layout.angle_ns(lba) + rev_ns - now_ns % rev_ns) % rev_ns;
-        if wait_ns + ANGLE_TOLERANCE_NS >= rev_ns {
-            0
-        } else {
-            wait_ns
-        }
+        if wait_ns + ANGLE_TOLERANCE_NS >= rev_ns { 0 } else { wait_ns }
     }
 }

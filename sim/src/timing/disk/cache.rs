@@ -61,13 +61,7 @@ impl WriteCache {
             self.extents.remove(&first);
             self.blocks -= dirty.end.min(end) - first.max(start);
             if first < start {
-                self.extents.insert(
-                    first,
-                    Dirty {
-                        end: start,
-                        ..dirty
-                    },
-                );
+                self.extents.insert(first, Dirty { end: start, ..dirty });
             }
             if dirty.end > end {
                 self.extents.insert(end, dirty);
@@ -78,11 +72,7 @@ impl WriteCache {
     /// Whether all of `[start, end)` is in the cache.
     pub(super) fn covers(&self, start: u64, end: u64) -> bool {
         let mut at = start;
-        let before = self
-            .extents
-            .range(..=start)
-            .next_back()
-            .map_or(start, |(&first, _)| first);
+        let before = self.extents.range(..=start).next_back().map_or(start, |(&first, _)| first);
         for (&first, dirty) in self.extents.range(before..end) {
             if first > at {
                 return false;

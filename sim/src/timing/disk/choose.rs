@@ -67,14 +67,8 @@ impl Disk {
         let aged = |class: u8, since_ns: u64| {
             aged_class(class, at_ns.saturating_sub(since_ns), self.age_step_ns())
         };
-        let writes = self
-            .writes
-            .iter()
-            .map(|waiting| aged(waiting.work.class, waiting.ready_ns));
-        let syncs = self
-            .syncs
-            .iter()
-            .map(|sync| aged(sync.work.class, sync.ready_ns));
+        let writes = self.writes.iter().map(|waiting| aged(waiting.work.class, waiting.ready_ns));
+        let syncs = self.syncs.iter().map(|sync| aged(sync.work.class, sync.ready_ns));
         writes.chain(syncs).min().unwrap_or(PRESSURE_CLASS)
     }
 
@@ -94,43 +88,24 @@ impl Disk {
             let waited_ns = at_ns - waiting.ready_ns;
             if waited_ns >= u64::from(self.spec.age_us_max) * 1000 {
                 let (class, delay_ns) = (0, 0);
-                return Some(Candidate {
-                    index,
-                    class,
-                    overdue: true,
-                    delay_ns,
-                });
+                return Some(Candidate { index, class, overdue: true, delay_ns });
             }
             let class = aged_class(waiting.work.class, waited_ns, self.age_step_ns());
             if best.as_ref().is_some_and(|best| best.class < class) {
                 continue;
             }
             let delay_ns = self.delay_ns(at_ns, index);
-            let better = best
-                .as_ref()
-                .is_none_or(|best| (class, delay_ns) < (best.class, best.delay_ns));
+            let better =
+                best.as_ref().is_none_or(|best| (class, delay_ns) < (best.class, best.delay_ns));
             if better {
-                best = Some(Candidate {
-                    index,
-                    class,
-                    overdue: false,
-                    delay_ns,
-                });
+                best = Some(Candidate { index, class, overdue: false, delay_ns });
             }
         }
         // Should the drive see only writes that must wait for one it does not see, that one goes.
         best.or_else(|| {
-            let index = self
-                .queue
-                .iter()
-                .position(|waiting| waiting.ready_ns <= at_ns)?;
+            let index = self.queue.iter().position(|waiting| waiting.ready_ns <= at_ns)?;
             let (class, delay_ns) = (self.queue[index].work.class, 0);
-            Some(Candidate {
-                index,
-                class,
-                overdue: false,
-                delay_ns,
-            })
+            Some(Candidate { index, class, overdue: false, delay_ns })
         })
     }
 
@@ -166,9 +141,7 @@ impl Disk {
         }
         match self.ahead.stream_end_ns(&self.arm, at_ns, start, end) {
             Some(end_ns) => (end_ns - at_ns).saturating_sub(self.arm.layout.sweep_ns(start, end)),
-            None => self
-                .arm
-                .read_delay_ns(at_ns, self.ahead.media_start(start, end)),
+            None => self.arm.read_delay_ns(at_ns, self.ahead.media_start(start, end)),
         }
     }
 
@@ -180,19 +153,11 @@ impl Disk {
         if !self.is_pressed() && (reads_wait || at_ns < self.idle_destage_ns()) {
             return None;
         }
-        let seq_max = self
-            .syncs
-            .iter()
-            .map(|sync| sync.seq)
-            .max()
-            .unwrap_or(u64::MAX);
+        let seq_max = self.syncs.iter().map(|sync| sync.seq).max().unwrap_or(u64::MAX);
         let here = self.arm.lba();
         let runs = self.cache.runs(here, seq_max);
         let run_blocks_max = self.spec.destage_run_bytes / self.block_len_bytes;
-        let first = runs
-            .first()
-            .copied()
-            .or_else(|| self.cache.older_than(u64::MAX))?;
+        let first = runs.first().copied().or_else(|| self.cache.older_than(u64::MAX))?;
         let start = if first == here && self.run_blocks < run_blocks_max {
             first
         } else if let Some(old) = self.cache.older_than(self.age_limit_ns(at_ns)) {

@@ -56,9 +56,7 @@ impl Layout {
         for zone in 0..media.zone_count {
             let (radius, rate) = radius_and_rate(spec, media, zone);
             let track_bytes = rate * rev_ns as f64 / 1e9;
-            let track_blocks = (track_bytes / f64::from(media.block_len_bytes))
-                .round()
-                .max(1.0);
+            let track_blocks = (track_bytes / f64::from(media.block_len_bytes)).round().max(1.0);
             let place = ZoneLayout {
                 radius: (radius * f64::from(STROKE)) as u32,
                 track_blocks: track_blocks as u32,
@@ -166,10 +164,7 @@ pub(super) fn radius_and_rate(spec: &DiskTiming, media: &MediaSpec, zone: u32) -
     } else {
         (1.0 - (1.0 - fall * share * (1.0 + ratio)).max(0.0).sqrt()) / fall
     };
-    (
-        radius,
-        spec.outer_rate_bytes_per_s as f64 * (1.0 - fall * radius),
-    )
+    (radius, spec.outer_rate_bytes_per_s as f64 * (1.0 - fall * radius))
 }
 
 /// Sustained sequential rate of `zone` in bytes per second, track switches included.

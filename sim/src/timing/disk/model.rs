@@ -132,11 +132,7 @@ impl Disk {
 
     /// Plays the event at `at_ns`.
     fn step(&mut self, at_ns: u64) {
-        assert!(
-            at_ns >= self.clock_ns,
-            "D1: {at_ns} follows {}",
-            self.clock_ns
-        );
+        assert!(at_ns >= self.clock_ns, "D1: {at_ns} follows {}", self.clock_ns);
         self.clock_ns = at_ns;
         match self.doing.take() {
             Some((end_ns, doing)) => self.finish(end_ns, doing),
@@ -174,11 +170,7 @@ impl Disk {
         self.stop_ahead(at_ns);
         self.reads_since_destage = 0;
         let blocks = end - start;
-        self.run_blocks = if start == before {
-            self.run_blocks + blocks
-        } else {
-            blocks
-        };
+        self.run_blocks = if start == before { self.run_blocks + blocks } else { blocks };
         let delay_ns = self.arm.write_delay_ns(at_ns, start);
         let end_ns = at_ns + delay_ns + self.arm.layout.sweep_ns(start, end);
         let seq = self.cache.seq();
@@ -238,9 +230,7 @@ impl Disk {
         let zone_of = |work: &Work| self.arm.layout.zone_of(work.lba);
         let is_first = |index: usize| {
             let zone = zone_of(&self.writes[index].work);
-            self.writes[..index]
-                .iter()
-                .all(|earlier| zone_of(&earlier.work) != zone) // D3
+            self.writes[..index].iter().all(|earlier| zone_of(&earlier.work) != zone) // D3
         };
         (0..self.writes.len())
             .filter(|&index| is_first(index))
@@ -283,11 +273,7 @@ impl Disk {
         }
         let cached = self.cache.covers(work.lba, work.end());
         let idle = self.doing.is_none();
-        if cached
-            || self
-                .ahead
-                .take(&self.arm, ready_ns, (work.lba, work.end()), idle)
-        {
+        if cached || self.ahead.take(&self.arm, ready_ns, (work.lba, work.end()), idle) {
             self.read_end_ns = self.read_end_ns.max(ready_ns);
             self.link_free_ns = ready_ns + self.transfer_ns(work.blocks);
             self.done.push(self.link_free_ns, work.id);
@@ -297,8 +283,7 @@ impl Disk {
     }
 
     fn submit_write(&mut self, now_ns: u64, work: Work) {
-        self.ahead
-            .invalidate(&self.arm, now_ns, work.lba, work.end());
+        self.ahead.invalidate(&self.arm, now_ns, work.lba, work.end());
         if self.spec.cache_bytes == 0 {
             let ready_ns = self.take_command(now_ns) + self.transfer_ns(work.blocks);
             self.link_free_ns = ready_ns;
@@ -321,18 +306,12 @@ impl Disk {
     }
 
     fn transfer_ns(&self, blocks: u32) -> u64 {
-        transfer_ns(
-            u64::from(blocks) * self.block_len_bytes,
-            self.spec.host_bytes_per_s,
-        )
+        transfer_ns(u64::from(blocks) * self.block_len_bytes, self.spec.host_bytes_per_s)
     }
 
     /// Whether some request has not got its completion time yet.
     fn has_waiting(&self) -> bool {
-        let serving = matches!(
-            self.doing,
-            Some((_, Doing::Read(_) | Doing::WriteThrough(_)))
-        );
+        let serving = matches!(self.doing, Some((_, Doing::Read(_) | Doing::WriteThrough(_))));
         serving || !self.queue.is_empty() || !self.writes.is_empty() || !self.syncs.is_empty()
     }
 }
@@ -354,11 +333,7 @@ impl Timing for Disk {
             Op::Sync => {
                 let ready_ns = self.take_command(now_ns);
                 let seq = self.cache.seq();
-                self.syncs.push(WaitingSync {
-                    work,
-                    ready_ns,
-                    seq,
-                });
+                self.syncs.push(WaitingSync { work, ready_ns, seq });
                 self.complete_syncs(ready_ns);
             }
             Op::Reset | Op::Finish | Op::Control => {

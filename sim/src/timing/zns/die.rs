@@ -65,9 +65,7 @@ impl Die {
         let same_zone = self.queue.iter().filter(|earlier| earlier.zone == op.zone);
         if op.changes() {
             let earlier = same_zone.filter(|earlier| earlier.changes() && earlier.seq < op.seq);
-            op.ready_ns = earlier
-                .map(|earlier| earlier.ready_ns)
-                .fold(op.ready_ns, u64::max);
+            op.ready_ns = earlier.map(|earlier| earlier.ready_ns).fold(op.ready_ns, u64::max);
         }
         self.queue.push(op);
     }

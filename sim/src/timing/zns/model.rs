@@ -139,11 +139,7 @@ impl Zns {
             Task::Pad { .. } => at_ns + u64::from(self.spec.program_ns),
             Task::Erase => at_ns + u64::from(self.spec.erase_ns),
         };
-        self.dies[die].busy = Some(Busy {
-            end_ns,
-            op,
-            sending: false,
-        });
+        self.dies[die].busy = Some(Busy { end_ns, op, sending: false });
     }
 
     /// Moves `bytes` over the channel of `die`; returns when it is done.
@@ -168,11 +164,7 @@ impl Zns {
         match op.task {
             Task::Read { bytes } if !busy.sending => {
                 let end_ns = self.over_channel(at_ns, die, bytes);
-                self.dies[die].busy = Some(Busy {
-                    end_ns,
-                    op,
-                    sending: true,
-                });
+                self.dies[die].busy = Some(Busy { end_ns, op, sending: true });
             }
             Task::Read { bytes } => {
                 let end_ns = self.over_link(at_ns, u64::from(bytes));
@@ -180,11 +172,7 @@ impl Zns {
             }
             Task::Pad { units } if units > 1 => {
                 let task = Task::Pad { units: units - 1 };
-                self.dies[die].push(FlashOp {
-                    task,
-                    ready_ns: at_ns,
-                    ..op
-                });
+                self.dies[die].push(FlashOp { task, ready_ns: at_ns, ..op });
             }
             Task::Program { bytes } => {
                 let stream = &mut self.streams[op.zone as usize];
@@ -239,14 +227,7 @@ impl Zns {
         if request.is_none() {
             self.programs.insert(seq);
         }
-        let op = FlashOp {
-            task,
-            zone,
-            class,
-            ready_ns,
-            seq,
-            request,
-        };
+        let op = FlashOp { task, zone, class, ready_ns, seq, request };
         self.dies[die].push(op);
     }
 
@@ -321,9 +302,7 @@ impl Zns {
     /// waited complete, programs under way still hold their share of the buffer.
     fn restart(&mut self, at_ns: u64, zone: u32, pointer: u64) {
         let stream = &mut self.streams[zone as usize];
-        stream.buffered = stream
-            .buffered
-            .saturating_sub(stream.filled - stream.issued);
+        stream.buffered = stream.buffered.saturating_sub(stream.filled - stream.issued);
         stream.filled = pointer;
         stream.issued = pointer;
         let writes = std::mem::take(&mut stream.writes);
@@ -344,31 +323,21 @@ impl Zns {
             self.done.push(end_ns, work.id);
             return;
         }
-        let (unit_bytes, page_bytes) = (
-            u64::from(self.spec.program_bytes),
-            u64::from(self.spec.page_bytes),
-        );
+        let (unit_bytes, page_bytes) =
+            (u64::from(self.spec.program_bytes), u64::from(self.spec.page_bytes));
         let mut left_count = 0;
         while at < end {
             let unit = at / unit_bytes;
             let within = at % unit_bytes;
             let page_end = unit * unit_bytes + (within / page_bytes + 1) * page_bytes;
             let to = end.min(page_end).min((unit + 1) * unit_bytes);
-            let task = Task::Read {
-                bytes: (to - at) as u32,
-            };
+            let task = Task::Read { bytes: (to - at) as u32 };
             let die = self.die_of(zone, unit);
             self.issue(die, task, zone, ready_ns, (work.class, Some(work.id)));
             left_count += 1;
             at = to;
         }
-        self.requests.insert(
-            work.id,
-            Parts {
-                left_count,
-                end_ns: ready_ns,
-            },
-        );
+        self.requests.insert(work.id, Parts { left_count, end_ns: ready_ns });
     }
 
     fn submit_sync(&mut self, now_ns: u64, work: Work) {
@@ -413,9 +382,7 @@ impl Zns {
             let share = units / per_zone + u64::from(index < units % per_zone);
             let task = match work.op {
                 Op::Reset if touched => Task::Erase,
-                Op::Finish if share > 0 => Task::Pad {
-                    units: share as u32,
-                },
+                Op::Finish if share > 0 => Task::Pad { units: share as u32 },
                 _ => continue,
             };
             let die = self.die_of(zone, index);
@@ -425,13 +392,7 @@ impl Zns {
         if left_count == 0 {
             self.done.push(ready_ns, work.id);
         } else {
-            self.requests.insert(
-                work.id,
-                Parts {
-                    left_count,
-                    end_ns: ready_ns,
-                },
-            );
+            self.requests.insert(work.id, Parts { left_count, end_ns: ready_ns });
         }
     }
 
