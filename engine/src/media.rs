@@ -116,6 +116,20 @@ impl<D: Device> Media<D> {
         Ok(())
     }
 
+    /// Reads blocks without checking them; false if the medium cannot return them.
+    ///
+    /// # Errors
+    /// The device's, where it says nothing about the blocks: power is off, for one.
+    pub(crate) async fn try_read(&self, start: Lba, buf: &mut [u8]) -> Result<bool, D::Error> {
+        match self.read_raw(start, buf, Class::Foreground).await {
+            Ok(()) => Ok(true),
+            Err(error) => match Fault::of_read(error, Extent::default(), Structure::Manifest) {
+                Fault::Damaged(_) => Ok(false),
+                _ => Err(error),
+            },
+        }
+    }
+
     /// Reads `buf.len() / unit_len` sealed units and checks each.
     pub(crate) async fn read_units(
         &self,

@@ -17,7 +17,7 @@
 //! `TornBatchReplayed`). `O2` nothing behind a hole takes effect (canary `ReplayPastHole`). `O3`
 //! recovery writes nothing.
 
-use shingle_hal::{Class, Device, ZoneCondition, ZoneDescriptor, ZoneId};
+use shingle_hal::{Device, ZoneCondition, ZoneDescriptor, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::checkpoint::{ANCHOR_BLOCKS, Anchor};
@@ -70,7 +70,7 @@ pub(crate) async fn read_anchors<D: Device>(
         for block in 0..written {
             let bytes = &mut memory[..block_len];
             let lba = descriptor.start.plus(u64::from(block));
-            if media.read_raw(lba, bytes, Class::Foreground).await.is_err() {
+            if !media.try_read(lba, bytes).await? {
                 continue; // torn, or never written; the other blocks decide
             }
             let Some(superblock) = Superblock::decode(bytes, block) else {
@@ -191,18 +191,18 @@ impl<D: Device> Core<'_, D> {
         };
         let block_len = self.media.block_len();
         let mut cursor = Cursor::new(start, place.generation, limit, superblock.first_edit);
-        let chunk_blocks = (window.len() / block_len) as u32;
+        let window_blocks = (window.len() / block_len) as u32;
         while cursor.block() < limit && cursor.edit() < end {
             let first = cursor.block();
             let mut blocks =
-                chunk_blocks.min(limit - first).min(self.media.geometry.transfer_blocks_max);
+                window_blocks.min(limit - first).min(self.media.geometry.transfer_blocks_max);
             let lba = start.plus(u64::from(first));
             let bytes = &mut window[..blocks as usize * block_len];
-            if self.media.read_raw(lba, bytes, Class::Foreground).await.is_err() {
+            if !self.media.try_read(lba, bytes).await.map_err(OpenError::Device)? {
                 // A torn block fails the whole request: go on singly.
                 blocks = 1;
                 let bytes = &mut window[..block_len];
-                if self.media.read_raw(lba, bytes, Class::Foreground).await.is_err() {
+                if !self.media.try_read(lba, bytes).await.map_err(OpenError::Device)? {
                     break;
                 }
             }
