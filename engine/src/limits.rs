@@ -21,8 +21,11 @@ pub const TIERS: usize = 7;
 pub const BOTTOM: u8 = TIERS as u8;
 /// Most runs at once, over all levels.
 pub const RUNS_MAX: usize = 48;
-/// Most runs that one merge reads, the bottom included.
-pub const MERGE_INPUTS_MAX: usize = 10;
+/// Runs of a tier at which it is merged.
+pub const FANOUT: usize = 4;
+/// Most runs that one merge reads, the bottom included. The same for every size of memory: a merge
+/// that was begun with much goes on with little.
+pub const MERGE_INPUTS_MAX: usize = FANOUT + 2;
 /// Levels of nodes in a piece: data, branch, and index nodes above.
 pub const TREE_HEIGHT_MAX: usize = 6;
 /// Open snapshots and cursors at once.

@@ -9,7 +9,7 @@ use crate::format::entry;
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::format::superblock::Limits;
 use crate::limits::{
-    FRAGMENT_LEN_MAX, MERGE_INPUTS_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX,
+    FANOUT, FRAGMENT_LEN_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX,
     VALUE_BUFFERS_MAX,
 };
 use crate::run::builder::{self, COVER_LEN_MAX};
@@ -126,7 +126,7 @@ impl Plan {
             + 64)
             .div_ceil(payload)
             + 2;
-        let fanout = 4;
+        let fanout = FANOUT;
         Self {
             zones_len: zone::memory_len(geometry.zone_count as usize),
             pieces: geometry.zone_count as usize + 32,
@@ -182,7 +182,7 @@ impl Plan {
     }
 
     fn grown(mut self, geometry: &Geometry, limits: &Limits, spare: usize) -> Self {
-        let Needs { node_len, block_len, key_len } = Self::needs(geometry, limits);
+        let Needs { node_len, block_len, .. } = Self::needs(geometry, limits);
         let blocks = |len: usize| len / block_len * block_len;
         let transfer = geometry.transfer_blocks_max as usize * block_len;
         let value_len = usize::try_from(limits.value_len_max).unwrap_or(usize::MAX);
@@ -206,10 +206,6 @@ impl Plan {
         self.value_buffer_len = blocks(grow(self.value_buffer_len, whole_value.min(8 << 20), 3));
         self.value_buffers = (spare / 100 * 4 / self.value_buffer_len).clamp(1, VALUE_BUFFERS_MAX);
         self.output_len += grow(0, transfer.clamp(1 << 20, 2 << 20), 4) / node_len * node_len;
-        if spare / 100 * 12 > MERGE_INPUTS_MAX * (node_len + key_len + 1) {
-            self.fanout = MERGE_INPUTS_MAX - 2;
-            self.merge_len = MERGE_INPUTS_MAX * (node_len + key_len + 1);
-        }
         self.merge_len = grow(self.merge_len, 16 << 20, 8);
         self.edit_len = blocks(grow(self.edit_len, 64 * block_len, 2));
         self.window_len = blocks(grow(self.window_len, transfer.min(1 << 20), 3));
