@@ -1,0 +1,105 @@
+//! The one place that calls the store's ordered scan.
+
+#[cfg(feature = "scan")]
+pub(crate) use with::{Walk, begin, count, memory_len};
+#[cfg(not(feature = "scan"))]
+pub(crate) use without::{Walk, begin, count, memory_len};
+
+#[cfg(feature = "scan")]
+mod with {
+    use shingle_engine::{Direction, ReadOptions, Scan};
+    use shingle_sim::Drive;
+
+    use crate::cli::range::{Entry, Range};
+    use crate::cli::{Failure, Shop};
+
+    /// A walk under way.
+    pub(crate) struct Walk<'s, 'm, 'd, 'b>(Scan<'s, 'm, 'b, &'d Drive>);
+
+    /// Memory that a walk needs.
+    pub(crate) fn memory_len(store: &Shop<'_, '_>) -> usize {
+        store.scan_memory_len()
+    }
+
+    /// Begins a walk over `range`.
+    pub(crate) async fn begin<'s, 'm, 'd, 'b>(
+        range: &Range,
+        store: &'s Shop<'m, 'd>,
+        scratch: &'b mut [u8],
+    ) -> Result<Walk<'s, 'm, 'd, 'b>, Failure> {
+        let start = range.start.as_ref().map(Vec::as_slice);
+        let end = range.end.as_ref().map(Vec::as_slice);
+        let direction = if range.reverse { Direction::Reverse } else { Direction::Forward };
+        Ok(Walk(store.scan(start, end, direction, scratch, ReadOptions::default()).await?))
+    }
+
+    /// How many keys `range` holds.
+    pub(crate) async fn count(
+        range: &Range,
+        store: &Shop<'_, '_>,
+        scratch: &mut [u8],
+    ) -> Result<u64, Failure> {
+        let start = range.start.as_ref().map(Vec::as_slice);
+        let end = range.end.as_ref().map(Vec::as_slice);
+        Ok(store.count(start, end, scratch, ReadOptions::default()).await?)
+    }
+
+    impl Walk<'_, '_, '_, '_> {
+        /// The next entry.
+        pub(crate) async fn next(&mut self) -> Result<Option<Entry>, Failure> {
+            let item = self.0.next().await?;
+            Ok(item.map(|item| Entry {
+                key: item.key.to_vec(),
+                meta: item.meta.to_vec(),
+                version_len: item.version_len,
+                value_len: item.value_len,
+            }))
+        }
+
+        /// Part of the value of the entry that came last.
+        pub(crate) async fn value(&mut self, offset: u64, out: &mut [u8]) -> Result<usize, Failure> {
+            Ok(self.0.value(offset, out).await?)
+        }
+    }
+}
+
+#[cfg(not(feature = "scan"))]
+mod without {
+    use std::marker::PhantomData;
+
+    use crate::cli::range::{Entry, Range};
+    use crate::cli::{Failure, Shop};
+
+    /// A walk that never begins.
+    pub(crate) struct Walk<'s, 'm, 'd, 'b>(PhantomData<(&'s Shop<'m, 'd>, &'b ())>);
+
+    fn missing() -> Failure {
+        Failure::new("this program was built without ordered scans (feature `scan`)")
+    }
+
+    pub(crate) fn memory_len(_: &Shop<'_, '_>) -> usize {
+        0
+    }
+
+    pub(crate) async fn begin<'s, 'm, 'd, 'b>(
+        _: &Range,
+        _: &'s Shop<'m, 'd>,
+        _: &'b mut [u8],
+    ) -> Result<Walk<'s, 'm, 'd, 'b>, Failure> {
+        Err(missing())
+    }
+
+    pub(crate) async fn count(_: &Range, _: &Shop<'_, '_>, _: &mut [u8]) -> Result<u64, Failure> {
+        Err(missing())
+    }
+
+    impl Walk<'_, '_, '_, '_> {
+        pub(crate) async fn next(&mut self) -> Result<Option<Entry>, Failure> {
+            Err(missing())
+        }
+
+        pub(crate) async fn value(&mut self, _: u64, _: &mut [u8]) -> Result<usize, Failure> {
+            Err(missing())
+        }
+    }
+}
