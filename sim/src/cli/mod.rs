@@ -34,7 +34,7 @@ use clap::Parser;
 
 pub(crate) use failure::Failure;
 pub(crate) use output::Output;
-pub(crate) use session::{Shop, memory_len};
+pub(crate) use session::{Shop, allocate};
 pub(crate) use tree::metadata_bytes;
 
 pub(crate) use args::DemoArgs;

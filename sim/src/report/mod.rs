@@ -5,7 +5,9 @@
 //! | [`zones`] | what each zone is used for, collected from store and drive |
 //! | [`terminal`] | the picture in characters |
 //! | [`svg`] | the picture as SVG |
+//! | [`summary`] | the page of figures |
 
+pub(crate) mod summary;
 pub(crate) mod svg;
 pub(crate) mod terminal;
 pub(crate) mod zones;
