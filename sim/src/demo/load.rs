@@ -14,6 +14,8 @@ use crate::cli::{Failure, Shop};
 
 /// Operations between two syncs.
 const GROUP: usize = 32;
+/// Operations between two syncs while the drive is filled.
+const FILL_GROUP: u64 = 256;
 /// Keys with small values.
 const SMALL_KEYS: u64 = 20_000;
 /// Of the store's capacity, how much is filled in thousandths.
@@ -115,7 +117,7 @@ impl Load {
             let len = self.large_len;
             let put = drive.block_on(async {
                 self.put(store, number, len).await?;
-                if number % GROUP as u64 == 0 { self.sync(store).await } else { Ok(()) }
+                if number % FILL_GROUP == 0 { self.sync(store).await } else { Ok(()) }
             });
             put.map_err(|error| Failure::from(error).about("filling the drive"))?;
             bulk.bytes += len as u64;
