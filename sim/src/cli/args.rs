@@ -83,7 +83,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
     /// Power cuts while importing
-    #[arg(long, default_value_t = 120)]
+    #[arg(long, default_value_t = 200)]
     pub(crate) cuts: u32,
     /// Memory for the store, for example 8M
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
@@ -102,7 +102,7 @@ impl Default for DemoArgs {
             tree: None,
             media: "smr-demo".to_owned(),
             seed: 1,
-            cuts: 120,
+            cuts: 200,
             memory: None,
             json: None,
             svg: None,

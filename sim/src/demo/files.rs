@@ -12,7 +12,7 @@ use super::stage::{Stage, progress};
 use crate::cli::{Failure, Shop};
 
 /// Files in flight at once.
-const IN_FLIGHT: usize = 1;
+const IN_FLIGHT: usize = 8;
 /// Files that are compared after each recovery, chosen at random.
 const SAMPLE: usize = 24;
 /// And so many that were acknowledged last.

@@ -4,10 +4,12 @@
 //! Writes are buffered and synced in groups: after a cut what was synced must be there, and of what
 //! was not a prefix, in the order in which it was written.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 
 use shingle_engine::{Meta, ReadOptions, WriteError, WriteOptions};
-use shingle_sim::{DriveError, synthetic};
+use shingle_sim::{DriveError, Executor, synthetic};
 
 use super::stage::{Stage, progress};
 use crate::cli::{Failure, Shop};
@@ -16,6 +18,8 @@ use crate::cli::{Failure, Shop};
 const GROUP: usize = 32;
 /// Operations between two syncs while the drive is filled.
 const FILL_GROUP: u64 = 256;
+/// Values in flight at once while the drive is filled.
+const FILL_IN_FLIGHT: u64 = 4;
 /// Keys with small values.
 const SMALL_KEYS: u64 = 20_000;
 /// Of the store's capacity, how much is filled in thousandths.
@@ -113,21 +117,46 @@ impl Load {
         let bar = progress("fill the drive", self.large_keys);
         let (now_ns, before) = (drive.now_ns(), drive.stats().all);
         let mut bulk = Bulk::default();
-        for number in 0..self.large_keys {
-            let len = self.large_len;
-            let put = drive.block_on(async {
-                self.put(store, number, len).await?;
-                if number % FILL_GROUP == 0 { self.sync(store).await } else { Ok(()) }
-            });
-            put.map_err(|error| Failure::from(error).about("filling the drive"))?;
-            bulk.bytes += len as u64;
-            bar.inc(1);
+        let mut number = 0;
+        while number < self.large_keys {
+            let end = (number + FILL_IN_FLIGHT).min(self.large_keys);
+            self.put_together(stage, store, number..end)?;
+            if end % FILL_GROUP == 0 {
+                drive.block_on(self.sync(store))?;
+            }
+            bulk.bytes += (end - number) * self.large_len as u64;
+            bar.inc(end - number);
+            number = end;
         }
         drive.block_on(self.sync(store))?;
         bar.finish_and_clear();
         bulk.time_ns = drive.now_ns() - now_ns;
         bulk.written_bytes = stage.written_bytes(&before);
         Ok(bulk)
+    }
+
+    /// Puts large values that are in flight together.
+    fn put_together(&mut self, stage: &Stage<'_>, store: &Shop<'_, '_>, numbers: Range<u64>) -> Result<(), Failure> {
+        let first_seed = self.seed + 1;
+        self.seed += numbers.end - numbers.start;
+        let len = self.large_len;
+        let failed = RefCell::new(None);
+        let executor = Executor::new(stage.drive);
+        for (number, seed) in numbers.zip(first_seed..) {
+            self.unsynced.push((number, Some((seed, len))));
+            let failed = &failed;
+            executor.spawn(async move {
+                let (key, value) = (key(number), synthetic::value(seed, len));
+                let put = store.put(&key, Meta::NONE, &value, WriteOptions::BUFFERED).await;
+                if let Err(error) = put {
+                    *failed.borrow_mut() = Some(error);
+                }
+            });
+        }
+        executor.run();
+        drop(executor);
+        let failed = failed.into_inner();
+        failed.map_or(Ok(()), |error| Err(Failure::from(error).about("filling the drive")))
     }
 
     /// Overwrites and deletes until zones were reclaimed and runs merged, while power fails `cuts`

@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use fastrand::Rng;
 use shingle_engine::{FormatOptions, Limits, Plan, ReadOptions, format};
+use shingle_engine::zone::Role;
 use shingle_hal::Device;
 use shingle_sim::Image;
 use shingle_sim::media::MediaSpec;
@@ -173,18 +174,25 @@ fn work(
     load.compare_all(stage, &store);
     measure_gets(stage, &store, sources, &load, summary)?;
     let views = drive.block_on(zones::collect(&store))?;
-    let used = views.iter().filter(|view| view.role != shingle_engine::zone::Role::Free);
-    summary.used_bytes = used.map(|view| view.written_bytes).sum();
+    summary.used_bytes = used_bytes(&views);
+    drive.block_on(store.compact())?;
+    summary.compacted_bytes = used_bytes(&drive.block_on(zones::collect(&store))?);
     let files: u64 = sources.files.iter().map(|file| file.len + file.key.len() as u64 + 16).sum();
     summary.live_bytes = load.live_bytes() + files;
     stage.note(&store.stats());
     Ok(views)
 }
 
+/// Bytes in zones that are not free.
+fn used_bytes(views: &[zones::ZoneView]) -> u64 {
+    let used = views.iter().filter(|view| view.role != Role::Free);
+    used.map(|view| view.written_bytes).sum()
+}
+
 /// What the medium takes in one sequential write over the zones that hold values.
 fn media_rate(spec: &MediaSpec, views: &[zones::ZoneView]) -> Option<f64> {
     let (mut bytes, mut seconds) = (0.0, 0.0);
-    for view in views.iter().filter(|view| view.role == shingle_engine::zone::Role::Log) {
+    for view in views.iter().filter(|view| view.role == Role::Log) {
         bytes += view.written_bytes as f64;
         seconds += view.written_bytes as f64 / spec.sequential_rate_bytes_per_s(view.zone)?;
     }

@@ -35,6 +35,8 @@ pub(crate) struct Summary {
     /// Bytes in zones that are not free, and bytes of keys, metadata and values that are there.
     pub(crate) used_bytes: u64,
     pub(crate) live_bytes: u64,
+    /// Bytes in zones that are not free once everything was merged.
+    pub(crate) compacted_bytes: u64,
     pub(crate) keys: u64,
     pub(crate) reads_per_get: f64,
     pub(crate) get_ms: f64,
@@ -103,7 +105,7 @@ impl Summary {
                 middle(&self.recovery_ms), last(&self.recovery_ms), middle(&self.recovery_reads), last(&self.recovery_reads)
             )),
             ("import", format!(
-                "{:.1} MB/s, each file durable before the next eight; write amplification {:.2}",
+                "{:.1} MB/s, eight files in flight, each durable before it is acknowledged; write amplification {:.2}",
                 rate(self.import_bytes, self.import_time_s) / 1e6, ratio(self.import_written_bytes, self.import_bytes)
             )),
             ("filling", format!("{:.0} MB at {:.1} MB/s{share}", mb(self.bulk_bytes), self.bulk_rate() / 1e6)),
@@ -117,8 +119,9 @@ impl Summary {
                 self.flushes, self.merges, self.reclaims, mb(self.moved_bytes)
             )),
             ("space", format!(
-                "{:.0} MB live in {:.0} MB: space amplification {:.2}",
-                mb(self.live_bytes), mb(self.used_bytes), ratio(self.used_bytes, self.live_bytes)
+                "{:.0} MB live in {:.0} MB: space amplification {:.2}; after a compaction {:.2}",
+                mb(self.live_bytes), mb(self.used_bytes), ratio(self.used_bytes, self.live_bytes),
+                ratio(self.compacted_bytes, self.live_bytes)
             )),
             ("get", format!(
                 "{:.2} device reads, {:.1} ms, at random over {} keys", self.reads_per_get, self.get_ms, self.keys
@@ -180,6 +183,8 @@ impl Summary {
             "live_bytes": self.live_bytes,
             "used_bytes": self.used_bytes,
             "space_amplification": ratio(self.used_bytes, self.live_bytes),
+            "compacted_bytes": self.compacted_bytes,
+            "space_amplification_compacted": ratio(self.compacted_bytes, self.live_bytes),
             "keys": self.keys,
             "reads_per_get": self.reads_per_get,
             "get_ms": self.get_ms,
