@@ -10,7 +10,10 @@ use super::size;
 ///
 /// Without a command: the demonstration.
 #[derive(Debug, Parser)]
-#[command(name = "shingle", version, after_help = "Exit codes: 0 done, 1 not found or failed, 2 wrong usage.
+#[command(
+    name = "shingle",
+    version,
+    after_help = "Exit codes: 0 done, 1 not found or failed, 2 wrong usage.
 
 Examples:
   shingle                                  the demonstration, about a minute
@@ -18,7 +21,8 @@ Examples:
   echo hello | shingle put drive.img greeting -
   shingle get drive.img greeting
   shingle import drive.img ~/src --prefix src/
-  shingle check drive.img")]
+  shingle check drive.img"
+)]
 pub(crate) struct Cli {
     /// What to do; the demonstration if nothing is said.
     #[command(subcommand)]
@@ -273,12 +277,14 @@ pub(crate) struct ScanArgs {
 
 /// Options of `import`.
 #[derive(Args, Debug)]
-#[command(after_help = "Keys are paths below DIR with `/` between the parts. Metadata are the file's mode and the
+#[command(
+    after_help = "Keys are paths below DIR with `/` between the parts. Metadata are the file's mode and the
 time it was last changed, which `export` restores. Links and special files are left out.
 
 Examples:
   shingle import drive.img ~/src
-  shingle import drive.img . --prefix backup/today/")]
+  shingle import drive.img . --prefix backup/today/"
+)]
 pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -294,11 +300,13 @@ pub(crate) struct ImportArgs {
 
 /// Options of `export`.
 #[derive(Args, Debug)]
-#[command(after_help = "Keys that are no relative path, or lead out of DIR, are refused and named; the rest is written.
+#[command(
+    after_help = "Keys that are no relative path, or lead out of DIR, are refused and named; the rest is written.
 
 Examples:
   shingle export drive.img out/
-  shingle export drive.img out/ --prefix src/ --force")]
+  shingle export drive.img out/ --prefix src/ --force"
+)]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -357,7 +365,12 @@ pub(crate) struct TortureArgs {
     #[arg(long, default_value = "smr-tiny")]
     pub(crate) media: String,
     /// Seeds A..B, without B
-    #[arg(long, value_name = "A..B", default_value = "0..20", conflicts_with = "seed")]
+    #[arg(
+        long,
+        value_name = "A..B",
+        default_value = "0..20",
+        conflicts_with = "seed"
+    )]
     pub(crate) seeds: String,
     /// One seed: what a failure tells you to run
     #[arg(long)]
@@ -375,12 +388,14 @@ pub(crate) struct TortureArgs {
 
 /// Options of `media`.
 #[derive(Args, Debug)]
-#[command(after_help = "A drive is a name, or a name with settings: smr-15tb:zones=1000,zone-mib=4
+#[command(
+    after_help = "A drive is a name, or a name with settings: smr-15tb:zones=1000,zone-mib=4
 
 Examples:
   shingle media
   shingle media zns-zn540
-  shingle media smr:zones=1000,zone-mib=4 --json")]
+  shingle media smr:zones=1000,zone-mib=4 --json"
+)]
 pub(crate) struct MediaArgs {
     /// Only this drive, with everything that is known of it
     pub(crate) media: Option<String>,

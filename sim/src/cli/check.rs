@@ -112,14 +112,21 @@ fn inspect_state(store: &Shop<'_, '_>, survey: &mut Survey) {
     if let Err(payload) = checked {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-        survey.add("state", "after recovery", text.unwrap_or("an invariant does not hold"));
+        survey.add(
+            "state",
+            "after recovery",
+            text.unwrap_or("an invariant does not hold"),
+        );
     }
 }
 
 async fn read_forward(store: &Shop<'_, '_>, survey: &mut Survey) {
     let mut last = None;
     if let Err(failure) = read_all(store, survey, &mut last).await {
-        let after = last.map_or_else(|| "at the first key".to_owned(), |key| format!("after {}", key::show(&key)));
+        let after = last.map_or_else(
+            || "at the first key".to_owned(),
+            |key| format!("after {}", key::show(&key)),
+        );
         survey.add("keys", format!("forward, {after}"), failure.message());
     }
 }
@@ -134,7 +141,11 @@ async fn read_all(
     let mut walk = Range::ALL.walk(store, &mut scratch).await?;
     while let Some(entry) = walk.next().await? {
         if last.as_ref().is_some_and(|last| *last >= entry.key) {
-            survey.add("order", key::show(&entry.key), "the key does not come after the one before it");
+            survey.add(
+                "order",
+                key::show(&entry.key),
+                "the key does not come after the one before it",
+            );
         }
         survey.keys += 1;
         read_value(&mut walk, &entry, &mut piece, survey).await;
@@ -190,7 +201,10 @@ async fn count_again(store: &Shop<'_, '_>, survey: &mut Survey) {
         }
         Ok(_) => {}
         Err(failure) => {
-            let before = last.map_or_else(|| "at the last key".to_owned(), |key| format!("before {}", key::show(&key)));
+            let before = last.map_or_else(
+                || "at the last key".to_owned(),
+                |key| format!("before {}", key::show(&key)),
+            );
             survey.add("keys", format!("backward, {before}"), failure.message());
         }
     }
@@ -213,7 +227,10 @@ async fn inspect_zones(store: &Shop<'_, '_>, survey: &mut Survey) {
     for view in views {
         survey.live_bytes += view.live_bytes;
         if view.live_bytes > view.written_bytes {
-            let what = format!("{} bytes live, {} written", view.live_bytes, view.written_bytes);
+            let what = format!(
+                "{} bytes live, {} written",
+                view.live_bytes, view.written_bytes
+            );
             let place = format!("zone {} ({})", view.zone, zones::role_name(view.role));
             survey.add("zones", place, what);
         }

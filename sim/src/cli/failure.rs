@@ -35,12 +35,19 @@ pub(crate) struct Failure {
 impl Failure {
     /// The request cannot be met.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), code: FAILED, full: false }
+        Self {
+            message: message.into(),
+            code: FAILED,
+            full: false,
+        }
     }
 
     /// The command line makes no sense.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self { code: USAGE, ..Self::new(message) }
+        Self {
+            code: USAGE,
+            ..Self::new(message)
+        }
     }
 
     /// The file system refused something about `path`.
@@ -55,12 +62,18 @@ impl Failure {
             what.truncate(cut);
             what.push_str("...");
         }
-        Self { message: format!("{what}: {}", self.message), ..self }
+        Self {
+            message: format!("{what}: {}", self.message),
+            ..self
+        }
     }
 
     /// The same, with what else the user should know.
     pub(crate) fn and(self, more: impl Display) -> Self {
-        Self { message: format!("{}; {more}", self.message), ..self }
+        Self {
+            message: format!("{}; {more}", self.message),
+            ..self
+        }
     }
 
     /// The sentence.
@@ -99,7 +112,9 @@ impl From<MediaError> for Failure {
 impl<E: Debug> From<OpenError<E>> for Failure {
     fn from(error: OpenError<E>) -> Self {
         match error {
-            OpenError::NotFormatted => Self::new("the drive holds no store; make one with `shingle format`"),
+            OpenError::NotFormatted => {
+                Self::new("the drive holds no store; make one with `shingle format`")
+            }
             OpenError::MemoryTooSmall { needed_bytes } => Self::new(format!(
                 "the memory is too small: this store needs at least {} (give more with --memory)",
                 size::show(needed_bytes as u64)
@@ -118,6 +133,9 @@ impl<E: Debug> From<ReadError<E>> for Failure {
 impl<E: Debug> From<WriteError<E>> for Failure {
     fn from(error: WriteError<E>) -> Self {
         let full = matches!(error, WriteError::Full);
-        Self { full, ..Self::new(error.to_string()) }
+        Self {
+            full,
+            ..Self::new(error.to_string())
+        }
     }
 }

@@ -18,7 +18,10 @@ const MEDIA_DEFAULT: &str = "smr-demo";
 pub(super) fn run(args: &FormatArgs) -> Result<(), Failure> {
     let path = &args.place.image;
     if path.is_dir() {
-        return Err(Failure::new(format!("{} is a directory, not an image", path.display())));
+        return Err(Failure::new(format!(
+            "{} is a directory, not an image",
+            path.display()
+        )));
     }
     let is_new = !path.exists();
     if !is_new && !args.force {
@@ -64,7 +67,11 @@ fn open_same(path: &Path, args: &FormatArgs) -> Result<Image, Failure> {
 
 fn random_seed() -> Result<u64, Failure> {
     let random = getrandom::u64();
-    random.map_err(|error| Failure::new(format!("the system gives no random number: {error}; give a --seed")))
+    random.map_err(|error| {
+        Failure::new(format!(
+            "the system gives no random number: {error}; give a --seed"
+        ))
+    })
 }
 
 /// The limits that `args` ask for.
@@ -106,7 +113,10 @@ fn say(args: &FormatArgs, spec: &MediaSpec) -> Result<(), Failure> {
     } else {
         let capacity = size::show(spec.capacity_bytes());
         let zones = spec.zone_count;
-        out.line(&format!("{image}: empty store on {}, {zones} zones, {capacity}", spec.name))?;
+        out.line(&format!(
+            "{image}: empty store on {}, {zones} zones, {capacity}",
+            spec.name
+        ))?;
     }
     out.finish()
 }

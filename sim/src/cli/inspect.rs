@@ -43,18 +43,36 @@ pub(super) fn stat(args: &ViewArgs) -> Result<(), Failure> {
         let used = 100.0 * stats.used_bytes as f64 / stats.capacity_bytes.max(1) as f64;
         let levels = store.runs_by_level().map(|runs| runs.to_string()).join(" ");
         let rows = [
-            ("media", format!("{}, {}", spec.name, size::show(spec.capacity_bytes()))),
+            (
+                "media",
+                format!("{}, {}", spec.name, size::show(spec.capacity_bytes())),
+            ),
             ("capacity", size::show(stats.capacity_bytes)),
-            ("used", format!("{} ({used:.1} %)", size::show(stats.used_bytes))),
-            ("zones", format!("{}, {} of them free", stats.zone_count, stats.free_zones)),
+            (
+                "used",
+                format!("{} ({used:.1} %)", size::show(stats.used_bytes)),
+            ),
+            (
+                "zones",
+                format!("{}, {} of them free", stats.zone_count, stats.free_zones),
+            ),
             ("entries in runs", stats.entries.to_string()),
-            ("runs", format!("{} in {} pieces, by level {levels}", stats.runs, stats.pieces)),
+            (
+                "runs",
+                format!(
+                    "{} in {} pieces, by level {levels}",
+                    stats.runs, stats.pieces
+                ),
+            ),
             ("reads to open", reads.to_string()),
             ("longest key", format!("{} bytes", limits.key_len_max)),
             ("longest metadata", format!("{} bytes", limits.meta_len_max)),
             ("longest value", size::show(limits.value_len_max)),
             ("node", size::show(limits.node_len_bytes.into())),
-            ("values kept apart", format!("from {} on", size::show(limits.separate_from_bytes.into()))),
+            (
+                "values kept apart",
+                format!("from {} on", size::show(limits.separate_from_bytes.into())),
+            ),
         ];
         for (name, value) in rows {
             out.line(&format!("{name:<18}{value}"))?;
@@ -69,7 +87,8 @@ pub(super) fn zones(args: &ZonesArgs) -> Result<(), Failure> {
     let views = session.read(async |store: &Shop<'_, '_>| zones::collect(store).await)?;
     if let Some(path) = &args.svg {
         let title = format!("{} on {name}", args.place.image.display());
-        std::fs::write(path, svg::picture(&views, &title)).map_err(|error| Failure::file(path, &error))?;
+        std::fs::write(path, svg::picture(&views, &title))
+            .map_err(|error| Failure::file(path, &error))?;
     }
     let mut out = Output::new();
     if args.json {

@@ -31,7 +31,11 @@ fn escape(text: &mut String, bytes: &[u8]) {
 
 /// The key that `text` stands for.
 pub(crate) fn parse(text: &str) -> Result<Vec<u8>, Failure> {
-    let bad = || Failure::usage(format!("`{text}` is not a key: `\\` must be followed by `\\` or `xNN`"));
+    let bad = || {
+        Failure::usage(format!(
+            "`{text}` is not a key: `\\` must be followed by `\\` or `xNN`"
+        ))
+    };
     let mut key = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -70,7 +74,13 @@ mod tests {
 
     #[test]
     fn every_key_survives_as_text() {
-        let keys: [&[u8]; 5] = [b"plain", b"back\\slash", &[0, 1, 0xff, b'a'], "grün".as_bytes(), &[0xc3, 0x28]];
+        let keys: [&[u8]; 5] = [
+            b"plain",
+            b"back\\slash",
+            &[0, 1, 0xff, b'a'],
+            "grün".as_bytes(),
+            &[0xc3, 0x28],
+        ];
         for key in keys {
             assert_eq!(parse(&show(key)).unwrap(), key);
         }

@@ -22,7 +22,9 @@ pub(super) fn run(args: &ScanArgs) -> Result<(), Failure> {
         let mut scratch = Range::scratch(store);
         let mut walk = range.walk(store, &mut scratch).await?;
         for _ in 0..args.limit.unwrap_or(u64::MAX) {
-            let Some(entry) = walk.next().await? else { break };
+            let Some(entry) = walk.next().await? else {
+                break;
+            };
             say(&mut out, args, &entry)?;
         }
         Ok(())
@@ -41,7 +43,11 @@ fn say(out: &mut Output, args: &ScanArgs, entry: &Entry) -> Result<(), Failure> 
         });
         out.line(&line.to_string())
     } else if args.long {
-        out.line(&format!("{:>12} {:>6}  {text}", entry.value_len, entry.meta.len()))
+        out.line(&format!(
+            "{:>12} {:>6}  {text}",
+            entry.value_len,
+            entry.meta.len()
+        ))
     } else {
         out.line(&text)
     }

@@ -23,7 +23,10 @@ pub(super) fn run(args: &MediaArgs) -> Result<(), Failure> {
 }
 
 fn show_all(out: &mut Output, json: bool) -> Result<(), Failure> {
-    let specs: Vec<MediaSpec> = MediaSpec::names().iter().filter_map(|name| MediaSpec::by_name(name)).collect();
+    let specs: Vec<MediaSpec> = MediaSpec::names()
+        .iter()
+        .filter_map(|name| MediaSpec::by_name(name))
+        .collect();
     if json {
         return out.document(&serde_json::to_value(&specs).unwrap_or_default());
     }
@@ -32,7 +35,9 @@ fn show_all(out: &mut Output, json: bool) -> Result<(), Failure> {
         "media", "capacity", "zones", "zone", "conventional", "open", "rate"
     ))?;
     for spec in specs {
-        let rate = spec.drive_rate_bytes_per_s().map_or("-".to_owned(), |rate| format!("{:.1} MB/s", rate / 1e6));
+        let rate = spec
+            .drive_rate_bytes_per_s()
+            .map_or("-".to_owned(), |rate| format!("{:.1} MB/s", rate / 1e6));
         out.line(&format!(
             "{:<14}{:>11}{:>8}{:>11}{:>14}{:>8}{:>11}",
             spec.name,
@@ -40,7 +45,8 @@ fn show_all(out: &mut Output, json: bool) -> Result<(), Failure> {
             spec.zone_count,
             size::show(spec.zone_capacity_bytes()),
             spec.conventional_zone_count,
-            spec.open_zones_max.map_or("-".to_owned(), |max| max.to_string()),
+            spec.open_zones_max
+                .map_or("-".to_owned(), |max| max.to_string()),
             rate
         ))?;
     }
@@ -51,9 +57,17 @@ fn show_all(out: &mut Output, json: bool) -> Result<(), Failure> {
 
 fn show_one(out: &mut Output, spec: &MediaSpec, value: &serde_json::Value) -> Result<(), Failure> {
     let rate = spec.drive_rate_bytes_per_s();
-    out.line(&format!("{}: {}", spec.name, size::show(spec.capacity_bytes())))?;
+    out.line(&format!(
+        "{}: {}",
+        spec.name,
+        size::show(spec.capacity_bytes())
+    ))?;
     if let Some(rate) = rate {
-        out.line(&format!("  {:<28} {:.1} MB/s", "mean sequential rate", rate / 1e6))?;
+        out.line(&format!(
+            "  {:<28} {:.1} MB/s",
+            "mean sequential rate",
+            rate / 1e6
+        ))?;
     }
     show_fields(out, value, "  ")
 }

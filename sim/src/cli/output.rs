@@ -11,7 +11,9 @@ pub(crate) struct Output(BufWriter<StdoutLock<'static>>);
 
 fn failed(error: io::Error) -> Failure {
     match error.kind() {
-        io::ErrorKind::BrokenPipe => Failure::new("whoever read the output went away before it ended"),
+        io::ErrorKind::BrokenPipe => {
+            Failure::new("whoever read the output went away before it ended")
+        }
         _ => Failure::new(format!("standard output cannot be written: {error}")),
     }
 }

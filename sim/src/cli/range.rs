@@ -29,7 +29,11 @@ pub(crate) struct Entry {
 
 impl Range {
     /// Every key.
-    pub(crate) const ALL: Self = Self { start: Bound::Unbounded, end: Bound::Unbounded, reverse: false };
+    pub(crate) const ALL: Self = Self {
+        start: Bound::Unbounded,
+        end: Bound::Unbounded,
+        reverse: false,
+    };
 
     /// The range that the command line names.
     pub(crate) fn of(keys: &Keys) -> Result<Self, Failure> {
@@ -51,7 +55,11 @@ impl Range {
             return Self::ALL;
         }
         let end = key::after_prefix(&prefix).map_or(Bound::Unbounded, Bound::Excluded);
-        Self { start: Bound::Included(prefix), end, reverse: false }
+        Self {
+            start: Bound::Included(prefix),
+            end,
+            reverse: false,
+        }
     }
 
     /// The same keys from the last to the first.

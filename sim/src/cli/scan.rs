@@ -29,8 +29,16 @@ mod with {
     ) -> Result<Walk<'s, 'm, 'd, 'b>, Failure> {
         let start = range.start.as_ref().map(Vec::as_slice);
         let end = range.end.as_ref().map(Vec::as_slice);
-        let direction = if range.reverse { Direction::Reverse } else { Direction::Forward };
-        Ok(Walk(store.scan(start, end, direction, scratch, ReadOptions::default()).await?))
+        let direction = if range.reverse {
+            Direction::Reverse
+        } else {
+            Direction::Forward
+        };
+        Ok(Walk(
+            store
+                .scan(start, end, direction, scratch, ReadOptions::default())
+                .await?,
+        ))
     }
 
     /// How many keys `range` holds.
@@ -41,7 +49,9 @@ mod with {
     ) -> Result<u64, Failure> {
         let start = range.start.as_ref().map(Vec::as_slice);
         let end = range.end.as_ref().map(Vec::as_slice);
-        Ok(store.count(start, end, scratch, ReadOptions::default()).await?)
+        Ok(store
+            .count(start, end, scratch, ReadOptions::default())
+            .await?)
     }
 
     impl Walk<'_, '_, '_, '_> {
@@ -57,7 +67,11 @@ mod with {
         }
 
         /// Part of the value of the entry that came last.
-        pub(crate) async fn value(&mut self, offset: u64, out: &mut [u8]) -> Result<usize, Failure> {
+        pub(crate) async fn value(
+            &mut self,
+            offset: u64,
+            out: &mut [u8],
+        ) -> Result<usize, Failure> {
             Ok(self.0.value(offset, out).await?)
         }
     }

@@ -28,9 +28,14 @@ pub(crate) struct Session {
 /// where that is enough.
 pub(crate) fn memory_len(drive: &Drive) -> usize {
     let geometry = drive.geometry();
-    let least = Plan::new(&geometry, &Limits::for_geometry(&geometry), 0).err().unwrap_or(0);
+    let least = Plan::new(&geometry, &Limits::for_geometry(&geometry), 0)
+        .err()
+        .unwrap_or(0);
     let tenth = usize::try_from(drive.spec().capacity_bytes() / 10).unwrap_or(usize::MAX);
-    tenth.min(MEMORY_LEN_DEFAULT).max(least.saturating_mul(2)).max(64 << 10)
+    tenth
+        .min(MEMORY_LEN_DEFAULT)
+        .max(least.saturating_mul(2))
+        .max(64 << 10)
 }
 
 /// `len` bytes for the store, or a refusal where the machine has not as many.
@@ -54,11 +59,17 @@ impl Session {
             _ => Failure::file(path, &error),
         })?;
         if found.is_dir() {
-            return Err(Failure::new(format!("{} is a directory, not an image", path.display())));
+            return Err(Failure::new(format!(
+                "{} is a directory, not an image",
+                path.display()
+            )));
         }
         let image = Image::open(path)?;
         if image.was_interrupted() {
-            eprintln!("shingle: the last save of {} did not end; the store recovers", path.display());
+            eprintln!(
+                "shingle: the last save of {} did not end; the store recovers",
+                path.display()
+            );
         }
         Ok(Self { image, memory })
     }

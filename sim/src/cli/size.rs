@@ -19,7 +19,11 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         _ => return Err(bad()),
     };
     let bytes = number * scale as f64;
-    if bytes >= 0.0 && bytes <= 2_f64.powi(62) { Ok(bytes as u64) } else { Err(bad()) }
+    if bytes >= 0.0 && bytes <= 2_f64.powi(62) {
+        Ok(bytes as u64)
+    } else {
+        Err(bad())
+    }
 }
 
 /// `bytes` with the unit that leaves one to three digits before the point.
@@ -46,7 +50,13 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_and_without_units() {
-        for (text, bytes) in [("4096", 4096), ("64K", 65536), ("8MiB", 8 << 20), ("1.5k", 1536), ("1gb", 1 << 30)] {
+        for (text, bytes) in [
+            ("4096", 4096),
+            ("64K", 65536),
+            ("8MiB", 8 << 20),
+            ("1.5k", 1536),
+            ("1gb", 1 << 30),
+        ] {
             assert_eq!(parse(text), Ok(bytes), "{text}");
         }
         for text in ["", "x", "-1", "1x", "9999999T"] {

@@ -19,7 +19,11 @@ fn number(text: &str) -> Result<u64, Failure> {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.trim().parse(),
     };
-    parsed.map_err(|_| Failure::usage(format!("`{text}` is not a seed; write for example 17 or 0x1f3a")))
+    parsed.map_err(|_| {
+        Failure::usage(format!(
+            "`{text}` is not a seed; write for example 17 or 0x1f3a"
+        ))
+    })
 }
 
 fn seeds(args: &TortureArgs) -> Result<std::ops::Range<u64>, Failure> {
@@ -27,15 +31,34 @@ fn seeds(args: &TortureArgs) -> Result<std::ops::Range<u64>, Failure> {
         let seed = number(seed)?;
         return Ok(seed..seed.saturating_add(1));
     }
-    let bad = || Failure::usage(format!("`{}` is not a range of seeds; write for example 0..20", args.seeds));
+    let bad = || {
+        Failure::usage(format!(
+            "`{}` is not a range of seeds; write for example 0..20",
+            args.seeds
+        ))
+    };
     let (from, to) = args.seeds.split_once("..").ok_or_else(bad)?;
     let (from, to) = (number(from)?, number(to)?);
     if from < to { Ok(from..to) } else { Err(bad()) }
 }
 
 // The seam: `shingle_sim::harness::torture::run(seed, &config)` goes here.
-fn run_seeds(_: &MediaSpec, seeds: std::ops::Range<u64>, args: &TortureArgs) -> Result<(), Failure> {
-    let what = format!("{} operations on {} seeds", args.ops, seeds.end - seeds.start);
-    let how = format!("{} at once{}", args.jobs, if args.json { ", as JSON" } else { "" });
-    Err(Failure::new(format!("this program was built without the harness: {what}, {how}")))
+fn run_seeds(
+    _: &MediaSpec,
+    seeds: std::ops::Range<u64>,
+    args: &TortureArgs,
+) -> Result<(), Failure> {
+    let what = format!(
+        "{} operations on {} seeds",
+        args.ops,
+        seeds.end - seeds.start
+    );
+    let how = format!(
+        "{} at once{}",
+        args.jobs,
+        if args.json { ", as JSON" } else { "" }
+    );
+    Err(Failure::new(format!(
+        "this program was built without the harness: {what}, {how}"
+    )))
 }

@@ -65,7 +65,10 @@ struct Tally {
 pub(super) fn import(args: &ImportArgs) -> Result<(), Failure> {
     let found = fs::metadata(&args.dir).map_err(|error| Failure::file(&args.dir, &error))?;
     if !found.is_dir() {
-        return Err(Failure::new(format!("{} is not a directory", args.dir.display())));
+        return Err(Failure::new(format!(
+            "{} is not a directory",
+            args.dir.display()
+        )));
     }
     let mut session = Session::open(&args.place.image, args.place.memory)?;
     let (files, others) = files_below(&args.dir)?;
@@ -89,7 +92,11 @@ pub(super) fn import(args: &ImportArgs) -> Result<(), Failure> {
     bar.finish_and_clear();
     imported.map_err(|failure| {
         let kept = format!("{} files imported before it are kept", tally.files);
-        if failure.is_full() { failure.and(kept).and("deleting makes room") } else { failure.and(kept) }
+        if failure.is_full() {
+            failure.and(kept).and("deleting makes room")
+        } else {
+            failure.and(kept)
+        }
     })?;
     if others > 0 {
         eprintln!("shingle: {others} links and special files left out");
@@ -106,12 +113,16 @@ async fn import_file(
     let below = path.strip_prefix(dir).unwrap_or(path);
     let key = [prefix, below.as_os_str().as_bytes()].concat();
     let file = open_file(path)?;
-    let found = file.metadata().map_err(|error| Failure::file(path, &error))?;
+    let found = file
+        .metadata()
+        .map_err(|error| Failure::file(path, &error))?;
     let mut value = Vec::with_capacity(found.len() as usize);
     read_up_to(file, store.limits().value_len_max, &mut value)
         .map_err(|error| Failure::file(path, &error))?;
     let meta = metadata_bytes(&found);
-    store.put(&key, Meta::new(&meta, 0), &value, WriteOptions::BUFFERED).await?;
+    store
+        .put(&key, Meta::new(&meta, 0), &value, WriteOptions::BUFFERED)
+        .await?;
     Ok(value.len() as u64)
 }
 
@@ -128,14 +139,21 @@ fn say(json: bool, verb: &str, tally: &Tally, left_out: u64) -> Result<(), Failu
     if json {
         out.document(&json!({ "files": tally.files, "bytes": tally.bytes, "left_out": left_out }))?;
     } else {
-        out.line(&format!("{verb} {} files, {}", tally.files, size::show(tally.bytes)))?;
+        out.line(&format!(
+            "{verb} {} files, {}",
+            tally.files,
+            size::show(tally.bytes)
+        ))?;
     }
     out.finish()
 }
 
 pub(super) fn export(args: &ExportArgs) -> Result<(), Failure> {
     if args.dir.exists() && !args.dir.is_dir() {
-        return Err(Failure::new(format!("{} is not a directory", args.dir.display())));
+        return Err(Failure::new(format!(
+            "{} is not a directory",
+            args.dir.display()
+        )));
     }
     let prefix = key::parse(&args.prefix)?;
     let range = Range::prefix(prefix.clone());
@@ -170,7 +188,10 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Failure> {
 fn path_of(key: &[u8]) -> Option<PathBuf> {
     let path = PathBuf::from(std::ffi::OsString::from_vec(key.to_vec()));
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
-    let fits = !key.is_empty() && !key.contains(&0) && !key.ends_with(b"/") && path.components().all(plain);
+    let fits = !key.is_empty()
+        && !key.contains(&0)
+        && !key.ends_with(b"/")
+        && path.components().all(plain);
     fits.then_some(path)
 }
 
@@ -197,7 +218,11 @@ async fn export_entry(
     }
     let failed = |error| Failure::file(&path, &error);
     let mut options = File::options();
-    options.write(true).truncate(args.force).create(args.force).create_new(!args.force);
+    options
+        .write(true)
+        .truncate(args.force)
+        .create(args.force)
+        .create_new(!args.force);
     let mut file = options.open(&path).map_err(failed)?;
     let mut piece = vec![0; PIECE_LEN];
     let mut offset = 0;
@@ -213,9 +238,14 @@ async fn export_entry(
 }
 
 fn restore_metadata(file: &File, meta: &[u8]) -> std::io::Result<()> {
-    let Ok(meta) = <&[u8; 16]>::try_from(meta) else { return Ok(()) };
+    let Ok(meta) = <&[u8; 16]>::try_from(meta) else {
+        return Ok(());
+    };
     let mode = u32::from_le_bytes([meta[0], meta[1], meta[2], meta[3]]);
-    let seconds = meta[4..12].iter().rev().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+    let seconds = meta[4..12]
+        .iter()
+        .rev()
+        .fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
     let nanos = u32::from_le_bytes([meta[12], meta[13], meta[14], meta[15]]) % 1_000_000_000;
     // Other metadata may be 16 bytes long as well: only what makes sense as a time is taken.
     let since = Duration::new(seconds, nanos);

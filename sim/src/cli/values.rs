@@ -30,9 +30,14 @@ pub(super) fn put(args: &PutArgs) -> Result<(), Failure> {
         (None, true) => Condition::Absent,
         (None, false) => Condition::None,
     };
-    let options = WriteOptions { durability: Durability::Durable, condition };
+    let options = WriteOptions {
+        durability: Durability::Durable,
+        condition,
+    };
     session.write(async |store: &Shop<'_, '_>| {
-        let put = store.put(&key, Meta::new(&meta, tag.len()), &value, options).await;
+        let put = store
+            .put(&key, Meta::new(&meta, tag.len()), &value, options)
+            .await;
         put.map_err(|error| Failure::from(error).about(&args.key))
     })
 }
@@ -51,7 +56,9 @@ fn read_value(args: &PutArgs, limit: u64) -> Result<Vec<u8>, Failure> {
         (None, Some(text)) => value.extend_from_slice(text.as_bytes()),
     }
     if value.len() as u64 > limit {
-        return Err(Failure::new(format!("the value is too long for this store, which takes {limit} bytes")));
+        return Err(Failure::new(format!(
+            "the value is too long for this store, which takes {limit} bytes"
+        )));
     }
     Ok(value)
 }
@@ -59,7 +66,10 @@ fn read_value(args: &PutArgs, limit: u64) -> Result<Vec<u8>, Failure> {
 /// Opens a file to read a value from.
 pub(super) fn open_file(path: &Path) -> Result<File, Failure> {
     if path.is_dir() {
-        return Err(Failure::new(format!("{} is a directory, not a file", path.display())));
+        return Err(Failure::new(format!(
+            "{} is a directory, not a file",
+            path.display()
+        )));
     }
     File::open(path).map_err(|error| Failure::file(path, &error))
 }
@@ -78,9 +88,9 @@ enum Sink {
 impl Sink {
     fn take(&mut self, bytes: &[u8], args: &GetArgs) -> Result<(), Failure> {
         match (self, &args.file) {
-            (Self::File(file), Some(path)) => {
-                file.write_all(bytes).map_err(|error| Failure::file(path, &error))
-            }
+            (Self::File(file), Some(path)) => file
+                .write_all(bytes)
+                .map_err(|error| Failure::file(path, &error)),
             (Self::File(_), None) => unreachable!("a file has a name"),
             (Self::Output(output), _) => output.bytes(bytes),
         }
@@ -102,13 +112,19 @@ fn absent(args: &GetArgs) -> Failure {
 
 async fn get_value(store: &Shop<'_, '_>, key: &[u8], args: &GetArgs) -> Result<(), Failure> {
     let options = ReadOptions::default();
-    let present = store.contains(key, options).await.map_err(|error| Failure::from(error).about(&args.key))?;
+    let present = store
+        .contains(key, options)
+        .await
+        .map_err(|error| Failure::from(error).about(&args.key))?;
     if !present {
         return Err(absent(args));
     }
     let mut sink = match &args.file {
         Some(path) if path.is_dir() => {
-            return Err(Failure::new(format!("{} is a directory, not a file", path.display())));
+            return Err(Failure::new(format!(
+                "{} is a directory, not a file",
+                path.display()
+            )));
         }
         Some(path) => Sink::File(File::create(path).map_err(|error| Failure::file(path, &error))?),
         None => Sink::Output(Output::new()),
@@ -119,7 +135,9 @@ async fn get_value(store: &Shop<'_, '_>, key: &[u8], args: &GetArgs) -> Result<(
         let room = left.min(PIECE_LEN as u64) as usize;
         let part = store.get_at(key, offset, &mut piece[..room], options).await;
         let part = part.map_err(|error| Failure::from(error).about(&args.key))?;
-        let Some((_, len)) = part else { return Err(absent(args)) };
+        let Some((_, len)) = part else {
+            return Err(absent(args));
+        };
         if len == 0 {
             break;
         }
@@ -137,7 +155,9 @@ async fn get_meta(store: &Shop<'_, '_>, key: &[u8], args: &GetArgs) -> Result<()
     let mut meta = vec![0; usize::from(store.limits().meta_len_max)];
     let found = store.get_meta(key, &mut meta, ReadOptions::default()).await;
     let found = found.map_err(|error| Failure::from(error).about(&args.key))?;
-    let Some(found) = found else { return Err(absent(args)) };
+    let Some(found) = found else {
+        return Err(absent(args));
+    };
     let meta = &meta[..found.meta_len];
     let mut out = Output::new();
     if args.json {
@@ -172,11 +192,15 @@ pub(super) fn delete(args: &DeleteArgs) -> Result<(), Failure> {
         (None, None) => return Err(Failure::usage("say which key or range to delete")),
     };
     if start.is_empty() {
-        return Err(Failure::usage("an empty prefix or start names no range; begin with the first key"));
+        return Err(Failure::usage(
+            "an empty prefix or start names no range; begin with the first key",
+        ));
     }
     let mut session = Session::open(&args.place.image, args.place.memory)?;
     session.write(async |store: &Shop<'_, '_>| {
-        Ok(store.delete_range(&start, end.as_deref(), Durability::Durable).await?)
+        Ok(store
+            .delete_range(&start, end.as_deref(), Durability::Durable)
+            .await?)
     })
 }
 
@@ -184,7 +208,10 @@ fn delete_key(args: &DeleteArgs, text: &str) -> Result<(), Failure> {
     let key = key::parse(text)?;
     let mut session = Session::open(&args.place.image, args.place.memory)?;
     session.write(async |store: &Shop<'_, '_>| {
-        let options = WriteOptions { durability: Durability::Durable, condition: Condition::Present };
+        let options = WriteOptions {
+            durability: Durability::Durable,
+            condition: Condition::Present,
+        };
         match store.delete(&key, options).await {
             Err(shingle_engine::WriteError::ConditionFailed) => {
                 Err(Failure::new(format!("{text} is absent")))

@@ -95,8 +95,14 @@ impl Import<'_> {
     /// files.
     fn gap(&self, cuts_left: u32) -> u64 {
         let done = self.acknowledged.len() as u64;
-        let each = if done < 50 { 0.3 } else { self.requests as f64 / done as f64 };
-        (each * self.queue.len() as f64 / f64::from(cuts_left)).ceil().max(1.0) as u64
+        let each = if done < 50 {
+            0.3
+        } else {
+            self.requests as f64 / done as f64
+        };
+        (each * self.queue.len() as f64 / f64::from(cuts_left))
+            .ceil()
+            .max(1.0) as u64
     }
 
     /// Puts files until none is left (`true`) or power fails.
@@ -122,7 +128,9 @@ impl Import<'_> {
                 let (file, results) = (&self.files[file], &results);
                 executor.spawn(async move {
                     let meta = Meta::new(&file.meta, 0);
-                    let put = store.put(&file.key, meta, value, WriteOptions::DURABLE).await;
+                    let put = store
+                        .put(&file.key, meta, value, WriteOptions::DURABLE)
+                        .await;
                     results.borrow_mut()[at] = Some(put);
                 });
             }
@@ -158,9 +166,14 @@ impl Import<'_> {
     }
 
     /// After a recovery: files acknowledged must be there, those in flight there or not, but whole.
-    fn compare_sample(&mut self, stage: &mut Stage<'_>, store: &Shop<'_, '_>) -> Result<(), Failure> {
+    fn compare_sample(
+        &mut self,
+        stage: &mut Stage<'_>,
+        store: &Shop<'_, '_>,
+    ) -> Result<(), Failure> {
         let count = self.acknowledged.len();
-        let mut sample: Vec<usize> = self.acknowledged[count.saturating_sub(SAMPLE_LAST)..].to_vec();
+        let mut sample: Vec<usize> =
+            self.acknowledged[count.saturating_sub(SAMPLE_LAST)..].to_vec();
         if count > 0 {
             sample.extend((0..SAMPLE).map(|_| self.acknowledged[stage.rng.usize(..count)]));
         }
@@ -181,16 +194,23 @@ fn compare(
     file: &SourceFile,
     acknowledged: bool,
 ) -> Result<(), Failure> {
-    let Some((len, checksum)) = file.put else { return Ok(()) };
+    let Some((len, checksum)) = file.put else {
+        return Ok(());
+    };
     let mut value = vec![0; len];
-    let found = stage.drive.block_on(store.get(&file.key, &mut value, ReadOptions::default()));
+    let found = stage
+        .drive
+        .block_on(store.get(&file.key, &mut value, ReadOptions::default()));
     stage.tally.checks += 1;
     let name = file.name();
     match found {
         Ok(None) if !acknowledged => {}
         Ok(None) => stage.lost(format!("{name} was acknowledged and is absent")),
         Ok(Some(found)) if found.value_len != len as u64 => {
-            stage.lost(format!("{name} came back with {} of {len} bytes", found.value_len));
+            stage.lost(format!(
+                "{name} came back with {} of {len} bytes",
+                found.value_len
+            ));
         }
         Ok(Some(_)) => {
             let is_same = file.load()? == value;
@@ -202,7 +222,9 @@ fn compare(
         Err(error) => stage.lost(format!("{name} cannot be read: {error}")),
     }
     let mut meta = [0; 16];
-    let found = stage.drive.block_on(store.get_meta(&file.key, &mut meta, ReadOptions::default()));
+    let found = stage
+        .drive
+        .block_on(store.get_meta(&file.key, &mut meta, ReadOptions::default()));
     if matches!(found, Ok(Some(_))) && meta != file.meta {
         stage.lost(format!("{name} came back with other metadata"));
     }

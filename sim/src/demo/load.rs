@@ -24,6 +24,10 @@ const FILL_IN_FLIGHT: u64 = 4;
 const SMALL_KEYS: u64 = 20_000;
 /// Of the store's capacity, how much is filled in thousandths.
 const FILL_PERMILLE: u64 = 780;
+/// The same on a drive of few zones, of which more are in reserve.
+const FILL_PERMILLE_FEW: u64 = 500;
+/// What few zones are.
+const FEW_ZONES: u32 = 500;
 /// Zones that must have been reclaimed, and merges ended, before it is enough.
 const RECLAIMS_MIN: u64 = 24;
 const MERGES_MIN: u64 = 3;
@@ -62,14 +66,21 @@ enum Ended {
 }
 
 impl Load {
-    /// A load for a store that still takes `room_bytes` and values of `value_len_max`.
-    pub(super) fn new(room_bytes: u64, value_len_max: u64, seed: u64) -> Self {
-        let large_len = (room_bytes / 2000).clamp(1 << 10, 1 << 20).min(value_len_max) as usize;
+    /// A load for a store of `zones` zones that still takes `room_bytes`, and values of `value_len_max`.
+    pub(super) fn new(room_bytes: u64, zones: u32, value_len_max: u64, seed: u64) -> Self {
+        let permille = if zones < FEW_ZONES {
+            FILL_PERMILLE_FEW
+        } else {
+            FILL_PERMILLE
+        };
+        let large_len = (room_bytes / 2000)
+            .clamp(1 << 10, 1 << 20)
+            .min(value_len_max) as usize;
         Self {
             durable: HashMap::new(),
             unsynced: Vec::new(),
             seed: seed << 32,
-            large_keys: room_bytes / 1000 * FILL_PERMILLE / large_len as u64,
+            large_keys: room_bytes / 1000 * permille / large_len as u64,
             large_len,
             buffer: vec![0; large_len],
         }
@@ -77,12 +88,21 @@ impl Load {
 
     /// Bytes of keys and values that are there now.
     pub(super) fn live_bytes(&self) -> u64 {
-        self.durable.values().flatten().map(|(_, len)| *len as u64 + 13).sum()
+        self.durable
+            .values()
+            .flatten()
+            .map(|(_, len)| *len as u64 + 13)
+            .sum()
     }
 
     /// The keys that are there now.
     pub(super) fn live_keys(&self) -> Vec<Vec<u8>> {
-        let mut numbers: Vec<u64> = self.durable.iter().filter(|(_, state)| state.is_some()).map(|(n, _)| *n).collect();
+        let mut numbers: Vec<u64> = self
+            .durable
+            .iter()
+            .filter(|(_, state)| state.is_some())
+            .map(|(n, _)| *n)
+            .collect();
         numbers.sort_unstable();
         numbers.into_iter().map(key).collect()
     }
@@ -92,15 +112,31 @@ impl Load {
         self.large_len
     }
 
-    async fn put(&mut self, store: &Shop<'_, '_>, number: u64, len: usize) -> Result<(), WriteError<DriveError>> {
+    async fn put(
+        &mut self,
+        store: &Shop<'_, '_>,
+        number: u64,
+        len: usize,
+    ) -> Result<(), WriteError<DriveError>> {
         self.seed += 1;
         let seed = self.seed;
         synthetic::fill(seed, 0, &mut self.buffer[..len]);
         self.unsynced.push((number, Some((seed, len))));
-        store.put(&key(number), Meta::NONE, &self.buffer[..len], WriteOptions::BUFFERED).await
+        store
+            .put(
+                &key(number),
+                Meta::NONE,
+                &self.buffer[..len],
+                WriteOptions::BUFFERED,
+            )
+            .await
     }
 
-    async fn delete(&mut self, store: &Shop<'_, '_>, number: u64) -> Result<(), WriteError<DriveError>> {
+    async fn delete(
+        &mut self,
+        store: &Shop<'_, '_>,
+        number: u64,
+    ) -> Result<(), WriteError<DriveError>> {
         self.unsynced.push((number, None));
         store.delete(&key(number), WriteOptions::BUFFERED).await
     }
@@ -112,7 +148,11 @@ impl Load {
     }
 
     /// Fills the store with large values in the order of their keys.
-    pub(super) fn fill(&mut self, stage: &Stage<'_>, store: &Shop<'_, '_>) -> Result<Bulk, Failure> {
+    pub(super) fn fill(
+        &mut self,
+        stage: &Stage<'_>,
+        store: &Shop<'_, '_>,
+    ) -> Result<Bulk, Failure> {
         let drive = stage.drive;
         let bar = progress("fill the drive", self.large_keys);
         let (now_ns, before) = (drive.now_ns(), drive.stats().all);
@@ -136,7 +176,12 @@ impl Load {
     }
 
     /// Puts large values that are in flight together.
-    fn put_together(&mut self, stage: &Stage<'_>, store: &Shop<'_, '_>, numbers: Range<u64>) -> Result<(), Failure> {
+    fn put_together(
+        &mut self,
+        stage: &Stage<'_>,
+        store: &Shop<'_, '_>,
+        numbers: Range<u64>,
+    ) -> Result<(), Failure> {
         let first_seed = self.seed + 1;
         self.seed += numbers.end - numbers.start;
         let len = self.large_len;
@@ -147,7 +192,9 @@ impl Load {
             let failed = &failed;
             executor.spawn(async move {
                 let (key, value) = (key(number), synthetic::value(seed, len));
-                let put = store.put(&key, Meta::NONE, &value, WriteOptions::BUFFERED).await;
+                let put = store
+                    .put(&key, Meta::NONE, &value, WriteOptions::BUFFERED)
+                    .await;
                 if let Err(error) = put {
                     *failed.borrow_mut() = Some(error);
                 }
@@ -156,12 +203,19 @@ impl Load {
         executor.run();
         drop(executor);
         let failed = failed.into_inner();
-        failed.map_or(Ok(()), |error| Err(Failure::from(error).about("filling the drive")))
+        failed.map_or(Ok(()), |error| {
+            Err(Failure::from(error).about("filling the drive"))
+        })
     }
 
     /// Overwrites and deletes until zones were reclaimed and runs merged, while power fails `cuts`
     /// times.
-    pub(super) fn churn(&mut self, stage: &mut Stage<'_>, memory: &mut [u8], cuts: u32) -> Result<(), Failure> {
+    pub(super) fn churn(
+        &mut self,
+        stage: &mut Stage<'_>,
+        memory: &mut [u8],
+        cuts: u32,
+    ) -> Result<(), Failure> {
         let mut store = stage.open(memory)?;
         let rounds_max = 6 * self.large_keys + SMALL_KEYS;
         let bar = progress("overwrite and delete", 1000);
@@ -170,7 +224,8 @@ impl Load {
             if cut < cuts {
                 stage.drive.cut_after(stage.rng.u64(20..600));
             }
-            let ended = self.churn_until_cut(stage, &store, &mut rounds, rounds_max, cut < cuts, &bar)?;
+            let ended =
+                self.churn_until_cut(stage, &store, &mut rounds, rounds_max, cut < cuts, &bar)?;
             stage.note(&store.stats());
             if matches!(ended, Ended::Done) {
                 stage.drive.disarm();
@@ -210,7 +265,8 @@ impl Load {
             let reclaims = stage.tally.totals.reclaims + stats.reclaims;
             let merges = stage.tally.totals.merges + stats.merges;
             let small_done = *rounds >= SMALL_KEYS / 8;
-            let enough = reclaims >= RECLAIMS_MIN && merges >= MERGES_MIN && small_done && !cuts_left;
+            let enough =
+                reclaims >= RECLAIMS_MIN && merges >= MERGES_MIN && small_done && !cuts_left;
             let share = (reclaims * 1000 / RECLAIMS_MIN).min(merges * 1000 / MERGES_MIN);
             bar.set_position(share.min(1000));
             bar.set_message(format!("{reclaims} zones reclaimed, {merges} merges"));
@@ -232,7 +288,12 @@ impl Load {
     }
 
     /// A group of operations between two syncs.
-    async fn group(&mut self, stage: &mut Stage<'_>, store: &Shop<'_, '_>, rounds: u64) -> Result<(), WriteError<DriveError>> {
+    async fn group(
+        &mut self,
+        stage: &mut Stage<'_>,
+        store: &Shop<'_, '_>,
+        rounds: u64,
+    ) -> Result<(), WriteError<DriveError>> {
         // Small values first: a flush of them is a run.
         for number in 0..8 * GROUP as u64 {
             let number = self.large_keys + (rounds * 8 + number) % SMALL_KEYS;
@@ -259,16 +320,26 @@ impl Load {
                 continue;
             }
             let mut candidates: Vec<State> = vec![self.durable.get(number).copied().flatten()];
-            candidates.extend(unsynced.iter().filter(|(other, _)| other == number).map(|(_, state)| *state));
+            candidates.extend(
+                unsynced
+                    .iter()
+                    .filter(|(other, _)| other == number)
+                    .map(|(_, state)| *state),
+            );
             let which = self.which(stage, store, *number, &candidates);
             let Some(state) = which else {
-                stage.lost(format!("load/{number:08} holds nothing that was ever written to it"));
+                stage.lost(format!(
+                    "load/{number:08} holds nothing that was ever written to it"
+                ));
                 continue;
             };
             found.insert(*number, state);
         }
         // The longest prefix after which every key holds what was found.
-        let mut state: HashMap<u64, State> = found.keys().map(|n| (*n, self.durable.get(n).copied().flatten())).collect();
+        let mut state: HashMap<u64, State> = found
+            .keys()
+            .map(|n| (*n, self.durable.get(n).copied().flatten()))
+            .collect();
         let mut fits = (state == found).then_some(0);
         for (at, (number, next)) in unsynced.iter().enumerate() {
             state.insert(*number, *next);
@@ -284,16 +355,27 @@ impl Load {
     }
 
     /// Which of the candidates a key holds.
-    fn which(&mut self, stage: &mut Stage<'_>, store: &Shop<'_, '_>, number: u64, candidates: &[State]) -> Option<State> {
+    fn which(
+        &mut self,
+        stage: &mut Stage<'_>,
+        store: &Shop<'_, '_>,
+        number: u64,
+        candidates: &[State],
+    ) -> Option<State> {
         let mut buffer = std::mem::take(&mut self.buffer);
-        let got = stage.drive.block_on(store.get(&key(number), &mut buffer, ReadOptions::default()));
+        let got =
+            stage
+                .drive
+                .block_on(store.get(&key(number), &mut buffer, ReadOptions::default()));
         stage.tally.checks += 1;
         let found = match got {
             Ok(None) => candidates.contains(&None).then_some(None),
             Ok(Some(found)) => {
                 let len = found.value_len as usize;
                 let same = |state: &&State| {
-                    state.is_some_and(|(seed, want)| want == len && synthetic::match_len(seed, 0, &buffer[..len]) == len)
+                    state.is_some_and(|(seed, want)| {
+                        want == len && synthetic::match_len(seed, 0, &buffer[..len]) == len
+                    })
                 };
                 candidates.iter().rev().find(same).copied()
             }
@@ -331,4 +413,3 @@ impl Load {
         bar.finish_and_clear();
     }
 }
-

@@ -20,8 +20,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fastrand::Rng;
-use shingle_engine::{FormatOptions, Limits, Plan, ReadOptions, format};
 use shingle_engine::zone::Role;
+use shingle_engine::{FormatOptions, Limits, Plan, ReadOptions, WriteError, format};
 use shingle_hal::Device;
 use shingle_sim::Image;
 use shingle_sim::media::MediaSpec;
@@ -68,7 +68,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let geometry = image.drive().geometry();
     let limits = Limits::for_geometry(&geometry);
     let least = Plan::new(&geometry, &limits, 0).err().unwrap_or(0) as u64;
-    let suits = MEMORY_LEN.min(spec.capacity_bytes() / 8).max(least + least / 2);
+    let suits = MEMORY_LEN
+        .min(spec.capacity_bytes() / 8)
+        .max(least + least / 2);
     let mut memory = allocate(args.memory.unwrap_or(suits))?;
 
     let file_max = limits.value_len_max.min(memory.len() as u64 / 2);
@@ -89,9 +91,20 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let mut store_id = [0; 16];
     shingle_sim::synthetic::fill(args.seed, 0, &mut store_id);
-    let tally = import(&mut image, args, &mut memory, &mut sources, &FormatOptions { store_id, limits }, &mut summary)?;
+    let tally = import(
+        &mut image,
+        args,
+        &mut memory,
+        &mut sources,
+        &FormatOptions { store_id, limits },
+        &mut summary,
+    )?;
     image.save()?;
-    let mut stage = Stage { drive: image.drive(), rng: Rng::with_seed(!args.seed), tally };
+    let mut stage = Stage {
+        drive: image.drive(),
+        rng: Rng::with_seed(!args.seed),
+        tally,
+    };
     let views = work(&mut stage, &mut memory, &sources, args, &mut summary)?;
     summary.take(&stage);
     summary.wall_s = started.elapsed().as_secs_f64();
@@ -111,7 +124,10 @@ fn introduce(spec: &MediaSpec, sources: &Sources, args: &DemoArgs) -> Result<(),
         args.cuts
     ))?;
     if sources.left_out > 0 {
-        out.line(&format!("         ({} files left out: too large, or more than the demonstration takes)", sources.left_out))?;
+        out.line(&format!(
+            "         ({} files left out: too large, or more than the demonstration takes)",
+            sources.left_out
+        ))?;
     }
     out.finish()
 }
@@ -129,7 +145,11 @@ fn import(
     let formatted = drive.block_on(format(&drive, memory, options));
     formatted.map_err(|error| Failure::new(error.to_string()))?;
     let before = drive.stats().all;
-    let mut stage = Stage { drive, rng: Rng::with_seed(args.seed), tally: Tally::default() };
+    let mut stage = Stage {
+        drive,
+        rng: Rng::with_seed(args.seed),
+        tally: Tally::default(),
+    };
     let imported = files::import(&mut stage, &mut sources.files, memory, args.cuts)?;
     let store = stage.open(memory)?;
     files::compare_all(&mut stage, &store, &sources.files)?;
@@ -153,7 +173,12 @@ fn work(
     let store = stage.open(memory)?;
     let stats = store.stats();
     let room = stats.capacity_bytes.saturating_sub(stats.used_bytes);
-    let mut load = Load::new(room, store.limits().value_len_max, args.seed);
+    let mut load = Load::new(
+        room,
+        stats.zone_count,
+        store.limits().value_len_max,
+        args.seed,
+    );
     let bulk = load.fill(stage, &store)?;
     let views = drive.block_on(zones::collect(&store))?;
     summary.bulk_bytes = bulk.bytes;
@@ -175,9 +200,19 @@ fn work(
     measure_gets(stage, &store, sources, &load, summary)?;
     let views = drive.block_on(zones::collect(&store))?;
     summary.used_bytes = used_bytes(&views);
-    drive.block_on(store.compact())?;
-    summary.compacted_bytes = used_bytes(&drive.block_on(zones::collect(&store))?);
-    let files: u64 = sources.files.iter().map(|file| file.len + file.key.len() as u64 + 16).sum();
+    match drive.block_on(store.compact()) {
+        Ok(()) => {
+            let views = drive.block_on(zones::collect(&store))?;
+            summary.compacted_bytes = Some(used_bytes(&views));
+        }
+        Err(WriteError::Full) => {}
+        Err(error) => return Err(Failure::from(error).about("compacting")),
+    }
+    let files: u64 = sources
+        .files
+        .iter()
+        .map(|file| file.len + file.key.len() as u64 + 16)
+        .sum();
     summary.live_bytes = load.live_bytes() + files;
     stage.note(&store.stats());
     Ok(views)
@@ -209,7 +244,12 @@ fn measure_gets(
 ) -> Result<(), Failure> {
     let mut keys = load.live_keys();
     keys.extend(sources.files.iter().map(|file| file.key.clone()));
-    let files_len = sources.files.iter().map(|file| file.len as usize).max().unwrap_or(0);
+    let files_len = sources
+        .files
+        .iter()
+        .map(|file| file.len as usize)
+        .max()
+        .unwrap_or(0);
     let mut value = vec![0; load.value_len_max().max(files_len)];
     let drive = stage.drive;
     let (reads, now_ns) = (drive.stats().all.reads, drive.now_ns());
@@ -223,9 +263,19 @@ fn measure_gets(
     Ok(())
 }
 
-fn write_files(args: &DemoArgs, summary: &Summary, views: &[zones::ZoneView]) -> Result<(), Failure> {
-    let title = format!("{} after the demonstration: {} cuts", summary.media, summary.cuts);
-    let path = args.svg.clone().unwrap_or_else(|| std::env::temp_dir().join(SVG_NAME));
+fn write_files(
+    args: &DemoArgs,
+    summary: &Summary,
+    views: &[zones::ZoneView],
+) -> Result<(), Failure> {
+    let title = format!(
+        "{} after the demonstration: {} cuts",
+        summary.media, summary.cuts
+    );
+    let path = args
+        .svg
+        .clone()
+        .unwrap_or_else(|| std::env::temp_dir().join(SVG_NAME));
     write(&path, &svg::picture(views, &title))?;
     if let Some(path) = &args.json {
         write(path, &format!("{:#}\n", summary.json(views)))?;
@@ -237,7 +287,9 @@ fn write_files(args: &DemoArgs, summary: &Summary, views: &[zones::ZoneView]) ->
     out.finish()?;
     match summary.losses.len() {
         0 => Ok(()),
-        count => Err(Failure::new(format!("{count} THINGS ACKNOWLEDGED WERE LOST; they are named above"))),
+        count => Err(Failure::new(format!(
+            "{count} THINGS ACKNOWLEDGED WERE LOST; they are named above"
+        ))),
     }
 }
 

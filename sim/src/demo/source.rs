@@ -67,11 +67,23 @@ impl Sources {
         file_max: u64,
         key_max: usize,
     ) -> Result<Self, Failure> {
-        let mut sources = Self { files: Vec::new(), bytes: 0, what: String::new(), left_out: 0 };
-        let mut budget = Budget { bytes_max, file_max, key_max };
+        let mut sources = Self {
+            files: Vec::new(),
+            bytes: 0,
+            what: String::new(),
+            left_out: 0,
+        };
+        let mut budget = Budget {
+            bytes_max,
+            file_max,
+            key_max,
+        };
         if let Some(tree) = tree {
             if !tree.is_dir() {
-                return Err(Failure::new(format!("{} is not a directory", tree.display())));
+                return Err(Failure::new(format!(
+                    "{} is not a directory",
+                    tree.display()
+                )));
             }
             sources.what = tree.display().to_string();
             sources.add_tree(tree, "", &[], &budget)?;
@@ -80,15 +92,23 @@ impl Sources {
             sources.add_default(&budget)?;
         }
         if sources.files.is_empty() {
-            return Err(Failure::new(format!("{} holds no file to import", sources.what)));
+            return Err(Failure::new(format!(
+                "{} holds no file to import",
+                sources.what
+            )));
         }
         Ok(sources)
     }
 
     fn add_default(&mut self, budget: &Budget) -> Result<(), Failure> {
         let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let here = || std::env::current_dir().map_err(|error| Failure::file(Path::new("."), &error));
-        let repository = if built_in.join("Cargo.lock").is_file() { built_in } else { here()? };
+        let here =
+            || std::env::current_dir().map_err(|error| Failure::file(Path::new("."), &error));
+        let repository = if built_in.join("Cargo.lock").is_file() {
+            built_in
+        } else {
+            here()?
+        };
         let repository = fs::canonicalize(&repository).unwrap_or(repository);
         self.add_tree(&repository, "shingle/", &MADE, budget)?;
         let dependencies = dependencies(&repository.join("Cargo.lock"));
@@ -102,11 +122,20 @@ impl Sources {
                 }
             }
         }
-        self.what = format!("{} and the sources of {count} dependencies", repository.display());
+        self.what = format!(
+            "{} and the sources of {count} dependencies",
+            repository.display()
+        );
         Ok(())
     }
 
-    fn add_tree(&mut self, tree: &Path, prefix: &str, skip: &[&str], budget: &Budget) -> Result<(), Failure> {
+    fn add_tree(
+        &mut self,
+        tree: &Path,
+        prefix: &str,
+        skip: &[&str],
+        budget: &Budget,
+    ) -> Result<(), Failure> {
         let mut dirs = vec![tree.to_owned()];
         let mut found = Vec::new();
         while let Some(dir) = dirs.pop() {
@@ -127,12 +156,21 @@ impl Sources {
             let below = path.strip_prefix(tree).unwrap_or(&path);
             let key = [prefix.as_bytes(), below.as_os_str().as_bytes()].concat();
             let len = metadata.len();
-            if len > budget.file_max || self.bytes + len > budget.bytes_max || key.len() > budget.key_max {
+            if len > budget.file_max
+                || self.bytes + len > budget.bytes_max
+                || key.len() > budget.key_max
+            {
                 self.left_out += 1;
                 continue;
             }
             self.bytes += len;
-            self.files.push(SourceFile { meta: metadata_bytes(&metadata), path, key, len, put: None });
+            self.files.push(SourceFile {
+                meta: metadata_bytes(&metadata),
+                path,
+                key,
+                len,
+                put: None,
+            });
         }
         Ok(())
     }
@@ -141,10 +179,14 @@ impl Sources {
 /// Folders of cargo's registry in which sources lie.
 fn registries() -> Vec<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
+    let home =
+        home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")));
     let src = home.unwrap_or_default().join("registry/src");
     let entries = fs::read_dir(src).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
     found.sort();
     found
 }
@@ -153,12 +195,20 @@ fn registries() -> Vec<PathBuf> {
 fn dependencies(lock: &Path) -> BTreeSet<String> {
     let text = fs::read_to_string(lock).unwrap_or_default();
     let field = |block: &str, name: &str| {
-        let line = block.lines().find(|line| line.starts_with(&format!("{name} = ")))?;
+        let line = block
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} = ")))?;
         line.split('"').nth(1).map(str::to_owned)
     };
     let blocks = text.split("[[package]]").skip(1);
     blocks
         .filter(|block| block.contains("source = \"registry"))
-        .filter_map(|block| Some(format!("{}-{}", field(block, "name")?, field(block, "version")?)))
+        .filter_map(|block| {
+            Some(format!(
+                "{}-{}",
+                field(block, "name")?,
+                field(block, "version")?
+            ))
+        })
         .collect()
 }

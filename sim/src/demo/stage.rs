@@ -38,6 +38,8 @@ pub(super) struct Tally {
     pub(super) cuts: u32,
     /// Power cuts during recovery.
     pub(super) recovery_cuts: u32,
+    /// Openings that said they succeeded although power failed in them.
+    pub(super) opened_without_power: u32,
     /// Comparisons with what was acknowledged.
     pub(super) checks: u64,
     pub(super) totals: Totals,
@@ -82,13 +84,13 @@ impl<'d> Stage<'d> {
         if self.rng.u8(..4) == 0 {
             drive.cut_after(self.rng.u64(1..30));
             let opened = drive.block_on(Store::open(drive, &mut *memory)).map(|_| ());
-            match opened {
-                Err(_) if drive.is_cut() => {
-                    self.power_on();
-                    self.tally.recovery_cuts += 1;
-                }
-                Err(error) => return Err(Self::not_opened(error)),
-                Ok(()) => drive.disarm(),
+            if drive.is_cut() {
+                self.power_on();
+                self.tally.recovery_cuts += 1;
+                self.tally.opened_without_power += u32::from(opened.is_ok());
+            } else {
+                drive.disarm();
+                opened.map_err(Self::not_opened)?;
             }
         }
         let (now_ns, reads) = (drive.now_ns(), drive.stats().all.reads);
@@ -101,7 +103,9 @@ impl<'d> Stage<'d> {
     /// Opens the store.
     pub(super) fn open<'m>(&self, memory: &'m mut [u8]) -> Result<Shop<'m, 'd>, Failure> {
         let drive = self.drive;
-        drive.block_on(Store::open(drive, memory)).map_err(Self::not_opened)
+        drive
+            .block_on(Store::open(drive, memory))
+            .map_err(Self::not_opened)
     }
 
     fn not_opened(error: OpenError<DriveError>) -> Failure {
@@ -121,8 +125,13 @@ impl Summary {
         let (tally, totals) = (&stage.tally, &stage.tally.totals);
         self.cuts = tally.cuts;
         self.recovery_cuts = tally.recovery_cuts;
+        self.opened_without_power = tally.opened_without_power;
         self.checks = tally.checks;
-        self.recovery_ms = tally.recoveries.iter().map(|one| one.time_ns as f64 / 1e6).collect();
+        self.recovery_ms = tally
+            .recoveries
+            .iter()
+            .map(|one| one.time_ns as f64 / 1e6)
+            .collect();
         self.recovery_ms.sort_by(f64::total_cmp);
         self.recovery_reads = tally.recoveries.iter().map(|one| one.reads).collect();
         self.recovery_reads.sort_unstable();

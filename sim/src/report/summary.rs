@@ -35,13 +35,14 @@ pub(crate) struct Summary {
     /// Bytes in zones that are not free, and bytes of keys, metadata and values that are there.
     pub(crate) used_bytes: u64,
     pub(crate) live_bytes: u64,
-    /// Bytes in zones that are not free once everything was merged.
-    pub(crate) compacted_bytes: u64,
+    /// Bytes in zones that are not free once everything was merged; `None` if there was no room to.
+    pub(crate) compacted_bytes: Option<u64>,
     pub(crate) keys: u64,
     pub(crate) reads_per_get: f64,
     pub(crate) get_ms: f64,
     pub(crate) cuts: u32,
     pub(crate) recovery_cuts: u32,
+    pub(crate) opened_without_power: u32,
     pub(crate) checks: u64,
     /// Virtual milliseconds and reads of each recovery, sorted each.
     pub(crate) recovery_ms: Vec<f64>,
@@ -59,7 +60,11 @@ fn ratio(a: u64, b: u64) -> f64 {
 }
 
 fn rate(bytes: u64, seconds: f64) -> f64 {
-    if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 }
+    if seconds > 0.0 {
+        bytes as f64 / seconds
+    } else {
+        0.0
+    }
 }
 
 fn middle<T: Copy + Default>(sorted: &[T]) -> T {
@@ -86,7 +91,11 @@ impl Summary {
             0 => "every acknowledged byte came back".to_owned(),
             count => format!("{count} THINGS ACKNOWLEDGED WERE LOST"),
         };
-        let _ = writeln!(text, "\n{} power cuts, {} more during recovery: {verdict}", self.cuts, self.recovery_cuts);
+        let _ = writeln!(
+            text,
+            "\n{} power cuts, {} more during recovery: {verdict}",
+            self.cuts, self.recovery_cuts
+        );
         for loss in self.losses.iter().take(LOSSES_SHOWN) {
             let _ = writeln!(text, "  LOST: {loss}");
         }
@@ -96,38 +105,105 @@ impl Summary {
             format!(", {:.1} % of the media's {media:.1} MB/s", 100.0 * share)
         });
         let live = 100.0 * ratio(self.live_bytes, self.capacity_bytes);
+        let compacted = self.compacted_bytes.map_or_else(
+            || "no room to compact".to_owned(),
+            |bytes| format!("after a compaction {:.2}", ratio(bytes, self.live_bytes)),
+        );
         let recoveries = self.recovery_ms.len();
         let rows = [
-            ("files", format!("{} with {:.1} MB, compared byte for byte", self.files, mb(self.file_bytes))),
-            ("comparisons", format!("{} of files and values in all", self.checks)),
-            ("recovery", format!(
-                "{:.0} ms median, {:.0} ms worst; {} reads median, {} worst; {recoveries} measured",
-                middle(&self.recovery_ms), last(&self.recovery_ms), middle(&self.recovery_reads), last(&self.recovery_reads)
-            )),
-            ("import", format!(
-                "{:.1} MB/s, eight files in flight, each durable before it is acknowledged; write amplification {:.2}",
-                rate(self.import_bytes, self.import_time_s) / 1e6, ratio(self.import_written_bytes, self.import_bytes)
-            )),
-            ("filling", format!("{:.0} MB at {:.1} MB/s{share}", mb(self.bulk_bytes), self.bulk_rate() / 1e6)),
-            ("", format!("write amplification {:.3}", ratio(self.bulk_written_bytes, self.bulk_bytes))),
-            ("overwriting", format!(
-                "{:.0} MB at {live:.0} % full; write amplification {:.2}",
-                mb(self.churn_bytes), ratio(self.churn_written_bytes, self.churn_bytes)
-            )),
-            ("background", format!(
-                "{} flushes, {} merges, {} zones reclaimed, {:.0} MB moved",
-                self.flushes, self.merges, self.reclaims, mb(self.moved_bytes)
-            )),
-            ("space", format!(
-                "{:.0} MB live in {:.0} MB: space amplification {:.2}; after a compaction {:.2}",
-                mb(self.live_bytes), mb(self.used_bytes), ratio(self.used_bytes, self.live_bytes),
-                ratio(self.compacted_bytes, self.live_bytes)
-            )),
-            ("get", format!(
-                "{:.2} device reads, {:.1} ms, at random over {} keys", self.reads_per_get, self.get_ms, self.keys
-            )),
-            ("memory", format!("{:.1} MiB for the store", self.memory_bytes as f64 / f64::from(1 << 20))),
-            ("took", format!("{:.0} s here; the times above are the drive's; seed {}", self.wall_s, self.seed)),
+            (
+                "files",
+                format!(
+                    "{} with {:.1} MB, compared byte for byte",
+                    self.files,
+                    mb(self.file_bytes)
+                ),
+            ),
+            (
+                "comparisons",
+                format!("{} of files and values in all", self.checks),
+            ),
+            (
+                "recovery",
+                format!(
+                    "{:.0} ms median, {:.0} ms worst; {} reads median, {} worst; {recoveries} measured",
+                    middle(&self.recovery_ms),
+                    last(&self.recovery_ms),
+                    middle(&self.recovery_reads),
+                    last(&self.recovery_reads)
+                ),
+            ),
+            (
+                "import",
+                format!(
+                    "{:.1} MB/s, eight files in flight, each durable before it is acknowledged; write amplification {:.2}",
+                    rate(self.import_bytes, self.import_time_s) / 1e6,
+                    ratio(self.import_written_bytes, self.import_bytes)
+                ),
+            ),
+            (
+                "filling",
+                format!(
+                    "{:.0} MB at {:.1} MB/s{share}",
+                    mb(self.bulk_bytes),
+                    self.bulk_rate() / 1e6
+                ),
+            ),
+            (
+                "",
+                format!(
+                    "write amplification {:.3}",
+                    ratio(self.bulk_written_bytes, self.bulk_bytes)
+                ),
+            ),
+            (
+                "overwriting",
+                format!(
+                    "{:.0} MB at {live:.0} % full; write amplification {:.2}",
+                    mb(self.churn_bytes),
+                    ratio(self.churn_written_bytes, self.churn_bytes)
+                ),
+            ),
+            (
+                "background",
+                format!(
+                    "{} flushes, {} merges, {} zones reclaimed, {:.0} MB moved",
+                    self.flushes,
+                    self.merges,
+                    self.reclaims,
+                    mb(self.moved_bytes)
+                ),
+            ),
+            (
+                "space",
+                format!(
+                    "{:.0} MB live in {:.0} MB: space amplification {:.2}; {compacted}",
+                    mb(self.live_bytes),
+                    mb(self.used_bytes),
+                    ratio(self.used_bytes, self.live_bytes)
+                ),
+            ),
+            (
+                "get",
+                format!(
+                    "{:.2} device reads, {:.1} ms, at random over {} keys",
+                    self.reads_per_get, self.get_ms, self.keys
+                ),
+            ),
+            (
+                "memory",
+                format!(
+                    "{:.1} MiB for the store",
+                    self.memory_bytes as f64 / f64::from(1 << 20)
+                ),
+            ),
+            (
+                "took",
+                format!(
+                    "{:.0} s here; the times above are the drive's; seed {}",
+                    self.wall_s, self.seed
+                ),
+            ),
         ];
         for (name, row) in rows {
             let _ = writeln!(text, "  {name:<13}{row}");
@@ -154,6 +230,7 @@ impl Summary {
             "checks": self.checks,
             "cuts": self.cuts,
             "recovery_cuts": self.recovery_cuts,
+            "opened_without_power": self.opened_without_power,
             "recoveries": self.recovery_ms.len(),
             "recovery_ms_median": middle(&self.recovery_ms),
             "recovery_ms_max": last(&self.recovery_ms),
@@ -184,7 +261,7 @@ impl Summary {
             "used_bytes": self.used_bytes,
             "space_amplification": ratio(self.used_bytes, self.live_bytes),
             "compacted_bytes": self.compacted_bytes,
-            "space_amplification_compacted": ratio(self.compacted_bytes, self.live_bytes),
+            "space_amplification_compacted": self.compacted_bytes.map(|bytes| ratio(bytes, self.live_bytes)),
             "keys": self.keys,
             "reads_per_get": self.reads_per_get,
             "get_ms": self.get_ms,

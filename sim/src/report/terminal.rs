@@ -42,7 +42,11 @@ fn letter(cell: &Cell) -> char {
         Role::Run => 'r',
         Role::Bottom => 'b',
     };
-    if cell.live >= 0.5 { letter.to_ascii_uppercase() } else { letter }
+    if cell.live >= 0.5 {
+        letter.to_ascii_uppercase()
+    } else {
+        letter
+    }
 }
 
 fn coloured(text: &mut String, cell: &Cell) {
@@ -56,7 +60,10 @@ fn coloured(text: &mut String, cell: &Cell) {
     // The ground is as strong as the zone is full.
     let dim = |c: u8| (f64::from(c) * 0.35 * cell.fill.clamp(0.2, 1.0)) as u8;
     let (dr, dg, db) = (dim(r), dim(g), dim(b));
-    let _ = write!(text, "\x1b[38;2;{r};{g};{b};48;2;{dr};{dg};{db}m{height}\x1b[0m");
+    let _ = write!(
+        text,
+        "\x1b[38;2;{r};{g};{b};48;2;{dr};{dg};{db}m{height}\x1b[0m"
+    );
 }
 
 /// The picture with its legend.
@@ -84,20 +91,41 @@ pub(crate) fn picture(views: &[ZoneView], is_coloured: bool) -> String {
             }
             false => {
                 let (fill, live) = (sum.fill, 1.0);
-                letter(&Cell { role: sum.role, fill, live, head: false, first: 0, count: 1 }).to_string()
+                letter(&Cell {
+                    role: sum.role,
+                    fill,
+                    live,
+                    head: false,
+                    first: 0,
+                    count: 1,
+                })
+                .to_string()
             }
         };
         let (fill, live) = (100.0 * sum.fill, 100.0 * sum.live);
-        let live = if matches!(sum.role, Role::Free | Role::Retired) { String::new() } else { format!("{live:>10.0} %") };
-        let _ = writeln!(text, "      {mark} {:<10}{:>7}{fill:>6.0} %{live}", role_name(sum.role), sum.zones);
+        let live = if matches!(sum.role, Role::Free | Role::Retired) {
+            String::new()
+        } else {
+            format!("{live:>10.0} %")
+        };
+        let _ = writeln!(
+            text,
+            "      {mark} {:<10}{:>7}{fill:>6.0} %{live}",
+            role_name(sum.role),
+            sum.zones
+        );
     }
     let what = match is_coloured {
         true => "colour: role; height: live; ground: written",
         false => "letter: role; capital: at least half live",
     };
-    let _ = writeln!(text, "        {what}; {}", match each {
-        1 => "a zone a character".to_owned(),
-        each => format!("{each} zones a character"),
-    });
+    let _ = writeln!(
+        text,
+        "        {what}; {}",
+        match each {
+            1 => "a zone a character".to_owned(),
+            each => format!("{each} zones a character"),
+        }
+    );
     text
 }

@@ -97,7 +97,9 @@ pub(crate) async fn collect(store: &Shop<'_, '_>) -> Result<Vec<ZoneView>, Failu
         let count = device.report(first, &mut descriptors).await;
         let count = count.map_err(|error: DriveError| Failure::new(error.to_string()))?;
         for descriptor in &descriptors[..count] {
-            let Some(used) = store.zone_use(descriptor.zone) else { continue };
+            let Some(used) = store.zone_use(descriptor.zone) else {
+                continue;
+            };
             let capacity_bytes = u64::from(descriptor.capacity.0) * block_len;
             let conventional = descriptor.condition == ZoneCondition::NotWritePointer;
             let written_bytes = match (conventional, used.role) {
@@ -148,8 +150,13 @@ pub(crate) fn cells(views: &[ZoneView], cells_max: usize) -> Vec<Cell> {
 
 fn cell(views: &[ZoneView]) -> Cell {
     let count = |role: &Role| views.iter().filter(|view| view.role == *role).count();
-    let used = ROLES[..ROLES.len() - 1].iter().max_by_key(|role| count(role));
-    let role = used.filter(|role| count(role) > 0).copied().unwrap_or(Role::Free);
+    let used = ROLES[..ROLES.len() - 1]
+        .iter()
+        .max_by_key(|role| count(role));
+    let role = used
+        .filter(|role| count(role) > 0)
+        .copied()
+        .unwrap_or(Role::Free);
     let len = views.len() as f64;
     Cell {
         role,
@@ -180,7 +187,10 @@ pub(crate) fn sums(views: &[ZoneView]) -> Vec<RoleSum> {
         let of: Vec<&ZoneView> = views.iter().filter(|view| view.role == role).collect();
         let capacity: u64 = of.iter().map(|view| view.capacity_bytes).sum();
         let written: u64 = of.iter().map(|view| view.written_bytes).sum();
-        let live: f64 = of.iter().map(|view| view.live() * view.capacity_bytes as f64).sum();
+        let live: f64 = of
+            .iter()
+            .map(|view| view.live() * view.capacity_bytes as f64)
+            .sum();
         RoleSum {
             role,
             zones: of.len() as u32,
@@ -188,5 +198,9 @@ pub(crate) fn sums(views: &[ZoneView]) -> Vec<RoleSum> {
             live: (live / written.max(1) as f64).min(1.0),
         }
     };
-    ROLES.into_iter().map(sum).filter(|sum| sum.zones > 0).collect()
+    ROLES
+        .into_iter()
+        .map(sum)
+        .filter(|sum| sum.zones > 0)
+        .collect()
 }
