@@ -16,7 +16,7 @@ use super::size;
     after_help = "Exit codes: 0 done, 1 not found or failed, 2 wrong usage.
 
 Examples:
-  shingle                                  the demonstration, about a minute
+  shingle                                  the demonstration, under a minute
   shingle format drive.img --media smr-demo
   echo hello | shingle put drive.img greeting -
   shingle get drive.img greeting
