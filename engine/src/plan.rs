@@ -9,8 +9,7 @@ use crate::format::entry;
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::format::superblock::Limits;
 use crate::limits::{
-    FANOUT, FRAGMENT_LEN_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX,
-    VALUE_BUFFERS_MAX,
+    FANOUT, FRAGMENT_LEN_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX, VALUE_BUFFERS_MAX,
 };
 use crate::run::builder::{self, COVER_LEN_MAX};
 use crate::run::tree;

@@ -1,2 +1,14 @@
-//! The `shingle` command.
-fn main() {}
+//! The `shingle` command: simulated drives and the store on them, from the shell.
+//!
+//! Without arguments it runs the demonstration (`demo`); otherwise one of the subcommands (`cli`).
+#![forbid(unsafe_code)]
+
+mod cli;
+mod demo;
+mod report;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

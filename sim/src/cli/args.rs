@@ -1,0 +1,398 @@
+//! The subcommands and their options.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::size;
+
+/// An ordered key/value store that lives inside a drive, on simulated drives.
+///
+/// Without a command: the demonstration.
+#[derive(Debug, Parser)]
+#[command(
+    name = "shingle",
+    version,
+    after_help = "Exit codes: 0 done, 1 not found or failed, 2 wrong usage.
+
+Examples:
+  shingle                                  the demonstration, under a minute
+  shingle format drive.img --media smr-demo
+  echo hello | shingle put drive.img greeting -
+  shingle get drive.img greeting
+  shingle import drive.img ~/src --prefix src/
+  shingle check drive.img"
+)]
+pub(crate) struct Cli {
+    /// What to do; the demonstration if nothing is said.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Import real files on a simulated drive while its power fails, and report
+    Demo(Box<DemoArgs>),
+    /// Make an empty store, and the image if there is none
+    Format(FormatArgs),
+    /// Set a key to a value
+    Put(PutArgs),
+    /// Write the value of a key to standard output
+    Get(GetArgs),
+    /// Remove a key, or every key of a range
+    Delete(DeleteArgs),
+    /// List keys in order
+    Scan(ScanArgs),
+    /// Put every file of a directory tree under its path
+    Import(ImportArgs),
+    /// Write every key as a file into a directory
+    Export(ExportArgs),
+    /// Show figures of the store
+    Stat(ViewArgs),
+    /// Show what each zone is used for
+    Zones(ZonesArgs),
+    /// Read everything and say what is wrong where
+    Check(ViewArgs),
+    /// Run random operations, power cuts and recoveries against a model
+    Torture(TortureArgs),
+    /// List the media that can be simulated
+    Media(MediaArgs),
+}
+
+/// Which image, and how much memory for the store on it.
+#[derive(Args, Debug)]
+pub(crate) struct Place {
+    /// The image file
+    pub(crate) image: PathBuf,
+    /// Memory for the store, for example 256K or 64M [default: what suits the media]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) memory: Option<u64>,
+}
+
+/// Options of `demo`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle demo
+  shingle demo --tree ~/src --cuts 500 --seed 7
+  shingle demo --media zns-tiny:zones=2000 --json report.json --svg zones.svg")]
+pub(crate) struct DemoArgs {
+    /// The directory tree to import [default: this repository and its dependencies' sources]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) tree: Option<PathBuf>,
+    /// The drive to simulate; see `shingle media`
+    #[arg(long, default_value = "smr-demo")]
+    pub(crate) media: String,
+    /// Decides where power fails, what survives, and which keys are read and overwritten
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Power cuts while importing
+    #[arg(long, default_value_t = 200)]
+    pub(crate) cuts: u32,
+    /// Memory for the store, for example 8M
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) memory: Option<u64>,
+    /// Write the report as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the picture of the zones as SVG [default: shingle-zones.svg in the temporary place]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+impl Default for DemoArgs {
+    fn default() -> Self {
+        Self {
+            tree: None,
+            media: "smr-demo".to_owned(),
+            seed: 1,
+            cuts: 200,
+            memory: None,
+            json: None,
+            svg: None,
+        }
+    }
+}
+
+/// Options of `format`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle format drive.img
+  shingle format drive.img --media zns-zn540
+  shingle format flash.img --media nor-1m --memory 64K
+  shingle format drive.img --media smr:zones=1000,zone-mib=4 --force")]
+pub(crate) struct FormatArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The drive to simulate; see `shingle media` [default: smr-demo, or what the image is]
+    #[arg(long)]
+    pub(crate) media: Option<String>,
+    /// Decides the store's id and the drive's chances [default: from the system]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Format the drive in an image that exists; everything on it is lost
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Longest key in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) key_max: Option<u16>,
+    /// Longest metadata in bytes
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) meta_max: Option<u16>,
+    /// Longest value
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) value_max: Option<u64>,
+    /// Say what was made as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `put`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle put drive.img greeting hello
+  tar c src | shingle put drive.img backup.tar -
+  shingle put drive.img photo --file photo.jpg
+  shingle put drive.img leader me --if-absent
+  shingle put drive.img config v2 --tag 2 --if-tag 1")]
+pub(crate) struct PutArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The key; \xNN stands for a byte, \\ for a backslash
+    pub(crate) key: String,
+    /// The value; `-` or nothing: standard input
+    #[arg(conflicts_with = "file")]
+    pub(crate) value: Option<String>,
+    /// Take the value from a file
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
+    /// The version to store with it, which --if-tag compares
+    #[arg(long)]
+    pub(crate) tag: Option<String>,
+    /// Further metadata to store with it
+    #[arg(long)]
+    pub(crate) meta: Option<String>,
+    /// Only if the key is absent
+    #[arg(long, conflicts_with = "if_tag")]
+    pub(crate) if_absent: bool,
+    /// Only if the key is present with this version
+    #[arg(long, value_name = "TAG")]
+    pub(crate) if_tag: Option<String>,
+}
+
+/// Options of `get`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle get drive.img greeting
+  shingle get drive.img backup.tar | tar t
+  shingle get drive.img backup.tar --offset 1M --len 64K --file part
+  shingle get drive.img config --meta --json")]
+pub(crate) struct GetArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The key
+    pub(crate) key: String,
+    /// Write the value to this file instead
+    #[arg(long)]
+    pub(crate) file: Option<PathBuf>,
+    /// Begin here in the value
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "0")]
+    pub(crate) offset: u64,
+    /// At most so many bytes
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) len: Option<u64>,
+    /// The metadata instead of the value
+    #[arg(long, conflicts_with_all = ["offset", "len", "file"])]
+    pub(crate) meta: bool,
+    /// With --meta: lengths, version and metadata as JSON
+    #[arg(long, requires = "meta")]
+    pub(crate) json: bool,
+}
+
+/// Options of `delete`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle delete drive.img greeting
+  shingle delete drive.img --prefix src/
+  shingle delete drive.img --start a --end m")]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The key
+    #[arg(required_unless_present_any = ["prefix", "start"], conflicts_with_all = ["prefix", "start", "end"])]
+    pub(crate) key: Option<String>,
+    /// Every key that begins so
+    #[arg(long, conflicts_with_all = ["start", "end"])]
+    pub(crate) prefix: Option<String>,
+    /// Every key from this one on
+    #[arg(long)]
+    pub(crate) start: Option<String>,
+    /// Up to, not including, this one
+    #[arg(long, requires = "start")]
+    pub(crate) end: Option<String>,
+}
+
+/// A range of keys.
+#[derive(Args, Debug)]
+pub(crate) struct Keys {
+    /// Only keys that begin so
+    #[arg(long, conflicts_with_all = ["start", "end"])]
+    pub(crate) prefix: Option<String>,
+    /// From this key on
+    #[arg(long)]
+    pub(crate) start: Option<String>,
+    /// Up to, not including, this key
+    #[arg(long)]
+    pub(crate) end: Option<String>,
+}
+
+/// Options of `scan`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle scan drive.img
+  shingle scan drive.img --prefix src/ --long
+  shingle scan drive.img --reverse --limit 10 --json
+  shingle scan drive.img --start a --end m --count")]
+pub(crate) struct ScanArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    /// From the last key to the first
+    #[arg(long)]
+    pub(crate) reverse: bool,
+    /// At most so many keys
+    #[arg(long)]
+    pub(crate) limit: Option<u64>,
+    /// How many keys there are, and no more
+    #[arg(long, conflicts_with_all = ["limit", "long", "reverse"])]
+    pub(crate) count: bool,
+    /// Lengths of value and metadata before each key
+    #[arg(long)]
+    pub(crate) long: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `import`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Keys are paths below DIR with `/` between the parts. Metadata are the file's mode and the
+time it was last changed, which `export` restores. Links and special files are left out.
+
+Examples:
+  shingle import drive.img ~/src
+  shingle import drive.img . --prefix backup/today/"
+)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The directory
+    pub(crate) dir: PathBuf,
+    /// Comes before each path
+    #[arg(long, default_value = "")]
+    pub(crate) prefix: String,
+    /// Say what was imported as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `export`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Keys that are no relative path, or lead out of DIR, are refused and named; the rest is written.
+
+Examples:
+  shingle export drive.img out/
+  shingle export drive.img out/ --prefix src/ --force"
+)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The directory; made if absent
+    pub(crate) dir: PathBuf,
+    /// Only keys that begin so
+    #[arg(long, default_value = "")]
+    pub(crate) prefix: String,
+    /// Overwrite files
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what was exported as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `stat` and `check`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle stat drive.img
+  shingle check drive.img --json
+  shingle check drive.img --memory 8M")]
+pub(crate) struct ViewArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `zones`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle zones drive.img
+  shingle zones drive.img --svg zones.svg
+  shingle zones drive.img --json")]
+pub(crate) struct ZonesArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Write the picture as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// As JSON, a zone an object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `torture`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle torture
+  shingle torture --media zns-tiny --seeds 0..2000 --jobs 2
+  shingle torture --media nor-1m --seed 0x1f3a --ops 5000")]
+pub(crate) struct TortureArgs {
+    /// The drive to simulate; see `shingle media`
+    #[arg(long, default_value = "smr-tiny")]
+    pub(crate) media: String,
+    /// Seeds A..B, without B
+    #[arg(long, value_name = "A..B", default_value = "0..20", conflicts_with = "seed")]
+    pub(crate) seeds: String,
+    /// One seed: what a failure tells you to run
+    #[arg(long)]
+    pub(crate) seed: Option<String>,
+    /// Operations a seed
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) ops: u64,
+    /// Seeds at once
+    #[arg(long, default_value_t = 1)]
+    pub(crate) jobs: usize,
+    /// Say how each seed ended as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `media`.
+#[derive(Args, Debug)]
+#[command(after_help = "A drive is a name, or a name with settings: smr-15tb:zones=1000,zone-mib=4
+
+Examples:
+  shingle media
+  shingle media zns-zn540
+  shingle media smr:zones=1000,zone-mib=4 --json")]
+pub(crate) struct MediaArgs {
+    /// Only this drive, with everything that is known of it
+    pub(crate) media: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,114 @@
+//! `shingle format`: an empty store, on a new image or an old one.
+
+use std::path::Path;
+
+use serde_json::json;
+use shingle_engine::{FormatOptions, Limits, Store, format};
+use shingle_hal::Device;
+use shingle_sim::media::MediaSpec;
+use shingle_sim::{Drive, Image};
+
+use super::args::FormatArgs;
+use super::session::{allocate, memory_len};
+use super::{Failure, Output, size};
+
+/// The drive that is simulated if nothing is said.
+const MEDIA_DEFAULT: &str = "smr-demo";
+
+pub(super) fn run(args: &FormatArgs) -> Result<(), Failure> {
+    let path = &args.place.image;
+    if path.is_dir() {
+        return Err(Failure::new(format!("{} is a directory, not an image", path.display())));
+    }
+    let is_new = !path.exists();
+    if !is_new && !args.force {
+        return Err(Failure::new(format!(
+            "{} exists already; --force formats it again, and everything on it is lost",
+            path.display()
+        )));
+    }
+    let seed = args.seed.map_or_else(random_seed, Ok)?;
+    let mut image = if is_new {
+        // Tried on a drive in memory first, so that a refusal leaves no file behind.
+        let spec = MediaSpec::parse(args.media.as_deref().unwrap_or(MEDIA_DEFAULT))?;
+        format_drive(&Drive::new(spec.clone(), seed), args, seed)?;
+        Image::create(path, spec, seed)?
+    } else {
+        open_same(path, args)?
+    };
+    let formatted = format_drive(image.drive(), args, seed).and_then(|()| Ok(image.save()?));
+    if let Err(failure) = formatted {
+        if is_new {
+            let _ = std::fs::remove_file(path);
+        }
+        return Err(failure);
+    }
+    say(args, &image.drive().spec())
+}
+
+fn open_same(path: &Path, args: &FormatArgs) -> Result<Image, Failure> {
+    let image = Image::open(path)?;
+    let spec = image.drive().spec();
+    if let Some(media) = &args.media {
+        let wanted = MediaSpec::parse(media)?;
+        if wanted != spec {
+            return Err(Failure::new(format!(
+                "{} is a drive of media {}; remove the file to make another",
+                path.display(),
+                spec.name
+            )));
+        }
+    }
+    Ok(image)
+}
+
+fn random_seed() -> Result<u64, Failure> {
+    let random = getrandom::u64();
+    random.map_err(|error| {
+        Failure::new(format!("the system gives no random number: {error}; give a --seed"))
+    })
+}
+
+/// The limits that `args` ask for.
+fn limits(args: &FormatArgs, drive: &Drive) -> Limits {
+    let suits = Limits::for_geometry(&drive.geometry());
+    Limits {
+        key_len_max: args.key_max.unwrap_or(suits.key_len_max),
+        meta_len_max: args.meta_max.unwrap_or(suits.meta_len_max),
+        value_len_max: args.value_max.unwrap_or(suits.value_len_max),
+        ..suits
+    }
+}
+
+fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failure> {
+    let mut store_id = [0; 16];
+    shingle_sim::synthetic::fill(seed, 0, &mut store_id);
+    let limits = limits(args, drive);
+    let options = FormatOptions { store_id, limits };
+    let len = args.place.memory.unwrap_or(memory_len(drive) as u64);
+    let mut memory = allocate(len)?;
+    drive
+        .block_on(format(&drive, &mut memory, &options))
+        .map_err(|error| Failure::new(error.to_string()))?;
+    // What was made must open in the memory that it was made with.
+    let opened = drive.block_on(Store::open(drive, &mut memory));
+    opened.map(|_| ()).map_err(Failure::from)
+}
+
+fn say(args: &FormatArgs, spec: &MediaSpec) -> Result<(), Failure> {
+    let mut out = Output::new();
+    let image = args.place.image.display().to_string();
+    if args.json {
+        out.document(&json!({
+            "image": image,
+            "media": spec.name,
+            "capacity_bytes": spec.capacity_bytes(),
+            "zone_count": spec.zone_count,
+        }))?;
+    } else {
+        let capacity = size::show(spec.capacity_bytes());
+        let zones = spec.zone_count;
+        out.line(&format!("{image}: empty store on {}, {zones} zones, {capacity}", spec.name))?;
+    }
+    out.finish()
+}

@@ -1,0 +1,80 @@
+//! The command line: what can be asked, and where each answer is.
+//!
+//! | file | part |
+//! |---|---|
+//! | [`args`] | the subcommands and their options |
+//! | [`size`] | byte counts as people write them |
+//! | [`failure`] | one sentence and an exit code for everything that can go wrong |
+//! | [`output`] | standard output, whose reader may go away |
+//! | [`key`] | keys as text |
+//! | [`session`] | an image, its drive and the store on it, for the time of one command |
+//! | [`format`], [`values`], [`listing`], [`tree`], [`inspect`], [`check`], [`media`], [`torture`] | the subcommands |
+//! | [`range`], [`scan`] | walking keys in order |
+
+mod args;
+mod check;
+mod failure;
+mod format;
+mod inspect;
+mod key;
+mod listing;
+mod media;
+mod output;
+mod range;
+mod scan;
+mod session;
+mod size;
+mod torture;
+mod tree;
+mod values;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub(crate) use failure::Failure;
+pub(crate) use output::Output;
+pub(crate) use session::{Shop, allocate};
+pub(crate) use tree::metadata_bytes;
+
+pub(crate) use args::DemoArgs;
+
+use args::{Cli, Command};
+
+/// Runs the command that the process was started with.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no failure; the rest is.
+            let _ = error.print();
+            return ExitCode::from(error.exit_code() as u8);
+        }
+    };
+    let command = cli.command.unwrap_or_else(|| Command::Demo(Box::default()));
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => crate::demo::run(&args),
+        Command::Format(args) => format::run(&args),
+        Command::Put(args) => values::put(&args),
+        Command::Get(args) => values::get(&args),
+        Command::Delete(args) => values::delete(&args),
+        Command::Scan(args) => listing::run(&args),
+        Command::Import(args) => tree::import(&args),
+        Command::Export(args) => tree::export(&args),
+        Command::Stat(args) => inspect::stat(&args),
+        Command::Zones(args) => inspect::zones(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Torture(args) => torture::run(&args),
+        Command::Media(args) => media::run(&args),
+    }
+}
