@@ -323,7 +323,6 @@ fn demonstration_survives_on_a_small_drive() {
     assert!(report["merges"].as_u64().unwrap() > 0);
 }
 
-#[cfg(feature = "scan")]
 mod ordered {
     use std::os::unix::fs::FileExt;
 
