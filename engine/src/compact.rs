@@ -37,7 +37,7 @@ use crate::run::cursor::{CursorMemory, RunCursor};
 use crate::run::tree::Merge;
 use crate::state::{Core, Direct, RunHead, Side, State};
 use crate::versions::{Fate, VersionFilter};
-use crate::zone::Role;
+use crate::zone::{Role, spans};
 
 /// Pieces a flush may come to.
 pub(crate) const FLUSH_PIECES_MAX: usize = 24;
@@ -574,7 +574,7 @@ impl<'m, D: Device> Core<'m, D> {
             }
             let fate = filter.fate(entry.seq, entry.kind, &cover);
             if fate == Fate::Drop {
-                drop_places(&mut self.state.borrow_mut(), &entry, false);
+                drop_places(&mut self.state.borrow_mut(), key, &entry);
             } else {
                 let seq = if fate == Fate::KeepAsOldest { 0 } else { entry.seq };
                 let kept = Entry { seq, ..entry };
@@ -743,10 +743,10 @@ fn flush_entries(
             flush.filter.next_key();
         }
         let fate = flush.filter.fate(entry.seq, entry.kind, builder.cover());
-        for (generation, _, len) in entry.places() {
-            zones.add_delta(generation, len as i32, true);
+        for (generation, span) in spans(key, &entry) {
+            zones.add_delta(generation, span, true);
             if fate != Fate::Drop {
-                zones.add_delta(generation, len as i32, false);
+                zones.add_delta(generation, span, false);
             }
         }
         if fate != Fate::Drop {
@@ -795,9 +795,9 @@ fn cover_at(table: &memtable::Memtable<'_>, key: &[u8], filter: &VersionFilter) 
 }
 
 /// An entry of a run is no more: what it referred to in zones that still are is referred to less.
-fn drop_places(state: &mut State<'_>, entry: &Entry<'_>, flush: bool) {
-    for (generation, _, len) in entry.places() {
-        state.zones.add_delta(generation, -(len as i32), flush);
+fn drop_places(state: &mut State<'_>, key: &[u8], entry: &Entry<'_>) {
+    for (generation, span) in spans(key, entry) {
+        state.zones.add_delta(generation, -span, false);
     }
 }
 
