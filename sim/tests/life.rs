@@ -76,7 +76,9 @@ fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
                 filled += 1;
             }
             index += 1;
-            if index % 200 == 0 && std::env::var("TRACE").is_ok() { eprintln!("{index} {:?} {:?}", store.stats(), store.runs_by_level()); }
+            if index % 200 == 0 && std::env::var("TRACE").is_ok() {
+                eprintln!("{index} {:?} {:?}", store.stats(), store.runs_by_level());
+            }
         }
         let live = versions.iter().flatten().count() as u64;
         let stats = store.stats();
@@ -93,7 +95,12 @@ fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
             entry.0 += 1;
             entry.1 += usage.live_bytes;
         }
-        eprintln!("  {roles:?} runs {:?} used {} of {}", store.runs_by_level(), stats.used_bytes, stats.capacity_bytes);
+        eprintln!(
+            "  {roles:?} runs {:?} used {} of {}",
+            store.runs_by_level(),
+            stats.used_bytes,
+            stats.capacity_bytes
+        );
         assert!(filled > 0, "{media} round {round}: deleting made no room");
         for (index, version) in versions.iter_mut().enumerate() {
             if version.is_some() && random.below(2) == 0 {
