@@ -91,6 +91,7 @@ impl<D: Device> Core<'_, D> {
             let (fits, zone_fits) = {
                 let mut state = self.state.borrow_mut();
                 let head = state.head(side);
+                head.append_index(false, self.plan.window_len as u64);
                 (head.fits(len), head.zone.is_some() && len <= head.zone_room() as usize)
             };
             if fits {
@@ -127,8 +128,9 @@ impl<D: Device> Core<'_, D> {
         let generation = zone.generation.get();
         let start = state.zones.start(next);
         let capacity = zone.capacity.get();
+        let sequential = !zone.is_conventional();
         state.zones.get_mut(next).set_head(true);
-        let head = HeadZone { id: next, generation, start, capacity };
+        let head = HeadZone { id: next, generation, start, capacity, sequential };
         state.head(side).start(head, |block| self.zone_header(block, generation, role));
         Ok(())
     }
@@ -142,6 +144,8 @@ impl<D: Device> Core<'_, D> {
             head.zone
         };
         let Some(old) = old else { return Ok(()) };
+        self.write_out(side, false).await?;
+        self.state.borrow_mut().head(side).append_index(true, self.plan.window_len as u64);
         loop {
             self.progress
                 .wait_for(|| (!self.state.borrow_mut().head(side).writing).then_some(()))

@@ -94,8 +94,6 @@ pub(crate) struct State<'m> {
     pub(crate) snapshots: [Option<u64>; SNAPSHOTS_MAX],
     /// The oldest generation that each value stream under way may have written to.
     pub(crate) streams: [Option<u32>; STREAMS_MAX],
-    /// Bytes that replaying the log since the last freeze would read.
-    pub(crate) replay_cost: u64,
     /// Bytes of maintenance owed for foreground writes.
     pub(crate) debt: u64,
     pub(crate) counters: Counters,
@@ -177,6 +175,11 @@ impl<'m> State<'m> {
         false
     }
 
+    /// Bytes that replaying both logs since the last freeze would read.
+    pub(crate) fn replay_cost(&self) -> u64 {
+        self.log.replay_cost() + self.cold.as_ref().map_or(0, Head::replay_cost)
+    }
+
     /// Snapshots, oldest first.
     pub(crate) fn snapshot_seqs(&self) -> heapless::Vec<u64, SNAPSHOTS_MAX> {
         let mut seqs: heapless::Vec<u64, SNAPSHOTS_MAX> =
@@ -194,7 +197,10 @@ impl<'m> State<'m> {
         self.frozen = Some(self.mark());
         self.active = 1 - self.active;
         self.tables[self.active].clear();
-        self.replay_cost = 0;
+        self.log.reset_cost();
+        if let Some(cold) = &mut self.cold {
+            cold.reset_cost();
+        }
         self.tree.version += 1;
     }
 
