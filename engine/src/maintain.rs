@@ -42,7 +42,7 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Free zones below which reclaim is due.
-    fn low_water(&self) -> u32 {
+    pub(crate) fn low_water(&self) -> u32 {
         let zones = self.state.borrow().zones.len();
         self.reserve() + 2 + zones / 64
     }

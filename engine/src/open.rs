@@ -113,6 +113,7 @@ fn assemble<D: Device>(
         frozen: None,
         log,
         cold,
+        ahead: heapless::Vec::new(),
         manifest: Manifest::default(),
         anchors,
         run_heads: [None; 2],

@@ -17,7 +17,9 @@ use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
-use crate::limits::{BOTTOM, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX};
+use crate::limits::{
+    BOTTOM, LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX,
+};
 use crate::log::Head;
 use crate::manifest::Manifest;
 use crate::media::{Media, Place};
@@ -82,6 +84,8 @@ pub(crate) struct State<'m> {
     /// The other memtable waits to be flushed; the mark says what is in it or in runs.
     pub(crate) frozen: Option<Mark>,
     pub(crate) log: Head<'m>,
+    /// Zones the log goes on in, in this order; the manifest knows them already.
+    pub(crate) ahead: heapless::Vec<ZoneId, LOG_ZONES_AHEAD>,
     /// None where survivors share the log.
     pub(crate) cold: Option<Head<'m>>,
     pub(crate) manifest: Manifest,
