@@ -43,6 +43,9 @@ use crate::zone::Role;
 pub(crate) const FLUSH_PIECES_MAX: usize = 24;
 
 /// What the job's builder is used for.
+///
+/// There is one, in the job itself: without a heap nothing is gained by making it smaller.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Work<'m> {
     /// Nothing.
     Idle,

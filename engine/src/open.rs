@@ -20,7 +20,7 @@ use crate::run::cursor::CursorMemory;
 use crate::run::tree::{self, Tree};
 use crate::state::{Core, Counters, Mark, State};
 use crate::sync::{Lock, Pool, Signal};
-use crate::zone::{Role, Zones};
+use crate::zone::Zones;
 
 /// Cuts memory into parts.
 struct Carver<'m>(&'m mut [u8]);
@@ -80,9 +80,8 @@ fn assemble<D: Device>(
         media.geometry.zone_blocks,
     );
     let tree = Tree::new(carver.take(tree::memory_len(plan.pieces, key_len)), key_len);
-    let log = Head::new(Role::Log, carver.take(plan.log_len), block_len);
-    let cold =
-        (plan.cold_len > 0).then(|| Head::new(Role::Cold, carver.take(plan.cold_len), block_len));
+    let log = Head::new(carver.take(plan.log_len), block_len);
+    let cold = (plan.cold_len > 0).then(|| Head::new(carver.take(plan.cold_len), block_len));
     let seed = u64::from(superblock.store_tag());
     let tables = [
         Memtable::new(carver.take(plan.memtable_len), seed),

@@ -34,7 +34,6 @@ use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
 use crate::log::RecordReader;
 use crate::log::reader::LogZone;
 use crate::state::{Core, Side, State};
-use crate::zone::Role;
 
 /// The fragments of a value.
 pub(crate) type Fragments = heapless::Vec<Fragment, FRAGMENTS_MAX>;
@@ -438,12 +437,4 @@ fn append_moved(
 /// Whether a record is of a kind that replay takes entries from.
 pub(crate) const fn brings_entries(header: &RecordHeader) -> bool {
     matches!(header.kind, RecordKind::Commit | RecordKind::Moved)
-}
-
-/// The role of a side's zones.
-pub(crate) const fn role_of(side: Side) -> Role {
-    match side {
-        Side::Log => Role::Log,
-        Side::Cold => Role::Cold,
-    }
 }

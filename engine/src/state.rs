@@ -17,7 +17,7 @@ use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
-use crate::limits::{BOTTOM, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX};
+use crate::limits::{NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX};
 use crate::log::Head;
 use crate::manifest::Manifest;
 use crate::media::{Media, Place};
@@ -429,9 +429,4 @@ impl<D: Device> Pieces for Cached<'_, '_, D> {
     fn shape(&self) -> &Shape {
         &self.core.shape
     }
-}
-
-/// Whether `level` is the bottom.
-pub(crate) const fn is_bottom(level: u8) -> bool {
-    level == BOTTOM
 }

@@ -66,7 +66,7 @@ fn put_get_delete_compose_over_invocations() {
     for media in ["smr-tiny", "disk-tiny", "zns-tiny", "nor-1m"] {
         let dir = formatted(media);
         let dir = dir.path();
-        let value: Vec<u8> = (0..5000_u32).map(|i| (i * i >> 3) as u8).collect();
+        let value: Vec<u8> = (0..5000_u32).map(|i| ((i * i) >> 3) as u8).collect();
         fs::write(dir.join("in"), &value).unwrap();
         ok(dir, &["put", "d.img", "greeting", "hello"]);
         ok(dir, &["put", "d.img", "file", "--file", "in"]);

@@ -21,7 +21,6 @@ use shingle_hal::{Lba, ZoneId};
 use crate::format::record::{RECORD_HEADER_LEN, RecordHeader, RecordKind};
 use crate::format::seal::{Identity, seal};
 use crate::limits::SEAL_LEN;
-use crate::zone::Role;
 
 /// In the tag of a log block: no record starts in it.
 pub(crate) const NO_RECORD: u32 = u32::MAX;
@@ -49,7 +48,6 @@ pub(crate) struct Writing<'m> {
 
 /// The append end of a log.
 pub(crate) struct Head<'m> {
-    pub(crate) role: Role,
     block_len: usize,
     active: Option<&'m mut [u8]>,
     spare: Option<&'m mut [u8]>,
@@ -75,12 +73,11 @@ pub(crate) struct Head<'m> {
 
 impl<'m> Head<'m> {
     /// A head over two equal buffers of whole blocks.
-    pub(crate) fn new(role: Role, memory: &'m mut [u8], block_len: usize) -> Self {
+    pub(crate) fn new(memory: &'m mut [u8], block_len: usize) -> Self {
         let half = memory.len() / 2 / block_len * block_len;
         assert!(half >= 2 * block_len);
         let (active, rest) = memory.split_at_mut(half);
         Self {
-            role,
             block_len,
             active: Some(active),
             spare: Some(&mut rest[..half]),

@@ -140,7 +140,7 @@ impl Load {
         while number < self.large_keys {
             let end = (number + FILL_IN_FLIGHT).min(self.large_keys);
             self.put_together(stage, store, number..end)?;
-            if end % FILL_GROUP == 0 {
+            if end.is_multiple_of(FILL_GROUP) {
                 drive.block_on(self.sync(store))?;
             }
             bulk.bytes += (end - number) * self.large_len as u64;

@@ -262,7 +262,7 @@ impl<'c> Bed<'c> {
     fn format(&mut self) -> Result<(), String> {
         for life in 0..8u8 {
             let mut store_id = [life; 16];
-            store_id[..8].copy_from_slice(&self.choices.next().to_le_bytes());
+            store_id[..8].copy_from_slice(&self.choices.word().to_le_bytes());
             let options = FormatOptions { store_id, limits: self.limits };
             let cut = self.config.cuts && life < 7 && self.choices.once_in(4);
             if cut {
@@ -302,7 +302,7 @@ impl<'c> Bed<'c> {
             0 => Outcome::KeepAll,
             1 => Outcome::LoseAll,
             2..4 => Outcome::Enumerated(choices.below(self.drive.outcome_count(64))),
-            _ => Outcome::Seeded(choices.next()),
+            _ => Outcome::Seeded(choices.word()),
         };
         self.note(|| format!("power returns with {outcome:?}"));
         self.drive.power_on(outcome);
