@@ -190,7 +190,8 @@ impl<D: Device> Core<'_, D> {
         seal(block, 0, self.media.identity(generation, 0));
     }
 
-    /// Takes a free zone, resets it if it must be, and (with `record`) writes the edit that says so.
+    /// Takes a free zone, resets it if it must be, and (with `record`) writes the edit that says
+    /// so.
     pub(crate) async fn take_zone(
         &self,
         role: Role,

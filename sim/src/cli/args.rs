@@ -219,7 +219,10 @@ pub(crate) struct DeleteArgs {
     #[command(flatten)]
     pub(crate) place: Place,
     /// The key
-    #[arg(required_unless_present_any = ["prefix", "start"], conflicts_with_all = ["prefix", "start", "end"])]
+    #[arg(
+        required_unless_present_any = ["prefix", "start"],
+        conflicts_with_all = ["prefix", "start", "end"]
+    )]
     pub(crate) key: Option<String>,
     /// Every key that begins so
     #[arg(long, conflicts_with_all = ["start", "end"])]
@@ -277,14 +280,13 @@ pub(crate) struct ScanArgs {
 
 /// Options of `import`.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Keys are paths below DIR with `/` between the parts. Metadata are the file's mode and the
+#[command(after_help = "\
+Keys are paths below DIR with `/` between the parts. Metadata are the file's mode and the
 time it was last changed, which `export` restores. Links and special files are left out.
 
 Examples:
   shingle import drive.img ~/src
-  shingle import drive.img . --prefix backup/today/"
-)]
+  shingle import drive.img . --prefix backup/today/")]
 pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -300,13 +302,13 @@ pub(crate) struct ImportArgs {
 
 /// Options of `export`.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Keys that are no relative path, or lead out of DIR, are refused and named; the rest is written.
+#[command(after_help = "\
+Keys that are no relative path, or lead out of DIR, are refused and named; the rest is
+written.
 
 Examples:
   shingle export drive.img out/
-  shingle export drive.img out/ --prefix src/ --force"
-)]
+  shingle export drive.img out/ --prefix src/ --force")]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) place: Place,
