@@ -133,11 +133,18 @@ fn run_choices(
     let setting = RefCell::new(String::new());
     let fail = |what: String| {
         let calm = if config.cuts { "" } else { " --no-cuts" };
-        let writers = config.writers.map_or(String::new(), |count| format!(" --writers {count}"));
+        let flag = |name, value: Option<u64>| {
+            value.map_or(String::new(), |value| format!(" --{name} {value}"))
+        };
+        let writers = flag("writers", config.writers.map(|count| count as u64));
+        let memory = flag("memory", config.memory_len.map(|len| len as u64));
+        let usual = TortureConfig::default().full_percent;
+        let full = flag("full", Some(config.full_percent).filter(|percent| *percent != usual));
+        let ops = config.ops;
         Failure {
             replay: format!(
-                "shingle torture --media {media} --seed {seed} --ops {}{calm}{writers}",
-                config.ops
+                "shingle torture --media {media} --seed {seed} --ops {ops}\
+                 {calm}{writers}{memory}{full}"
             ),
             what,
             setting: setting.borrow().clone(),
