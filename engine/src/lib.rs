@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod append;
+pub mod blocking;
 mod cache;
 pub mod canary;
 mod checkpoint;

@@ -25,6 +25,7 @@ const RANKS: &[&[&str]] = &[
     &["append", "checkpoint", "compact", "flush", "merge", "reclaim", "search", "value"],
     &["create", "maintain", "open", "recover"],
     &["store"],
+    &["blocking"],
     &["lib"],
 ];
 
