@@ -18,7 +18,7 @@ use crate::memtable;
 use crate::run::builder::{Cover, PieceBuilder, Pushed};
 use crate::state::{Core, Side, State};
 use crate::versions::{Fate, VersionFilter};
-use crate::zone::Role;
+use crate::zone::{Role, spans};
 
 /// A flush under way.
 pub(crate) struct Flush {
@@ -194,10 +194,10 @@ fn flush_entries(
             flush.filter.next_key();
         }
         let fate = flush.filter.fate(entry.seq, entry.kind, builder.cover());
-        for (generation, _, len) in entry.places() {
-            zones.add_delta(generation, len as i32, true);
+        for (generation, span) in spans(key, &entry) {
+            zones.add_delta(generation, span, true);
             if fate != Fate::Drop {
-                zones.add_delta(generation, len as i32, false);
+                zones.add_delta(generation, span, false);
             }
         }
         if fate != Fate::Drop {

@@ -19,7 +19,7 @@ use shingle_hal::Device;
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
-use crate::limits::RUNS_MAX;
+use crate::limits::{BOTTOM, FANOUT};
 use crate::memtable::RANGES_MAX;
 use crate::state::Core;
 
@@ -72,11 +72,13 @@ impl<D: Device> Core<'_, D> {
             }
         }
         let budget = self.step_bytes();
-        // A flush goes before all else; a merge gives way to reclaim when zones run out.
+        // A flush goes before all else, and levels are kept short, or the survivors' own entries
+        // would pile up; any other merge gives way to reclaim when zones run out.
         let urgent = free <= self.reserve() + 1;
         let (flushing, crowded) = {
             let state = self.state.borrow();
-            (state.frozen.is_some(), state.tree.runs().len() > RUNS_MAX / 2)
+            let over = (0..BOTTOM).any(|level| state.tree.level(level).count() >= FANOUT);
+            (state.frozen.is_some(), over)
         };
         if !urgent || flushing || crowded {
             match self.job_step(budget).await? {
@@ -86,7 +88,7 @@ impl<D: Device> Core<'_, D> {
         }
         let zone_bytes = self.zone_payload();
         if free < self.low_water() {
-            let gain = if urgent { zone_bytes / 64 } else { zone_bytes / 16 };
+            let gain = if urgent { zone_bytes / 20 } else { zone_bytes / 10 };
             match self.reclaim_step(budget, gain.max(1)).await? {
                 Step::Idle => {}
                 did => return Ok(did),
@@ -218,7 +220,13 @@ impl<D: Device> Core<'_, D> {
         is_delete: bool,
     ) -> Result<bool, Fault<D::Error>> {
         let mut idle = 0;
+        // Each zone can be emptied once or twice for one write, not without end.
+        let reclaims = self.state.borrow().counters.reclaims;
+        let reclaims_max = reclaims + 2 * u64::from(self.state.borrow().zones.len());
         loop {
+            if self.state.borrow().counters.reclaims > reclaims_max {
+                return Ok(false);
+            }
             if self.is_read_only() {
                 return Err(Fault::NoSpace);
             }
@@ -295,7 +303,7 @@ impl<D: Device> Core<'_, D> {
         }
         let kept = u64::from(self.reserve() + heads).min(zones);
         let mean = blocks.checked_div(zones).unwrap_or(0);
-        (blocks - kept * mean) * u64::from(self.payload()) / 100 * 95
+        (blocks - kept * mean) * u64::from(self.payload()) / 100 * 93
     }
 
     /// Bytes of values and runs that are referred to; what is not yet known to be dead counts.

@@ -31,7 +31,7 @@ use crate::run::cursor::RunCursor;
 use crate::run::tree::Merge;
 use crate::state::{Core, Direct, State};
 use crate::versions::{Fate, VersionFilter};
-use crate::zone::Role;
+use crate::zone::{Role, spans};
 
 /// A merge under way.
 pub(crate) struct Merging<'m> {
@@ -249,7 +249,7 @@ impl<'m, D: Device> Core<'m, D> {
             }
             let fate = filter.fate(entry.seq, entry.kind, &cover);
             if fate == Fate::Drop {
-                drop_places(&mut self.state.borrow_mut(), &entry, false);
+                drop_places(&mut self.state.borrow_mut(), key, &entry);
             } else {
                 let seq = if fate == Fate::KeepAsOldest { 0 } else { entry.seq };
                 let kept = Entry { seq, ..entry };
@@ -362,9 +362,9 @@ fn union(merging: &Merging<'_>) -> Cover {
 }
 
 /// An entry of a run is no more: what it referred to in zones that still are is referred to less.
-fn drop_places(state: &mut State<'_>, entry: &Entry<'_>, flush: bool) {
-    for (generation, _, len) in entry.places() {
-        state.zones.add_delta(generation, -(len as i32), flush);
+fn drop_places(state: &mut State<'_>, key: &[u8], entry: &Entry<'_>) {
+    for (generation, span) in spans(key, entry) {
+        state.zones.add_delta(generation, -span, false);
     }
 }
 

@@ -27,7 +27,7 @@ use crate::run::builder::Shape;
 use crate::run::cursor::Pieces;
 use crate::run::tree::Tree;
 use crate::sync::{Lock, Pool, Signal};
-use crate::zone::Zones;
+use crate::zone::{Zones, spans};
 
 /// Where both logs stand, and the highest sequence number before that.
 #[derive(Clone, Copy, Debug, Default)]
@@ -145,13 +145,13 @@ impl<'m> State<'m> {
         let Self { tables, active, zones, .. } = self;
         let table = &mut tables[*active];
         if let Some(old) = table.get(key, entry.seq).filter(|old| old.seq == entry.seq) {
-            for (generation, _, len) in old.places() {
-                zones.add_live_mem(generation, -(len as i32));
+            for (generation, span) in spans(key, &old) {
+                zones.add_live_mem(generation, -span);
             }
         }
         assert!(table.insert(key, entry).is_ok(), "room was asked for");
-        for (generation, _, len) in entry.places() {
-            zones.add_live_mem(generation, len as i32);
+        for (generation, span) in spans(key, entry) {
+            zones.add_live_mem(generation, span);
         }
     }
 

@@ -21,6 +21,8 @@ use shingle_hal::{Device, Lba, ZoneCondition, ZoneDescriptor, ZoneId, ZoneType};
 use zerocopy::byteorder::little_endian::{I32, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use crate::format::entry::{Entry, Kind};
+use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::media::Media;
 
 /// What a zone is used for. Values are on media.
@@ -428,6 +430,17 @@ impl<'m> Zones<'m> {
             }
         }
     }
+}
+
+/// What an entry takes up in the zones it refers to, record and operation headers included:
+/// generation and bytes of each extent. The same for an entry wherever it is met.
+pub(crate) fn spans<'e>(key: &[u8], entry: &'e Entry<'_>) -> impl Iterator<Item = (u32, i32)> + 'e {
+    let head = match entry.kind {
+        Kind::Pointer => key.len() + entry.meta.len(),
+        _ => key.len(),
+    };
+    let head = (RECORD_HEADER_LEN + OP_HEADER_LEN + head) as i32;
+    entry.places().map(move |(generation, _, len)| (generation, head + len as i32))
 }
 
 /// Makes a zone that was just taken ready to be written from its first block.

@@ -76,6 +76,9 @@ fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
                 filled += 1;
             }
             index += 1;
+            if index.is_multiple_of(200) && std::env::var("TRACE").is_ok() {
+                eprintln!("{index} {:?} {:?}", store.stats(), store.runs_by_level());
+            }
         }
         let live = versions.iter().flatten().count() as u64;
         let stats = store.stats();
@@ -86,12 +89,30 @@ fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
             stats.free_zones,
             stats.zone_count
         );
+        let mut roles = std::collections::BTreeMap::new();
+        for zone in 0..drive.geometry().zone_count {
+            let usage = store.zone_use(shingle_hal::ZoneId(zone)).expect("a zone");
+            let entry: &mut (u32, u64) = roles.entry(format!("{:?}", usage.role)).or_default();
+            entry.0 += 1;
+            entry.1 += usage.live_bytes;
+        }
+        eprintln!(
+            "  {roles:?} runs {:?} used {} of {}",
+            store.runs_by_level(),
+            stats.used_bytes,
+            stats.capacity_bytes
+        );
         assert!(filled > 0, "{media} round {round}: deleting made no room");
         for (index, version) in versions.iter_mut().enumerate() {
             if version.is_some() && random.below(2) == 0 {
                 let deleted =
                     drive.block_on(store.delete(&key(index as u64), WriteOptions::BUFFERED));
-                deleted.unwrap_or_else(|error| panic!("{media} round {round} delete: {error:?}"));
+                deleted.unwrap_or_else(|error| {
+                    for zone in 0..drive.geometry().zone_count {
+                        eprintln!("{:?}", store.zone_use(shingle_hal::ZoneId(zone)));
+                    }
+                    panic!("{media} round {round} delete: {error:?} {:?}", store.stats())
+                });
                 *version = None;
             }
         }
