@@ -139,12 +139,13 @@ impl<D: Device> Core<'_, D> {
     /// The zone a head goes on in. Where there are plenty, several are taken with one edit, because
     /// an edit costs a disk two seeks.
     async fn next_log_zone(&self, side: Side, role: Role) -> Result<ZoneId, Fault<D::Error>> {
+        let low = self.low_water();
         let plenty = {
             let mut state = self.state.borrow_mut();
             if side == Side::Log && !state.ahead.is_empty() {
                 return Ok(state.ahead.remove(0));
             }
-            state.zones.free_count() > 4 * self.low_water() + LOG_ZONES_AHEAD as u32
+            state.zones.free_count() > 4 * low + LOG_ZONES_AHEAD as u32
         };
         if side == Side::Cold || !plenty {
             return self.take_zone(role, true).await;
@@ -225,7 +226,8 @@ impl<D: Device> Core<'_, D> {
         seal(block, 0, self.media.identity(generation, 0));
     }
 
-    /// Takes a free zone, resets it if it must be, and (with `record`) writes the edit that says so.
+    /// Takes a free zone, resets it if it must be, and (with `record`) writes the edit that says
+    /// so.
     pub(crate) async fn take_zone(
         &self,
         role: Role,

@@ -4,7 +4,7 @@
 //! ([`WriteError::ValueTooLong`] and its like). Nothing here holds text to parse.
 
 use core::fmt;
-use shingle_hal::{Error as _, ErrorKind, Extent};
+use shingle_hal::{ErrorKind, Extent};
 
 /// What was read when a check failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,19 +9,21 @@
 //! 1. `store/write.rs` checks it, decides its condition, and waits for room.
 //! 2. `log/head.rs` takes the record into a buffer of blocks; `memtable.rs` takes the entry.
 //! 3. `append.rs` writes the buffer and syncs, once for all who wait.
-//! 4. `compact.rs` flushes memtables to runs and merges runs (`run/`), `reclaim.rs` empties log
-//!    zones, both a step at a time, paced by `maintain.rs`.
+//! 4. `flush.rs` turns memtables into runs (`run/`), `merge.rs` merges runs, `reclaim.rs` empties
+//!    log zones, all a step at a time (`compact.rs`), paced by `maintain.rs`.
 //! 5. `checkpoint.rs` records in the manifest what changed; `recover.rs` reads it all back.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 mod append;
+pub mod blocking;
 mod cache;
 pub mod canary;
 mod checkpoint;
 mod compact;
 mod create;
 pub mod error;
+mod flush;
 pub mod format;
 pub mod limits;
 mod log;
@@ -29,6 +31,7 @@ mod maintain;
 mod manifest;
 mod media;
 pub mod memtable;
+mod merge;
 mod open;
 pub mod plan;
 mod reclaim;

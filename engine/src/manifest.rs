@@ -216,14 +216,12 @@ pub(crate) struct Cursor {
 
 /// What the next block of a copy says.
 pub(crate) enum Next {
-    /// Changes in the buffer's first bytes, from `start` to `end`; `last` closes the edit.
+    /// Changes in the buffer's first bytes, from `start` to `end`.
     Changes {
         /// First byte of the changes.
         start: usize,
         /// One past the last byte.
         end: usize,
-        /// Whether the edit is now whole.
-        last: bool,
     },
     /// The manifest ends here.
     End,
@@ -266,10 +264,6 @@ impl Cursor {
         } else {
             self.part += 1;
         }
-        Next::Changes {
-            start: EDIT_HEADER_LEN,
-            end: EDIT_HEADER_LEN + body.len(),
-            last: header.last,
-        }
+        Next::Changes { start: EDIT_HEADER_LEN, end: EDIT_HEADER_LEN + body.len() }
     }
 }

@@ -35,7 +35,6 @@ use crate::log::RecordReader;
 use crate::log::index::Note;
 use crate::log::reader::LogZone;
 use crate::state::{Core, Side, State};
-use crate::zone::Role;
 
 /// The fragments of a value.
 pub(crate) type Fragments = heapless::Vec<Fragment, FRAGMENTS_MAX>;

@@ -18,7 +18,7 @@ use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
 use crate::limits::{
-    BOTTOM, LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX,
+    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX,
 };
 use crate::log::Head;
 use crate::manifest::Manifest;
@@ -439,9 +439,4 @@ impl<D: Device> Pieces for Cached<'_, '_, D> {
     fn shape(&self) -> &Shape {
         &self.core.shape
     }
-}
-
-/// Whether `level` is the bottom.
-pub(crate) const fn is_bottom(level: u8) -> bool {
-    level == BOTTOM
 }

@@ -66,7 +66,7 @@ fn put_get_delete_compose_over_invocations() {
     for media in ["smr-tiny", "disk-tiny", "zns-tiny", "nor-1m"] {
         let dir = formatted(media);
         let dir = dir.path();
-        let value: Vec<u8> = (0..5000_u32).map(|i| (i * i >> 3) as u8).collect();
+        let value: Vec<u8> = (0..5000_u32).map(|i| ((i * i) >> 3) as u8).collect();
         fs::write(dir.join("in"), &value).unwrap();
         ok(dir, &["put", "d.img", "greeting", "hello"]);
         ok(dir, &["put", "d.img", "file", "--file", "in"]);
@@ -288,6 +288,40 @@ fn wrong_usage_ends_with_code_two() {
     refused(dir, &["delete", "d.img"], 2, "required");
     refused(dir, &["torture", "--seeds", "5"], 2, "range of seeds");
     refused(dir, &["media", "nope"], 2, "unknown media");
+}
+
+#[test]
+fn torture_runs_seeds_and_scripts() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let report = json(dir, &["torture", "--seeds", "0..3", "--ops", "60", "--jobs", "2", "--json"]);
+    assert_eq!(report["seeds_passed"], 3);
+    assert!(report["power_cuts"].as_u64().unwrap() > 0);
+    let calm = ["torture", "--media", "nor-1m", "--seed", "0x7", "--ops", "60", "--no-cuts"];
+    let report = json(dir, &[&calm[..], &["--writers", "2", "--json"]].concat());
+    assert_eq!((&report["seeds_passed"], &report["power_cuts"]), (&1.into(), &0.into()));
+    let script = ["torture", "--script", "put", "--cut", "5", "--outcome", "1"];
+    assert!(String::from_utf8(ok(dir, &script)).unwrap().contains("passed"));
+    refused(dir, &["torture", "--script", "nope"], 2, "there is no script");
+    refused(dir, &["torture", "--cut", "5"], 2, "--script");
+}
+
+#[test]
+fn torture_failure_prints_the_command_that_replays_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    // No store opens in so little memory: every seed fails, and for the same reason again.
+    let first = shingle(
+        dir,
+        &["torture", "--seed", "3", "--ops", "50", "--memory", "1K", "--full", "30", "--no-cuts"],
+    );
+    assert_eq!(first.status.code(), Some(1));
+    let text = String::from_utf8(first.stderr).unwrap();
+    let line = text.lines().next().unwrap();
+    let args: Vec<&str> = line.strip_prefix("shingle ").expect(line).split(' ').collect();
+    let again = shingle(dir, &args);
+    assert_eq!(again.status.code(), Some(1), "{line}");
+    assert_eq!(String::from_utf8(again.stderr).unwrap(), text, "{line}");
 }
 
 #[test]

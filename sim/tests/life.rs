@@ -1,4 +1,4 @@
-//! Life at the limit: full, half deleted, full again, many times over; and overwriting at 80 % fill.
+//! Life at the limit: full, half deleted, full again, many times over; overwriting at 80 % fill.
 //!
 //! The store must say "full" cleanly, always take deletes, always recover from them, lose no key,
 //! and promise at least nine tenths of the raw space on a drive of a thousand zones.
@@ -76,14 +76,15 @@ fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
                 filled += 1;
             }
             index += 1;
-            if index % 200 == 0 && std::env::var("TRACE").is_ok() {
+            if index.is_multiple_of(200) && std::env::var("TRACE").is_ok() {
                 eprintln!("{index} {:?} {:?}", store.stats(), store.runs_by_level());
             }
         }
         let live = versions.iter().flatten().count() as u64;
         let stats = store.stats();
         eprintln!(
-            "{media} {value_len} B round {round}: {filled} put, {live} live, {:.1} % of capacity, free {} of {}",
+            "{media} {value_len} B round {round}: {filled} put, {live} live, \
+             {:.1} % of capacity, free {} of {}",
             live as f64 * value_len as f64 * 100.0 / stats.capacity_bytes as f64,
             stats.free_zones,
             stats.zone_count

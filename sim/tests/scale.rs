@@ -50,7 +50,8 @@ fn large_values_fill_a_disk_at_its_own_rate() {
     let own = spec.mean_rate_bytes_per_s(0..last_zone).expect("a disk");
     let media = store.media_stats();
     println!(
-        "{gib} GiB of 1 MiB values: {:.1} MB/s, {:.3} of the media's own rate, write amplification {:.4}, {} syncs",
+        "{gib} GiB of 1 MiB values: {:.1} MB/s, {:.3} of the media's own rate, \
+         write amplification {:.4}, {} syncs",
         rate / 1e6,
         rate / own,
         media.written_bytes as f64 / (count << 20) as f64,

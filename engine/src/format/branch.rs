@@ -4,7 +4,7 @@
 //! a filter, for the levels above.
 //!
 //! Layout: see [`node`](super::node); the payload of an item is the child's number as a varint,
-//! counted from the start of the piece of the run. The filter area is [`filter`](super::filter)'s.
+//! counted from the start of the piece of the run. The filter area is [`super::filter`]'s.
 //!
 //! Invariants:
 //! - `B1` `child_for` is the last child whose separator is not above the key, and the first child

@@ -158,19 +158,24 @@ pub struct EditHeader {
 
 impl EditHeader {
     /// Writes the header to the start of `block`.
+    ///
+    /// # Panics
+    /// If the block is shorter than a header.
     pub fn encode(&self, block: &mut [u8]) {
-        block[..8].copy_from_slice(&self.edit.to_le_bytes());
-        block[8..12].copy_from_slice(&self.part.to_le_bytes());
-        block[12..14].copy_from_slice(&self.len.to_le_bytes());
-        block[14] = u8::from(self.last);
-        block[15] = 0;
-        block[16..20].copy_from_slice(&self.chain.to_le_bytes());
+        let mut head = [0; EDIT_HEADER_LEN];
+        head[..8].copy_from_slice(&self.edit.to_le_bytes());
+        head[8..12].copy_from_slice(&self.part.to_le_bytes());
+        head[12..14].copy_from_slice(&self.len.to_le_bytes());
+        head[14] = u8::from(self.last);
+        head[16..].copy_from_slice(&self.chain.to_le_bytes());
+        let place = block.first_chunk_mut::<EDIT_HEADER_LEN>();
+        assert!(place.map(|place| *place = head).is_some(), "a block holds a header");
     }
 
     /// Reads the header of a sealed block and gives it with the changes' bytes.
     #[must_use]
     pub fn decode(block: &[u8]) -> Option<(Self, &[u8])> {
-        let head = block.get(..EDIT_HEADER_LEN)?;
+        let head: &[u8; EDIT_HEADER_LEN] = block.first_chunk()?;
         let header = Self {
             edit: u64::from(le_u32(head)) | u64::from(le_u32(&head[4..])) << 32,
             part: le_u32(&head[8..]),

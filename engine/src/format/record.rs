@@ -163,12 +163,11 @@ impl OpHeader {
             6 => OpKind::Fragment,
             _ => return None,
         };
-        let u16_at = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let header = Self {
             kind,
-            key_len: u16_at(2),
-            version_len: u16_at(4),
-            meta_len: u16_at(6),
+            key_len: u16::from_le_bytes([bytes[2], bytes[3]]),
+            version_len: u16::from_le_bytes([bytes[4], bytes[5]]),
+            meta_len: u16::from_le_bytes([bytes[6], bytes[7]]),
             value_len: le_u32(&bytes[8..]),
         };
         (header.version_len <= header.meta_len).then_some(header)

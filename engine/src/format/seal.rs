@@ -32,10 +32,13 @@ pub struct Identity {
 /// # Panics
 /// If the unit is shorter than a seal.
 pub fn seal(unit: &mut [u8], tag: u32, identity: Identity) {
-    let at = unit.len() - SEAL_LEN;
-    unit[at..at + 4].copy_from_slice(&tag.to_le_bytes());
-    let checksum = compute(&unit[..at + 4], identity);
-    unit[at + 4..].copy_from_slice(&checksum.to_le_bytes());
+    assert!(unit.len() >= SEAL_LEN, "S1: a unit holds its seal");
+    if let Some((body, place)) = unit.split_last_chunk_mut::<4>() {
+        if let Some(place) = body.last_chunk_mut() {
+            *place = tag.to_le_bytes();
+        }
+        *place = compute(body, identity).to_le_bytes();
+    }
 }
 
 /// Checks the seal of `unit` and returns its tag.
@@ -43,13 +46,12 @@ pub fn seal(unit: &mut [u8], tag: u32, identity: Identity) {
 /// # Errors
 /// Both checksums if they differ.
 pub fn check(unit: &[u8], identity: Identity) -> Result<u32, Check> {
-    let Some(at) = unit.len().checked_sub(SEAL_LEN) else {
-        return Err(Check::Malformed);
-    };
-    let stored = le_u32(&unit[at + 4..]);
-    let computed = compute(&unit[..at + 4], identity);
+    let (body, &stored) = unit.split_last_chunk().ok_or(Check::Malformed)?;
+    let &tag = body.last_chunk().ok_or(Check::Malformed)?;
+    let stored = u32::from_le_bytes(stored);
+    let computed = compute(body, identity);
     if stored == computed {
-        Ok(le_u32(&unit[at..]))
+        Ok(u32::from_le_bytes(tag))
     } else {
         Err(Check::Checksum { stored, computed })
     }
@@ -95,6 +97,7 @@ fn extend_by_table(checksum: u32, bytes: &[u8]) -> u32 {
 ///
 /// # Panics
 /// If there are fewer; callers pass slices of their own making.
+#[allow(clippy::indexing_slicing)] // the length is the caller's own, never one from media
 pub(crate) fn le_u32(bytes: &[u8]) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }

@@ -84,8 +84,8 @@ impl Superblock {
     /// If a superblock does not fit; `BLOCK_LEN_MIN` is chosen so that it does.
     pub fn encode(&self, out: &mut [u8], block: u32) {
         out.fill(0);
-        let body = out.len() - SEAL_LEN;
-        assert!(postcard::to_slice(self, &mut out[..body]).is_ok());
+        let body = out.split_last_chunk_mut::<SEAL_LEN>().map(|(body, _)| body);
+        assert!(body.is_some_and(|body| postcard::to_slice(self, body).is_ok()));
         seal(out, 0, identity(block));
     }
 

@@ -163,7 +163,7 @@ impl<'b> RecordReader<'b> {
         offset: u32,
     ) -> Result<Option<RecordHeader>, Fault<D::Error>> {
         let mut offset = offset;
-        if offset % self.payload() != 0 {
+        if !offset.is_multiple_of(self.payload()) {
             if !self.covers(media, offset, 1).await? {
                 return Ok(None);
             }

@@ -10,8 +10,8 @@
 //! Finished nodes are sealed into an output buffer, which the caller writes when it has filled.
 //!
 //! Invariants: `B1` every key of a data node is in the filter of its branch. `B2` a data node that
-//! begins inside a range deletion begins with a Boundary at its separator, so that a key between the
-//! nodes' keys finds the state too. `B3` the root is the last node.
+//! begins inside a range deletion begins with a Boundary at its separator, so that a key between
+//! the nodes' keys finds the state too. `B3` the root is the last node.
 
 use crate::format::branch::{Branch, BranchBuilder};
 use crate::format::data::DataBuilder;

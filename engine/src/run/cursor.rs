@@ -1,8 +1,8 @@
 //! Walking a run in key order, either way, with a buffer of its own.
 //!
-//! A cursor holds one or more neighbouring nodes of a piece and the current key. Data nodes stand in
-//! key order within a piece, so the next one is the next node that is not an index node. With room
-//! for many nodes, one read brings many: that is how merges read.
+//! A cursor holds one or more neighbouring nodes of a piece and the current key. Data nodes stand
+//! in key order within a piece, so the next one is the next node that is not an index node. With
+//! room for many nodes, one read brings many: that is how merges read.
 //!
 //! Invariants: `U1` `cover` is the range-delete state at the current entry, set by the last
 //! Boundary before it; a data node that begins inside one repeats it (`B2` of the builder).

@@ -1,6 +1,6 @@
 //! The store as its users see it.
 //!
-//! [`write`] and [`stream`] put values in, [`read`] and [`scan`] get them out, [`batch`] makes
+//! [`mod@write`] and [`stream`] put values in, [`read`] and [`scan`] get them out, [`batch`] makes
 //! several operations one, [`stats`] says how it stands.
 
 pub mod batch;

@@ -219,7 +219,10 @@ pub(crate) struct DeleteArgs {
     #[command(flatten)]
     pub(crate) place: Place,
     /// The key
-    #[arg(required_unless_present_any = ["prefix", "start"], conflicts_with_all = ["prefix", "start", "end"])]
+    #[arg(
+        required_unless_present_any = ["prefix", "start"],
+        conflicts_with_all = ["prefix", "start", "end"]
+    )]
     pub(crate) key: Option<String>,
     /// Every key that begins so
     #[arg(long, conflicts_with_all = ["start", "end"])]
@@ -277,14 +280,13 @@ pub(crate) struct ScanArgs {
 
 /// Options of `import`.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Keys are paths below DIR with `/` between the parts. Metadata are the file's mode and the
+#[command(after_help = "\
+Keys are paths below DIR with `/` between the parts. Metadata are the file's mode and the
 time it was last changed, which `export` restores. Links and special files are left out.
 
 Examples:
   shingle import drive.img ~/src
-  shingle import drive.img . --prefix backup/today/"
-)]
+  shingle import drive.img . --prefix backup/today/")]
 pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -300,13 +302,13 @@ pub(crate) struct ImportArgs {
 
 /// Options of `export`.
 #[derive(Args, Debug)]
-#[command(
-    after_help = "Keys that are no relative path, or lead out of DIR, are refused and named; the rest is written.
+#[command(after_help = "\
+Keys that are no relative path, or lead out of DIR, are refused and named; the rest is
+written.
 
 Examples:
   shingle export drive.img out/
-  shingle export drive.img out/ --prefix src/ --force"
-)]
+  shingle export drive.img out/ --prefix src/ --force")]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -359,24 +361,50 @@ pub(crate) struct ZonesArgs {
 #[command(after_help = "Examples:
   shingle torture
   shingle torture --media zns-tiny --seeds 0..2000 --jobs 2
-  shingle torture --media nor-1m --seed 0x1f3a --ops 5000")]
+  shingle torture --media nor-1m --seed 0x1f3a --ops 5000
+  shingle torture --script all
+  shingle torture --script flush --cut 17 --outcome 3")]
 pub(crate) struct TortureArgs {
-    /// The drive to simulate; see `shingle media`
-    #[arg(long, default_value = "smr-tiny")]
-    pub(crate) media: String,
+    /// The drive to simulate; see `shingle media` [default: each seed picks one]
+    #[arg(long)]
+    pub(crate) media: Option<String>,
     /// Seeds A..B, without B
-    #[arg(long, value_name = "A..B", default_value = "0..20", conflicts_with = "seed")]
+    #[arg(long, value_name = "A..B", default_value = "0..200", conflicts_with = "seed")]
     pub(crate) seeds: String,
     /// One seed: what a failure tells you to run
     #[arg(long)]
     pub(crate) seed: Option<String>,
     /// Operations a seed
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 400)]
     pub(crate) ops: u64,
-    /// Seeds at once
-    #[arg(long, default_value_t = 1)]
-    pub(crate) jobs: usize,
-    /// Say how each seed ended as JSON
+    /// Power stays on: the store against the model alone
+    #[arg(long)]
+    pub(crate) no_cuts: bool,
+    /// Writers side by side [default: each seed picks]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) writers: Option<u8>,
+    /// Memory for the store, for example 64K [default: each life picks]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub(crate) memory: Option<u64>,
+    /// Percent of the capacity below which the store must not say that it is full
+    #[arg(long, value_name = "PERCENT", default_value_t = 45)]
+    pub(crate) full: u64,
+    /// Print every operation on standard error
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Instead of seeds: every power cut of a script, or of `all`
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["seed", "seeds", "media"])]
+    pub(crate) script: Option<String>,
+    /// Only the cut at this request of the script: what a failure tells you to run
+    #[arg(long, value_name = "REQUEST", requires = "script")]
+    pub(crate) cut: Option<u64>,
+    /// And only this outcome of it
+    #[arg(long, value_name = "NUMBER", requires = "cut")]
+    pub(crate) outcome: Option<u64>,
+    /// Seeds, or scripts, at once
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) jobs: u8,
+    /// Say what it came to as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -8,7 +8,9 @@
 //! | [`output`] | standard output, whose reader may go away |
 //! | [`key`] | keys as text |
 //! | [`session`] | an image, its drive and the store on it, for the time of one command |
-//! | [`format`], [`values`], [`listing`], [`tree`], [`inspect`], [`check`], [`media`], [`torture`] | the subcommands |
+//! | [`mod@format`], [`check`], [`inspect`] | subcommands on a store as a whole |
+//! | [`values`], [`listing`], [`tree`] | on keys and values |
+//! | [`media`], [`torture`] | without an image |
 //! | [`range`], [`scan`] | walking keys in order |
 
 mod args;

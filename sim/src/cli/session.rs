@@ -103,17 +103,14 @@ impl Session {
     }
 
     fn memory(&self) -> Result<Vec<u8>, Failure> {
-        let len = self.memory.map_or_else(
-            || {
-                let suits = memory_len(self.drive());
-                // Ask the store how much more it needs, rather than refuse for want of an option.
-                match self.needed(suits) {
-                    Some(needed) => needed.saturating_mul(2) as u64,
-                    None => suits as u64,
-                }
-            },
-            |len| len,
-        );
+        let len = self.memory.unwrap_or_else(|| {
+            let suits = memory_len(self.drive());
+            // Ask the store how much more it needs, rather than refuse for want of an option.
+            match self.needed(suits) {
+                Some(needed) => needed.saturating_mul(2) as u64,
+                None => suits as u64,
+            }
+        });
         allocate(len)
     }
 

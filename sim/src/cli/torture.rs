@@ -1,16 +1,35 @@
-//! `shingle torture`: the harness's random runs, by seed.
+//! `shingle torture`: the harness's random runs by seed, and its scripts cut by cut.
 //!
-//! The body is the library's (`shingle_sim::harness`); this file reads the command line, spreads
-//! seeds over threads and prints what came out.
+//! The body is the library's ([`shingle_sim::harness`]); this file reads the command line, spreads
+//! the work over threads and prints what came out. What fails is printed on standard error as the
+//! command that replays it, and what is wrong below.
 
-use super::Failure;
-use super::args::TortureArgs;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde_json::json;
+use shingle_sim::harness::campaign::run_spread;
+use shingle_sim::harness::exhaustive::{Depth, Found, Script, Tried, replay, scripts, try_script};
+use shingle_sim::harness::torture::TortureConfig;
 use shingle_sim::media::MediaSpec;
 
+use super::args::TortureArgs;
+use super::{Failure, Output};
+
+/// Failures after which a thread goes no further.
+const FAILURES_MAX: usize = 5;
+/// Outcomes tried of one cut of a script.
+const OUTCOMES_MAX: u64 = 8;
+/// Cuts tried of one script.
+const CUTS_MAX: u64 = 120;
+
 pub(super) fn run(args: &TortureArgs) -> Result<(), Failure> {
-    let spec = MediaSpec::parse(&args.media)?;
-    let seeds = seeds(args)?;
-    run_seeds(&spec, seeds, args)
+    match &args.script {
+        Some(name) => run_script(name, args),
+        None => run_seeds(args),
+    }
 }
 
 /// A number, decimal or with `0x`.
@@ -24,7 +43,7 @@ fn number(text: &str) -> Result<u64, Failure> {
     })
 }
 
-fn seeds(args: &TortureArgs) -> Result<std::ops::Range<u64>, Failure> {
+fn seeds(args: &TortureArgs) -> Result<Range<u64>, Failure> {
     if let Some(seed) = &args.seed {
         let seed = number(seed)?;
         return Ok(seed..seed.saturating_add(1));
@@ -37,13 +56,128 @@ fn seeds(args: &TortureArgs) -> Result<std::ops::Range<u64>, Failure> {
     if from < to { Ok(from..to) } else { Err(bad()) }
 }
 
-// The seam: `shingle_sim::harness::torture::run(seed, &config)` goes here.
-fn run_seeds(
-    _: &MediaSpec,
-    seeds: std::ops::Range<u64>,
-    args: &TortureArgs,
-) -> Result<(), Failure> {
-    let what = format!("{} operations on {} seeds", args.ops, seeds.end - seeds.start);
-    let how = format!("{} at once{}", args.jobs, if args.json { ", as JSON" } else { "" });
-    Err(Failure::new(format!("this program was built without the harness: {what}, {how}")))
+fn run_seeds(args: &TortureArgs) -> Result<(), Failure> {
+    if let Some(media) = &args.media {
+        MediaSpec::parse(media)?;
+    }
+    let seeds = seeds(args)?;
+    let config = TortureConfig {
+        media: args.media.clone(),
+        ops: args.ops,
+        cuts: !args.no_cuts,
+        full_percent: args.full,
+        memory_len: args.memory.map(|len| usize::try_from(len).unwrap_or(usize::MAX)),
+        writers: args.writers.map(usize::from),
+        trace: args.trace,
+    };
+    let started = Instant::now();
+    let (total, failures) = run_spread(&seeds, &config, FAILURES_MAX, usize::from(args.jobs));
+    let mut out = Output::new();
+    if args.json {
+        let failed: Vec<_> = failures
+            .iter()
+            .map(|f| json!({ "replay": f.replay, "what": f.what, "setting": f.setting }))
+            .collect();
+        out.document(&json!({
+            "seeds_passed": total.seeds,
+            "operations": total.ops,
+            "power_cuts": total.cuts,
+            "remounts": total.remounts,
+            "requests": total.requests,
+            "failures": failed,
+        }))?;
+    } else {
+        out.line(&format!(
+            "{} seeds passed: {} operations, {} power cuts, {} remounts compared, {} requests \
+             in {:.1} s",
+            total.seeds,
+            total.ops,
+            total.cuts,
+            total.remounts,
+            total.requests,
+            started.elapsed().as_secs_f64()
+        ))?;
+    }
+    out.finish()?;
+    failed(failures.len(), "seed")
+}
+
+fn failed(count: usize, what: &str) -> Result<(), Failure> {
+    match count {
+        0 => Ok(()),
+        1 => Err(Failure::new(format!("1 {what} failed; the command above replays it"))),
+        _ => Err(Failure::new(format!("{count} {what}s failed; the commands above replay them"))),
+    }
+}
+
+fn run_script(name: &str, args: &TortureArgs) -> Result<(), Failure> {
+    let chosen: Vec<Script> =
+        scripts().into_iter().filter(|script| name == "all" || script.name == name).collect();
+    if chosen.is_empty() {
+        let names: Vec<_> = scripts().iter().map(|script| script.name).collect();
+        return Err(Failure::usage(format!(
+            "there is no script `{name}`; known are all, {}",
+            names.join(", ")
+        )));
+    }
+    if let Some(cut) = args.cut {
+        return run_cut(&chosen, cut, args.outcome.unwrap_or(0));
+    }
+    let (passed, found) = try_all(&chosen, usize::from(args.jobs));
+    let mut out = Output::new();
+    if args.json {
+        let passed: Vec<_> = passed
+            .iter()
+            .map(|(name, tried)| {
+                json!({ "script": name, "requests": tried.requests, "cuts": tried.cuts,
+                    "remounts": tried.remounts })
+            })
+            .collect();
+        let failed: Vec<_> = found.iter().map(ToString::to_string).collect();
+        out.document(&json!({ "passed": passed, "failures": failed }))?;
+    } else {
+        for (name, Tried { requests, cuts, remounts }) in &passed {
+            out.line(&format!(
+                "{name:<20} {requests:>6} requests {cuts:>5} cuts {remounts:>7} remounts compared"
+            ))?;
+        }
+    }
+    out.finish()?;
+    failed(found.len(), "script")
+}
+
+fn run_cut(chosen: &[Script], cut: u64, outcome: u64) -> Result<(), Failure> {
+    let mut out = Output::new();
+    for Script { name, .. } in chosen {
+        replay(name, cut, outcome).map_err(|what| {
+            Failure::new(what).about(format!("{name}, cut {cut}, outcome {outcome}"))
+        })?;
+        out.line(&format!("{name}, cut {cut}, outcome {outcome}: passed"))?;
+    }
+    out.finish()
+}
+
+/// Tries scripts on `jobs` threads, which take the next one as they come free.
+fn try_all(chosen: &[Script], jobs: usize) -> (Vec<(&'static str, Tried)>, Vec<Found>) {
+    let depth = Depth { outcomes: OUTCOMES_MAX, cuts: CUTS_MAX };
+    let next = AtomicUsize::new(0);
+    let all = Mutex::new((Vec::new(), Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..jobs {
+            scope.spawn(|| {
+                while let Some(script) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = try_script(script, depth);
+                    let Ok(mut all) = all.lock() else { return };
+                    match result {
+                        Ok(tried) => all.0.push((script.name, tried)),
+                        Err(found) => {
+                            eprintln!("{found}");
+                            all.1.push(found);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    all.into_inner().unwrap_or_default()
 }

@@ -66,7 +66,8 @@ enum Ended {
 }
 
 impl Load {
-    /// A load for a store of `zones` zones that still takes `room_bytes`, and values of `value_len_max`.
+    /// A load for a store of `zones` zones that still takes `room_bytes`, and values of at most
+    /// `value_len_max` bytes.
     pub(super) fn new(room_bytes: u64, zones: u32, value_len_max: u64, seed: u64) -> Self {
         let permille = if zones < FEW_ZONES { FILL_PERMILLE_FEW } else { FILL_PERMILLE };
         let large_len = (room_bytes / 2000).clamp(1 << 10, 1 << 20).min(value_len_max) as usize;
@@ -140,7 +141,7 @@ impl Load {
         while number < self.large_keys {
             let end = (number + FILL_IN_FLIGHT).min(self.large_keys);
             self.put_together(stage, store, number..end)?;
-            if end % FILL_GROUP == 0 {
+            if end.is_multiple_of(FILL_GROUP) {
                 drive.block_on(self.sync(store))?;
             }
             bulk.bytes += (end - number) * self.large_len as u64;
@@ -218,7 +219,8 @@ impl Load {
         let totals = &stage.tally.totals;
         if totals.reclaims == 0 || totals.merges == 0 {
             return Err(Failure::new(format!(
-                "{rounds} operations brought {} reclaimed zones and {} merges: background work does not run",
+                "{rounds} operations brought {} reclaimed zones and {} merges: \
+                 background work does not run",
                 totals.reclaims, totals.merges
             )));
         }

@@ -108,7 +108,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
 fn introduce(spec: &MediaSpec, sources: &Sources, args: &DemoArgs) -> Result<(), Failure> {
     let mut out = Output::new();
     out.line(&format!(
-        "shingle: {} files, {:.1} MB, from {}\n         to a simulated {} ({} zones, {:.1} GB), power failing {} times",
+        "shingle: {} files, {:.1} MB, from {}\n         to a simulated {} \
+         ({} zones, {:.1} GB), power failing {} times",
         sources.files.len(),
         sources.bytes as f64 / 1e6,
         sources.what,

@@ -39,6 +39,15 @@ impl Total {
         self.remounts += summary.remounts;
         self.requests += summary.requests;
     }
+
+    /// Takes on what another part came to.
+    pub fn join(&mut self, other: &Self) {
+        self.seeds += other.seeds;
+        self.ops += other.ops;
+        self.cuts += other.cuts;
+        self.remounts += other.remounts;
+        self.requests += other.requests;
+    }
 }
 
 /// Prints which seed it is when one never ends, and ends the process: a loop that asks nothing of
@@ -120,15 +129,38 @@ pub fn run_all(
                 for config in half {
                     let (total, failures) = run_seeds(seeds.clone(), config, failures_max);
                     let Ok(mut all) = all.lock() else { return };
-                    all.0.seeds += total.seeds;
-                    all.0.ops += total.ops;
-                    all.0.cuts += total.cuts;
-                    all.0.remounts += total.remounts;
-                    all.0.requests += total.requests;
+                    all.0.join(&total);
                     all.1.extend(failures);
                 }
             });
         }
     });
     all.into_inner().unwrap_or_default()
+}
+
+/// One campaign spread over `jobs` threads, each with seeds of its own.
+#[must_use]
+pub fn run_spread(
+    seeds: &std::ops::Range<u64>,
+    config: &TortureConfig,
+    failures_max: usize,
+    jobs: usize,
+) -> (Total, Vec<Failure>) {
+    let share = (seeds.end - seeds.start).div_ceil(jobs.max(1) as u64).max(1);
+    let starts: Vec<u64> = seeds.clone().step_by(share as usize).collect();
+    std::thread::scope(|scope| {
+        let spawn = |&start: &u64| {
+            let part = start..start.saturating_add(share).min(seeds.end);
+            scope.spawn(move || run_seeds(part, config, failures_max))
+        };
+        let threads: Vec<_> = starts.iter().map(spawn).collect();
+        let (mut all, mut failed) = (Total::default(), Vec::new());
+        for thread in threads {
+            // A panic of the store is a finding; one that gets here is the harness's own.
+            let Ok((total, failures)) = thread.join() else { panic!("a campaign panicked") };
+            all.join(&total);
+            failed.extend(failures);
+        }
+        (all, failed)
+    })
 }

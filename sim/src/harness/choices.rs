@@ -30,7 +30,7 @@ impl Choices {
     }
 
     /// The next 64 bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn word(&mut self) -> u64 {
         if self.at < self.bytes.len() {
             let end = (self.at + 2).min(self.bytes.len());
             let word = self.bytes[self.at..end].iter().fold(0, |all, b| all << 8 | u64::from(*b));
@@ -43,7 +43,7 @@ impl Choices {
 
     /// A number below `end`, which is at least 1.
     pub fn below(&mut self, end: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(end)) >> 64) as u64
+        ((u128::from(self.word()) * u128::from(end)) >> 64) as u64
     }
 
     /// A number from `low` to `high`, both included.
@@ -70,6 +70,6 @@ impl Choices {
 
     /// A source of its own, for a task beside others.
     pub fn fork(&mut self) -> Self {
-        Self::new(self.next())
+        Self::new(self.word())
     }
 }

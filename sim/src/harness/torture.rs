@@ -133,11 +133,18 @@ fn run_choices(
     let setting = RefCell::new(String::new());
     let fail = |what: String| {
         let calm = if config.cuts { "" } else { " --no-cuts" };
-        let writers = config.writers.map_or(String::new(), |count| format!(" --writers {count}"));
+        let flag = |name, value: Option<u64>| {
+            value.map_or(String::new(), |value| format!(" --{name} {value}"))
+        };
+        let writers = flag("writers", config.writers.map(|count| count as u64));
+        let memory = flag("memory", config.memory_len.map(|len| len as u64));
+        let usual = TortureConfig::default().full_percent;
+        let full = flag("full", Some(config.full_percent).filter(|percent| *percent != usual));
+        let ops = config.ops;
         Failure {
             replay: format!(
-                "shingle torture --media {media} --seed {seed} --ops {}{calm}{writers}",
-                config.ops
+                "shingle torture --media {media} --seed {seed} --ops {ops}\
+                 {calm}{writers}{memory}{full}"
             ),
             what,
             setting: setting.borrow().clone(),
@@ -262,7 +269,7 @@ impl<'c> Bed<'c> {
     fn format(&mut self) -> Result<(), String> {
         for life in 0..8u8 {
             let mut store_id = [life; 16];
-            store_id[..8].copy_from_slice(&self.choices.next().to_le_bytes());
+            store_id[..8].copy_from_slice(&self.choices.word().to_le_bytes());
             let options = FormatOptions { store_id, limits: self.limits };
             let cut = self.config.cuts && life < 7 && self.choices.once_in(4);
             if cut {
@@ -302,7 +309,7 @@ impl<'c> Bed<'c> {
             0 => Outcome::KeepAll,
             1 => Outcome::LoseAll,
             2..4 => Outcome::Enumerated(choices.below(self.drive.outcome_count(64))),
-            _ => Outcome::Seeded(choices.next()),
+            _ => Outcome::Seeded(choices.word()),
         };
         self.note(|| format!("power returns with {outcome:?}"));
         self.drive.power_on(outcome);

@@ -119,7 +119,8 @@ impl Summary {
             (
                 "recovery",
                 format!(
-                    "{:.0} ms median, {:.0} ms worst; {} reads median, {} worst; {recoveries} measured",
+                    "{:.0} ms median, {:.0} ms worst; \
+                     {} reads median, {} worst; {recoveries} measured",
                     middle(&self.recovery_ms),
                     last(&self.recovery_ms),
                     middle(&self.recovery_reads),
@@ -129,7 +130,8 @@ impl Summary {
             (
                 "import",
                 format!(
-                    "{:.1} MB/s, eight files in flight, each durable before it is acknowledged; write amplification {:.2}",
+                    "{:.1} MB/s, eight files in flight, each durable before it is \
+                     acknowledged; write amplification {:.2}",
                     rate(self.import_bytes, self.import_time_s) / 1e6,
                     ratio(self.import_written_bytes, self.import_bytes)
                 ),
@@ -205,7 +207,10 @@ impl Summary {
     pub(crate) fn json(&self, views: &[ZoneView]) -> Value {
         let roles: Vec<Value> = sums(views)
             .iter()
-            .map(|sum| json!({ "role": role_name(sum.role), "zones": sum.zones, "fill": sum.fill, "live": sum.live }))
+            .map(|sum| {
+                let role = role_name(sum.role);
+                json!({ "role": role, "zones": sum.zones, "fill": sum.fill, "live": sum.live })
+            })
             .collect();
         json!({
             "media": self.media,
@@ -251,7 +256,8 @@ impl Summary {
             "used_bytes": self.used_bytes,
             "space_amplification": ratio(self.used_bytes, self.live_bytes),
             "compacted_bytes": self.compacted_bytes,
-            "space_amplification_compacted": self.compacted_bytes.map(|bytes| ratio(bytes, self.live_bytes)),
+            "space_amplification_compacted":
+                self.compacted_bytes.map(|bytes| ratio(bytes, self.live_bytes)),
             "keys": self.keys,
             "reads_per_get": self.reads_per_get,
             "get_ms": self.get_ms,

@@ -52,7 +52,8 @@ pub(crate) fn picture(views: &[ZoneView], title: &str) -> String {
         let _ = write!(
             svg,
             "<g><title>zones {}-{last}: {}, {:.0} % written, {:.0} % live</title>\
-             <rect x=\"{x}\" y=\"{y}\" width=\"{BOX}\" height=\"{BOX}\" fill=\"#f6f6f6\" stroke=\"{frame}\" stroke-width=\"0.6\"/>",
+             <rect x=\"{x}\" y=\"{y}\" width=\"{BOX}\" height=\"{BOX}\" fill=\"#f6f6f6\" \
+             stroke=\"{frame}\" stroke-width=\"0.6\"/>",
             cell.first,
             role_name(cell.role),
             100.0 * cell.fill,

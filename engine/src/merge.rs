@@ -1,0 +1,396 @@
+//! Merge: runs of a level become one run of the next, piece by piece.
+//!
+//! With each piece that is installed the key that the merge has reached moves on, and input pieces
+//! that lie wholly below it are dropped, so that a merge of any size needs the space of a few
+//! zones. It can stop after any piece and go on later, also after a restart.
+//!
+//! ```text
+//!          key reached ──┐
+//!   input   ▒▒▒▒▒▒▒▒▒▒▒▒▒│████████████      ▒ spent: dropped, or skipped by readers
+//!   input   ▒▒▒▒▒▒▒▒▒│▒▒▒│██████            █ still read
+//!   output  █████████████│(being built)
+//! ```
+//!
+//! Order of an install: see [`compact`](crate::compact).
+//!
+//! Invariants: `J4` a piece that is cut inside a range deletion ends it at the key reached, where
+//! the next piece takes it up again: beyond, the inputs still answer. Tests: scripts `compaction`
+//! and `delete-range` of `sim/tests/exhaustive.rs`.
+
+use shingle_hal::Device;
+
+use crate::canary::{Bug, planted};
+use crate::compact::{FLUSH_PIECES_MAX, Job, Work, add_piece, change_run_live, fill_zones};
+use crate::error::Fault;
+use crate::format::edit::{Change, KEY_PART_LEN};
+use crate::format::entry::{Entry, Kind, Rank};
+use crate::limits::{BOTTOM, MERGE_INPUTS_MAX};
+use crate::manifest::EditBuilder;
+use crate::run::builder::{Cover, Pushed};
+use crate::run::cursor::RunCursor;
+use crate::run::tree::Merge;
+use crate::state::{Core, Direct, State};
+use crate::versions::{Fate, VersionFilter};
+use crate::zone::{Role, spans};
+
+/// A merge under way.
+pub(crate) struct Merging<'m> {
+    level: u8,
+    into: u8,
+    run: u32,
+    filter: VersionFilter,
+    pub(crate) sources: heapless::Vec<RunCursor<'m>, MERGE_INPUTS_MAX>,
+    /// Stop at the next key: the builder is wanted for a flush.
+    pub(crate) hurry: bool,
+    /// A piece begins inside a range deletion: its first key gets a Boundary.
+    cover_due: bool,
+}
+
+impl<'m, D: Device> Core<'m, D> {
+    /// The merge that is due most, if any: one that was begun, else the level that is over its
+    /// fanout, else, when liveness must be known, everything.
+    pub(crate) fn next_merge(&self) -> Option<u8> {
+        let state = self.state.borrow();
+        let tree = &state.tree;
+        let ready = |level: u8| tree.merge(level).is_some() || tree.whole(level).count() > 0;
+        let fanout = self.plan.fanout;
+        let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout && ready(level));
+        let begun = (0..BOTTOM).find(|&level| tree.merge(level).is_some());
+        let room = tree.has_room(FLUSH_PIECES_MAX);
+        let forced = state.full_merge || !room;
+        let cheap = self.is_bottom_cheap(&state);
+        let deepest = tree.deepest_tier().filter(|&level| {
+            ready(level) && (forced || cheap && tree.whole(level).count() + 1 >= fanout)
+        });
+        over.or(begun).or(deepest)
+    }
+
+    /// Whether rewriting the bottom costs little against what was written since it last was.
+    fn is_bottom_cheap(&self, state: &State<'_>) -> bool {
+        let bytes = state.tree.node_count() * self.shape.node_len as u64;
+        let since = state.log.appended - state.counters.bottom_merge_at;
+        bytes.saturating_mul(128) < since
+    }
+
+    pub(crate) async fn begin_merge(
+        &self,
+        job: &mut Job<'m>,
+        level: u8,
+    ) -> Result<(), Fault<D::Error>> {
+        self.begin_writing().await?;
+        if self.state.borrow().tree.merge(level).is_none() {
+            self.declare_merge(level).await?;
+        }
+        let (merge, filter, runs) = {
+            let state = self.state.borrow();
+            let Some(merge) = state.tree.merge(level) else {
+                return Err(Fault::NoSpace);
+            };
+            let bottom = merge.into == BOTTOM;
+            let filter = VersionFilter::new(state.snapshot_seqs(), bottom);
+            let runs: heapless::Vec<u32, { crate::limits::RUNS_MAX }> = state
+                .tree
+                .runs()
+                .iter()
+                .filter(|run| state.tree.is_input(run) == Some(level))
+                .map(|run| run.run)
+                .collect();
+            (merge, filter, runs)
+        };
+        let mut merging = Merging {
+            level,
+            into: merge.into,
+            run: merge.run,
+            filter,
+            sources: heapless::Vec::new(),
+            hurry: false,
+            cover_due: false,
+        };
+        for run in runs {
+            let Some(memory) = job.inputs.pop() else { unreachable!("inputs are bounded") };
+            assert!(merging.sources.push(RunCursor::new(run, memory)).is_ok());
+        }
+        job.work = Work::Merging(merging);
+        self.seek_sources(job).await
+    }
+
+    /// Brings every source to the key the merge has reached.
+    async fn seek_sources(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
+        let pieces = Direct(self);
+        let mut scratch = self.scratch.take().await;
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let len = {
+            let state = self.state.borrow();
+            let key = state.tree.merge_key(merging.level);
+            scratch[..key.len()].copy_from_slice(key);
+            key.len()
+        };
+        for source in &mut merging.sources {
+            if len == 0 {
+                source.first(&pieces).await?;
+            } else {
+                source.seek(&pieces, &scratch[..len], Rank::BOUNDARY).await?;
+            }
+        }
+        let mut cover = union(merging);
+        merging.filter.reduce(&mut cover, !merging.filter.is_bottom());
+        job.builder.set_cover(cover);
+        Ok(())
+    }
+
+    /// Records a new merge: which runs take part and what they become.
+    async fn declare_merge(&self, level: u8) -> Result<(), Fault<D::Error>> {
+        let inputs_max = self.plan.merge_inputs();
+        self.commit_edit(|state, edit| {
+            let tree = &mut state.tree;
+            let below = tree.runs().iter().any(|run| run.level > level && run.level < BOTTOM);
+            let bottom = tree.nodes_of_level(BOTTOM);
+            let fanout = self.plan.fanout as u64;
+            let small = tree.nodes_of_level(level) * fanout < bottom;
+            let forced = state.full_merge || !tree.has_room(FLUSH_PIECES_MAX);
+            let next = level + 1;
+            let tier = below || (small && !forced && next < BOTTOM);
+            let into = if tier { next } else { BOTTOM };
+            // The oldest runs of the level, as many as can be read at once.
+            let take = if into == BOTTOM { inputs_max - 1 } else { inputs_max };
+            let count = tree.whole(level).count();
+            let Some(last) = tree.whole(level).nth(count.saturating_sub(take)) else {
+                return;
+            };
+            let merge = Merge { into, run: tree.next_run, last_input: last.run, key_len: 0 };
+            tree.set_merge(level, Some(merge));
+            let (run, last_input) = (merge.run, merge.last_input);
+            edit.push(&Change::Merge { level, into, run, last_input });
+        })
+        .await
+    }
+
+    /// Merges until the budget is spent, a piece is full, or the inputs are at their end.
+    pub(crate) async fn merge_step(
+        &self,
+        job: &mut Job<'m>,
+        budget: u64,
+    ) -> Result<u64, Fault<D::Error>> {
+        let mut did = 0;
+        let mut scratch = self.scratch.take().await;
+        let key_room = usize::from(self.limits.key_len_max) + 1;
+        let (key_room, _) = scratch.split_at_mut(key_room);
+        loop {
+            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+            let Some(least) = least_key(&merging.sources) else {
+                self.finish_merge_piece(job, None).await?;
+                return Ok(did + 1);
+            };
+            let key_len = merging.sources[least].key().len();
+            let key = &mut key_room[..key_len];
+            key.copy_from_slice(merging.sources[least].key());
+            let role = if merging.into == BOTTOM { Role::Bottom } else { Role::Run };
+            let versions = merging.filter.versions_max();
+            if !job.builder.is_begun() {
+                self.begin_piece(job, role, versions).await?;
+                let due = !job.builder.cover().is_empty();
+                let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+                merging.cover_due = due;
+                continue;
+            }
+            if !job.builder.has_room(versions) || (merging.hurry && !job.builder.is_empty()) {
+                self.finish_merge_piece(job, Some(key)).await?;
+                return Ok(did + 1);
+            }
+            if did >= budget {
+                return Ok(did);
+            }
+            did += self.merge_key(job, key).await?;
+        }
+    }
+
+    /// Merges all that the sources hold of one key.
+    async fn merge_key(&self, job: &mut Job<'m>, key: &[u8]) -> Result<u64, Fault<D::Error>> {
+        let pieces = Direct(self);
+        let node_len = self.shape.node_len;
+        let mut did = 0;
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let mut changed = false;
+        for source in &mut merging.sources {
+            while source.is_valid() && source.key() == key {
+                let entry = source.entry(node_len).ok_or_else(crate::run::cursor::malformed)?;
+                if entry.kind != Kind::Boundary {
+                    break;
+                }
+                source.next(&pieces).await?;
+                changed = true;
+            }
+        }
+        merging.filter.next_key();
+        let mut cover = union(merging);
+        let due = core::mem::take(&mut merging.cover_due);
+        if changed || due {
+            let mut kept = cover.clone();
+            merging.filter.reduce(&mut kept, !merging.filter.is_bottom());
+            while (due && !kept.is_empty()) || *job.builder.cover() != kept {
+                if job.builder.push_cover(key, &kept) == Pushed::Taken {
+                    break;
+                }
+                did += self.write_output(job).await?;
+            }
+        }
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        merging.filter.reduce(&mut cover, true);
+        // Versions of the key: at most as many as the sources hold.
+        loop {
+            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+            let Some(newest) = newest_version(&merging.sources, key, node_len) else {
+                return Ok(did);
+            };
+            let Merging { sources, filter, .. } = merging;
+            let entry =
+                sources[newest].entry(node_len).ok_or_else(crate::run::cursor::malformed)?;
+            if entry.kind == Kind::Boundary {
+                // The state repeated at the start of a node, between versions of the key.
+                sources[newest].next(&pieces).await?;
+                continue;
+            }
+            let fate = filter.fate(entry.seq, entry.kind, &cover);
+            if fate == Fate::Drop {
+                drop_places(&mut self.state.borrow_mut(), key, &entry);
+            } else {
+                let seq = if fate == Fate::KeepAsOldest { 0 } else { entry.seq };
+                let kept = Entry { seq, ..entry };
+                if job.builder.push(key, &kept) == Pushed::OutputFull {
+                    did += self.write_output(job).await?;
+                    let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
+                    let entry = merging.sources[newest].entry(node_len);
+                    let entry = entry.ok_or_else(crate::run::cursor::malformed)?;
+                    assert_eq!(job.builder.push(key, &Entry { seq, ..entry }), Pushed::Taken);
+                }
+            }
+            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+            merging.sources[newest].next(&pieces).await?;
+        }
+    }
+
+    /// Ends the piece under way and installs it: everything below `reached` is merged now, or
+    /// everything if there is no more.
+    async fn finish_merge_piece(
+        &self,
+        job: &mut Job<'m>,
+        reached: Option<&[u8]>,
+    ) -> Result<(), Fault<D::Error>> {
+        let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
+        let (run, into) = (merging.run, merging.into);
+        if job.builder.is_output_ready() {
+            self.write_output(job).await?;
+        }
+        let cover = job.builder.cover().clone();
+        if let Some(key) = reached
+            && !cover.is_empty()
+        {
+            // From here on the inputs answer: what this piece says must not reach beyond.
+            assert_eq!(job.builder.push_cover(key, &Cover::new()), Pushed::Taken);
+            if job.builder.is_output_ready() {
+                self.write_output(job).await?;
+            }
+        }
+        let piece = job.builder.finish(run, into);
+        self.write_output(job).await?;
+        job.builder.set_cover(cover);
+        if !planted(Bug::CheckpointBeforeSync) {
+            self.sync_device().await?;
+        }
+        let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
+        let node_len = self.shape.node_len as u32;
+        let level = merging.level;
+        self.commit_edit(|state, edit| {
+            if let Some(record) = &piece {
+                add_piece(state, edit, record, node_len);
+            }
+            for source in &merging.sources {
+                drop_spent(state, edit, source, node_len);
+            }
+            fill_zones(state, edit);
+            match reached {
+                Some(key) => set_merge_key(state, edit, level, key),
+                None => {
+                    state.tree.set_merge(level, None);
+                    edit.push(&Change::MergeEnd { level });
+                    state.counters.merges += 1;
+                    if into == BOTTOM {
+                        state.counters.bottom_merge_at = state.log.appended;
+                        state.full_merge &= state.tree.deepest_tier().is_some();
+                    }
+                }
+            }
+        })
+        .await?;
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        if reached.is_none() || merging.hurry {
+            job.end();
+        } else {
+            merging.sources.iter_mut().for_each(RunCursor::rebase);
+        }
+        Ok(())
+    }
+}
+
+fn least_key(sources: &[RunCursor<'_>]) -> Option<usize> {
+    let valid = sources.iter().enumerate().filter(|(_, source)| source.is_valid());
+    valid.min_by(|(_, a), (_, b)| a.key().cmp(b.key())).map(|(index, _)| index)
+}
+
+/// The source with the newest version of `key`; of equal ones the newer run, which stands first.
+fn newest_version(sources: &[RunCursor<'_>], key: &[u8], node_len: usize) -> Option<usize> {
+    let mut best: Option<(Rank, usize)> = None;
+    for (index, source) in sources.iter().enumerate() {
+        if source.is_valid() && source.key() == key {
+            let rank = source.entry(node_len)?.rank();
+            if best.is_none_or(|(least, _)| rank < least) {
+                best = Some((rank, index));
+            }
+        }
+    }
+    best.map(|(_, index)| index)
+}
+
+fn union(merging: &Merging<'_>) -> Cover {
+    let mut all = Cover::new();
+    for source in &merging.sources {
+        for &seq in &source.cover {
+            if !all.contains(&seq) && all.push(seq).is_err() {
+                merging.filter.reduce(&mut all, true);
+                let _ = all.push(seq);
+            }
+        }
+    }
+    all
+}
+
+/// An entry of a run is no more: what it referred to in zones that still are is referred to less.
+fn drop_places(state: &mut State<'_>, key: &[u8], entry: &Entry<'_>) {
+    for (generation, span) in spans(key, entry) {
+        state.zones.add_delta(generation, -span, false);
+    }
+}
+
+/// Drops the pieces that a source has left behind.
+fn drop_spent(
+    state: &mut State<'_>,
+    edit: &mut EditBuilder<'_>,
+    source: &RunCursor<'_>,
+    node_len: u32,
+) {
+    for _ in 0..source.piece_index() {
+        let first = state.tree.run(source.run).and_then(|run| state.tree.piece(&run, 0));
+        let Some(record) = first else { break };
+        state.tree.remove(record.generation, record.start);
+        change_run_live(state, record.generation, -i64::from(record.nodes * node_len));
+        edit.push(&Change::Drop { generation: record.generation, start: record.start });
+    }
+}
+
+fn set_merge_key(state: &mut State<'_>, edit: &mut EditBuilder<'_>, level: u8, key: &[u8]) {
+    for (index, part) in key.chunks(KEY_PART_LEN).enumerate() {
+        let first = index == 0;
+        assert!(state.tree.extend_merge_key(level, first, part));
+        edit.push(&Change::MergeKey { level, first, part });
+    }
+}
