@@ -18,6 +18,7 @@ use crate::canary::{Bug, planted};
 use crate::error::Fault;
 use crate::format::edit::Change;
 use crate::format::seal::seal;
+use crate::limits::LOG_ZONES_AHEAD;
 use crate::log::head::HeadZone;
 use crate::state::{Core, Side};
 use crate::zone::{Role, prepare};
@@ -91,6 +92,7 @@ impl<D: Device> Core<'_, D> {
             let (fits, zone_fits) = {
                 let mut state = self.state.borrow_mut();
                 let head = state.head(side);
+                head.append_index(false, self.plan.window_len as u64);
                 (head.fits(len), head.zone.is_some() && len <= head.zone_room() as usize)
             };
             if fits {
@@ -119,7 +121,7 @@ impl<D: Device> Core<'_, D> {
         self.begin_writing().await?;
         // Take first: without a zone to go on in, the old one stays.
         let role = if side == Side::Log { Role::Log } else { Role::Cold };
-        let next = self.take_zone(role, true).await?;
+        let next = self.next_log_zone(side, role).await?;
         self.leave(side).await?;
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
@@ -127,10 +129,41 @@ impl<D: Device> Core<'_, D> {
         let generation = zone.generation.get();
         let start = state.zones.start(next);
         let capacity = zone.capacity.get();
+        let sequential = !zone.is_conventional();
         state.zones.get_mut(next).set_head(true);
-        let head = HeadZone { id: next, generation, start, capacity };
+        let head = HeadZone { id: next, generation, start, capacity, sequential };
         state.head(side).start(head, |block| self.zone_header(block, generation, role));
         Ok(())
+    }
+
+    /// The zone a head goes on in. Where there are plenty, several are taken with one edit, because
+    /// an edit costs a disk two seeks.
+    async fn next_log_zone(&self, side: Side, role: Role) -> Result<ZoneId, Fault<D::Error>> {
+        let plenty = {
+            let mut state = self.state.borrow_mut();
+            if side == Side::Log && !state.ahead.is_empty() {
+                return Ok(state.ahead.remove(0));
+            }
+            state.zones.free_count() > 4 * self.low_water() + LOG_ZONES_AHEAD as u32
+        };
+        if side == Side::Cold || !plenty {
+            return self.take_zone(role, true).await;
+        }
+        let mut taken = heapless::Vec::<ZoneId, LOG_ZONES_AHEAD>::new();
+        while !taken.is_full() {
+            let zone = self.take_zone(role, false).await?;
+            let _ = taken.push(zone);
+        }
+        self.commit_edit(|state, edit| {
+            for zone in &taken {
+                let generation = state.zones.get(*zone).generation.get();
+                edit.push(&Change::Take { zone: zone.0, generation, role: role as u8 });
+            }
+        })
+        .await?;
+        let next = taken.remove(0);
+        self.state.borrow_mut().ahead.extend(taken);
+        Ok(next)
     }
 
     /// Ends the head's zone: its `End` record, everything written, the resource given back.
@@ -142,6 +175,8 @@ impl<D: Device> Core<'_, D> {
             head.zone
         };
         let Some(old) = old else { return Ok(()) };
+        self.write_out(side, false).await?;
+        self.state.borrow_mut().head(side).append_index(true, self.plan.window_len as u64);
         loop {
             self.progress
                 .wait_for(|| (!self.state.borrow_mut().head(side).writing).then_some(()))

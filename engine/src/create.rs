@@ -43,7 +43,7 @@ impl Limits {
             Self {
                 key_len_max: 4096,
                 meta_len_max: 2560,
-                value_len_max: 64 << 20,
+                value_len_max: 16 << 20,
                 node_len_bytes: 16_384,
                 separate_from_bytes: 4096,
             }

@@ -42,7 +42,7 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Free zones below which reclaim is due.
-    fn low_water(&self) -> u32 {
+    pub(crate) fn low_water(&self) -> u32 {
         let zones = self.state.borrow().zones.len();
         self.reserve() + 2 + zones / 64
     }
@@ -210,7 +210,7 @@ impl<D: Device> Core<'_, D> {
     }
 
     fn is_replay_bound(&self, state: &crate::state::State<'_>) -> bool {
-        state.replay_cost > self.plan.window_len as u64 * crate::recover::REPLAY_READS_MAX
+        state.replay_cost() > self.plan.window_len as u64 * crate::recover::REPLAY_READS_MAX
     }
 
     /// Makes room for a write, or finds that the store is full.

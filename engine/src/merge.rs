@@ -57,8 +57,11 @@ impl<'m, D: Device> Core<'m, D> {
         let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout && ready(level));
         let begun = (0..BOTTOM).find(|&level| tree.merge(level).is_some());
         let room = tree.has_room(FLUSH_PIECES_MAX);
-        let forced = state.full_merge || !room || self.is_bottom_cheap(&state);
-        let deepest = tree.deepest_tier().filter(|&level| forced && ready(level));
+        let forced = state.full_merge || !room;
+        let cheap = self.is_bottom_cheap(&state);
+        let deepest = tree.deepest_tier().filter(|&level| {
+            ready(level) && (forced || cheap && tree.whole(level).count() + 1 >= fanout)
+        });
         over.or(begun).or(deepest)
     }
 

@@ -80,8 +80,9 @@ fn assemble<D: Device>(
         media.geometry.zone_blocks,
     );
     let tree = Tree::new(carver.take(tree::memory_len(plan.pieces, key_len)), key_len);
-    let log = Head::new(carver.take(plan.log_len), block_len);
-    let cold = (plan.cold_len > 0).then(|| Head::new(carver.take(plan.cold_len), block_len));
+    let log = Head::new(carver.take(plan.log_len), carver.take(plan.notes_len), block_len);
+    let cold = (plan.cold_len > 0)
+        .then(|| Head::new(carver.take(plan.cold_len), carver.take(plan.notes_len), block_len));
     let seed = u64::from(superblock.store_tag());
     let tables = [
         Memtable::new(carver.take(plan.memtable_len), seed),
@@ -112,6 +113,7 @@ fn assemble<D: Device>(
         frozen: None,
         log,
         cold,
+        ahead: heapless::Vec::new(),
         manifest: Manifest::default(),
         anchors,
         run_heads: [None; 2],
@@ -119,7 +121,6 @@ fn assemble<D: Device>(
         seq: 0,
         snapshots: [None; SNAPSHOTS_MAX],
         streams: [None; STREAMS_MAX],
-        replay_cost: 0,
         debt: 0,
         counters: Counters::default(),
         read_only: false,

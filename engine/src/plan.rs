@@ -27,6 +27,8 @@ pub struct Plan {
     pub log_len: usize,
     /// Both buffers of the log of survivors; 0 if survivors share the log.
     pub cold_len: usize,
+    /// Notes of a log for its next index; one for each log.
+    pub notes_len: usize,
     /// Each of the two memtables.
     pub memtable_len: usize,
     /// Buffers for reading nodes.
@@ -131,6 +133,7 @@ impl Plan {
             pieces: geometry.zone_count as usize + 32,
             log_len: 2 * record_blocks * block_len,
             cold_len: 0,
+            notes_len: 0,
             memtable_len: Self::memtable_least(limits),
             node_buffers: 1,
             value_buffers: 1,
@@ -153,6 +156,7 @@ impl Plan {
             + tree::memory_len(self.pieces, key_len)
             + self.log_len
             + self.cold_len
+            + self.notes_len * (1 + usize::from(self.cold_len > 0))
             + 2 * self.memtable_len
             + self.node_buffers * node_len
             + self.value_buffers * self.value_buffer_len
@@ -190,7 +194,7 @@ impl Plan {
         let whole_value = (value_len + value_len / 64).saturating_add(4 * block_len);
         let grow = |now: usize, most: usize, share: usize| now.max(most.min(spare / 100 * share));
 
-        self.pieces += (spare / 100 * 4 / tree::PIECE_LEN).min(2 * geometry.zone_count as usize);
+        self.pieces += (spare / 100 * 4 / tree::PIECE_LEN).min(geometry.zone_count as usize / 2);
         let log_most = (2 * record).max(2 * transfer).min(8 << 20);
         self.log_len += 2 * blocks(grow(0, log_most, 8) / 2);
         if spare > 16 * node_len.max(4 * block_len) {
@@ -208,6 +212,7 @@ impl Plan {
         self.merge_len = grow(self.merge_len, 16 << 20, 8);
         self.edit_len = blocks(grow(self.edit_len, 64 * block_len, 2));
         self.window_len = blocks(grow(self.window_len, transfer.min(1 << 20), 3));
+        self.notes_len = (spare / 100).min(64 << 10).min(self.window_len / 2);
         let used = self.total(limits);
         let least = Self::least(geometry, limits).total(limits);
         // Shares add up to less than all, so what is left is not negative.

@@ -32,6 +32,7 @@ use crate::format::record::{
 };
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
 use crate::log::RecordReader;
+use crate::log::index::Note;
 use crate::log::reader::LogZone;
 use crate::state::{Core, Side, State};
 
@@ -267,6 +268,8 @@ impl<D: Device> Core<'_, D> {
         let appended =
             append_moved(&mut state, key, &meta[..found.meta_len], &found, value, &parts, part);
         state.counters.moved_bytes += u64::from(value.len);
+        let cost = (overhead + part.len()).min(self.plan.window_len) as u64;
+        state.head(Side::Cold).add_walk_cost(cost);
         if appended { Ok(Moved::Done) } else { Ok(Moved::Pinned) }
     }
 
@@ -398,12 +401,15 @@ fn append_moved(
     };
     if whole {
         let len = encode_place(Place { generation, offset }, &mut body).unwrap_or(0);
-        state.head(Side::Cold).append(
+        let record = state.head(Side::Cold).append(
             RecordKind::Moved,
             1,
             found.seq,
             &[&op.encode(), key, meta, last],
         );
+        let seq = found.seq;
+        let note = Note { record, moved: true, seq, value_at: offset, op, body: &[] };
+        state.head(Side::Cold).note(&note, &[key, meta]);
         state.insert(key, &Entry { body: &body[..len], ..entry });
         return true;
     }
@@ -429,7 +435,11 @@ fn append_moved(
     };
     let parts: [&[u8]; 7] = [&op.encode(), key, last, &commit.encode(), key, meta, &body[..len]];
     // The fragment's sequence number is never used; the entry's must follow it by one.
-    state.head(Side::Cold).append(RecordKind::Moved, 2, found.seq.wrapping_sub(1), &parts);
+    let record =
+        state.head(Side::Cold).append(RecordKind::Moved, 2, found.seq.wrapping_sub(1), &parts);
+    let seq = found.seq;
+    let note = Note { record, moved: true, seq, value_at: 0, op: commit, body: &[] };
+    state.head(Side::Cold).note(&note, &[key, meta, &body[..len]]);
     state.insert(key, &Entry { body: &body[..len], ..entry });
     true
 }

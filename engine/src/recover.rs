@@ -27,18 +27,20 @@ use crate::format::entry::{Entry, Kind, Place, encode_place};
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
+use crate::format::seal::le_u32;
 use crate::format::superblock::{Superblock, VERSION};
-use crate::limits::{ANCHORS, LOG_ZONES_MAX};
+use crate::limits::{ANCHORS, LOG_ZONES_MAX, SEAL_LEN};
 use crate::log::RecordReader;
+use crate::log::index::{INDEX_HEADER_LEN, NO_INDEX, Note};
 use crate::log::reader::LogZone;
 use crate::manifest::{Cursor, Next};
-use crate::media::Media;
+use crate::media::{Media, Place as UnitPlace};
 use crate::run::tree::Merge;
 use crate::state::{Core, State};
 use crate::zone::{Role, Zones};
 
 /// Reads that replaying the logs may take, about.
-pub(crate) const REPLAY_READS_MAX: u64 = 40;
+pub(crate) const REPLAY_READS_MAX: u64 = 56;
 
 /// The anchor zones of a device: the first zone, and the next one on another storage element or,
 /// where there is none nearby, the second.
@@ -67,15 +69,19 @@ pub(crate) async fn read_anchors<D: Device>(
         let blocks = ANCHOR_BLOCKS.min(descriptor.capacity.0);
         let written = if conventional { blocks } else { descriptor.write_pointer.0.min(blocks) };
         let mut last = None;
+        // All at once where the memory allows and nothing is torn, else block by block.
+        let len = written as usize * block_len;
+        let whole = len <= memory.len()
+            && written > 0
+            && media.try_read(descriptor.start, &mut memory[..len]).await?;
         for block in 0..written {
-            let bytes = &mut memory[..block_len];
+            let at = if whole { block as usize * block_len } else { 0 };
+            let bytes = &mut memory[at..at + block_len];
             let lba = descriptor.start.plus(u64::from(block));
-            if !media.try_read(lba, bytes).await? {
+            if !whole && !media.try_read(lba, bytes).await? {
                 continue; // torn, or never written; the other blocks decide
             }
-            let Some(superblock) = Superblock::decode(bytes, block) else {
-                continue;
-            };
+            let Some(superblock) = Superblock::decode(bytes, block) else { continue };
             if last.is_none_or(|(ordinal, _)| ordinal < superblock.ordinal) {
                 last = Some((superblock.ordinal, block));
             }
@@ -281,48 +287,175 @@ impl<D: Device> Core<'_, D> {
 
     /// Replays a zone's records from an offset; false if they end without saying so.
     async fn replay_zone(&self, id: ZoneId, from: u32) -> Result<bool, Fault<D::Error>> {
-        let (zone, written, start) = {
+        let (zone, start) = {
             let state = self.state.borrow();
-            let zone = *state.zones.get(id);
-            (zone, zone.written.get(), state.zones.start(id))
+            (*state.zones.get(id), state.zones.start(id))
         };
-        let sealed = zone.sealed.get();
-        let conventional = zone.is_conventional();
-        let capacity = zone.capacity.get();
-        let blocks = if conventional { capacity } else { written };
+        let (written, capacity) = (zone.written.get(), zone.capacity.get());
+        let sequential = !zone.is_conventional();
+        let blocks = if sequential { written } else { capacity };
         let log_zone = LogZone { start, generation: zone.generation.get(), blocks };
         let mut window = self.window.take().await;
         let mut reader = RecordReader::new(log_zone, &mut window, self.media.block_len());
-        let mut offset = from;
+        let mut walk = Walk {
+            from,
+            until: u32::MAX,
+            sealed: zone.sealed.get(),
+            capacity,
+            // Of a zone written in order, only its last blocks can be torn.
+            checked_from: if sequential { blocks.saturating_sub(2) } else { 0 },
+            place: (zone.role() == Role::Log).then_some(log_zone.generation),
+        };
+        if sequential && zone.sealed.get() == 0 {
+            walk.from = self.replay_indexes(&mut reader, log_zone, &walk).await?;
+        }
+        match self.walk(&mut reader, log_zone.generation, &walk).await? {
+            Walked::Ended => Ok(true),
+            Walked::Broken(at) => {
+                self.state.borrow_mut().zones.get_mut(id).sealed = (at + 1).into();
+                Ok(false)
+            }
+        }
+    }
+
+    /// Replays records one after the other.
+    async fn walk(
+        &self,
+        reader: &mut RecordReader<'_>,
+        generation: u32,
+        walk: &Walk,
+    ) -> Result<Walked, Fault<D::Error>> {
+        let mut offset = walk.from;
         // Each turn goes on by at least a record header, so the zone's length bounds the loop.
-        loop {
-            if sealed > 0 && offset + 1 >= sealed {
-                return Ok(true);
+        while offset < walk.until {
+            if walk.sealed > 0 && offset + 1 >= walk.sealed {
+                return Ok(Walked::Ended);
             }
             let header = reader.record(&self.media, offset).await?;
             let whole = match &header {
                 Some(header) => {
                     planted(Bug::TornBatchReplayed)
-                        || reader.is_whole(&self.media, header, conventional).await?
+                        || reader.is_whole(&self.media, header, walk.checked_from).await?
                 }
                 None => false,
             };
             let Some(header) = header.filter(|_| whole) else {
-                if header.is_none() && reader.is_full_at(&self.media, offset, capacity).await? {
-                    return Ok(true);
-                }
-                self.state.borrow_mut().zones.get_mut(id).sealed = (offset + 1).into();
-                return Ok(false);
+                let full = header.is_none()
+                    && reader.is_full_at(&self.media, offset, walk.capacity).await?;
+                return Ok(if full { Walked::Ended } else { Walked::Broken(offset) });
             };
             if header.kind == RecordKind::End {
-                return Ok(true);
+                return Ok(Walked::Ended);
             }
             if crate::reclaim::brings_entries(&header) {
-                let place = LogPlace { generation: log_zone.generation, offset: header.offset };
-                let place = (zone.role() == Role::Log).then_some(place);
-                self.replay_record(&header, &mut reader, log_zone.generation, place).await?;
+                let offset = header.offset;
+                let place = walk.place.map(|generation| LogPlace { generation, offset });
+                self.replay_record(&header, reader, generation, place).await?;
             }
             offset = header.offset + header.len;
+        }
+        Ok(Walked::Ended)
+    }
+
+    /// Replays what a zone's indexes cover, from the last one back to the walk's start, and walks
+    /// the gaps between them. Gives where the walk of the rest begins.
+    async fn replay_indexes(
+        &self,
+        reader: &mut RecordReader<'_>,
+        zone: LogZone,
+        walk: &Walk,
+    ) -> Result<u32, Fault<D::Error>> {
+        let Some(mut index) = self.last_index(reader, zone).await? else { return Ok(walk.from) };
+        let mut rest = None;
+        while let Some((at, len)) = index.filter_from(walk.from) {
+            let body = at + RECORD_HEADER_LEN as u32;
+            if !reader.covers(&self.media, body, len - RECORD_HEADER_LEN).await? {
+                return Ok(walk.from);
+            }
+            rest = rest.or(Some(at + len as u32));
+            let head = reader.bytes(body, INDEX_HEADER_LEN);
+            let (previous, covers_from) = (le_u32(head), le_u32(&head[4..]));
+            self.replay_notes(reader, zone.generation, body, len - RECORD_HEADER_LEN, walk.from)
+                .await?;
+            let before = match (previous != NO_INDEX).then_some(previous) {
+                Some(previous) => reader.record(&self.media, previous).await?,
+                None => None,
+            };
+            let before_end = before.map_or(0, |header| header.offset + header.len);
+            let from = before_end.max(walk.from);
+            if from < covers_from {
+                let gap = Walk { from, until: covers_from, place: None, ..*walk };
+                self.walk(reader, zone.generation, &gap).await?;
+            }
+            let Some(header) = before else { break };
+            index = Found { at: header.offset, len: header.len as usize };
+        }
+        Ok(rest.unwrap_or(walk.from))
+    }
+
+    /// Replays the notes of an index whose body lies at `at`, of records from `from` on.
+    async fn replay_notes(
+        &self,
+        reader: &RecordReader<'_>,
+        generation: u32,
+        at: u32,
+        len: usize,
+        from: u32,
+    ) -> Result<(), Fault<D::Error>> {
+        let separate_from = self.limits.separate_from_bytes;
+        let mut bytes = &reader.bytes(at, len)[INDEX_HEADER_LEN..];
+        while let Some((note, rest)) = Note::decode(bytes, separate_from) {
+            bytes = rest;
+            if note.record < from {
+                continue;
+            }
+            let (key, body) = note.body.split_at(usize::from(note.op.key_len));
+            self.replay_room(key.len(), body.len() + 64, None).await?;
+            let place = Place { generation, offset: note.value_at };
+            self.replay_op(&note.op, key, body, note.seq, place, note.moved);
+        }
+        Ok(())
+    }
+
+    /// The last index of a zone, found by the tag of its last whole block.
+    async fn last_index(
+        &self,
+        reader: &mut RecordReader<'_>,
+        zone: LogZone,
+    ) -> Result<Option<Found>, Fault<D::Error>> {
+        const TORN_MAX: u32 = 4;
+        let mut index_block = None;
+        for back in 1..=TORN_MAX.min(zone.blocks.saturating_sub(1)) {
+            let block = zone.blocks - back;
+            let Some(tag) = self.tag(zone, block).await? else { continue };
+            index_block = block.checked_sub(tag >> 16).filter(|_| tag >> 16 > 0);
+            break;
+        }
+        let Some(index_block) = index_block.filter(|&block| block > 0) else { return Ok(None) };
+        let Some(tag) = self.tag(zone, index_block).await? else { return Ok(None) };
+        let mut offset = (index_block - 1) * self.payload() + (tag & 0xffff);
+        // The index is one of the records that start in this block.
+        while offset < index_block * self.payload() {
+            let Some(header) = reader.record(&self.media, offset).await? else { return Ok(None) };
+            if header.kind == RecordKind::Index {
+                return Ok(Some(Found { at: header.offset, len: header.len as usize }));
+            }
+            offset = header.offset + header.len;
+        }
+        Ok(None)
+    }
+
+    /// The tag of a log block; `None` if the block is not whole.
+    async fn tag(&self, zone: LogZone, block: u32) -> Result<Option<u32>, Fault<D::Error>> {
+        let mut buffer = self.nodes.take().await;
+        let len = self.media.block_len();
+        let unit = &mut buffer[..len];
+        let place = UnitPlace { zone_start: zone.start, generation: zone.generation, block };
+        let class = shingle_hal::Class::Foreground;
+        match self.media.read_units(place, unit, len, Structure::LogRecord, class).await {
+            Ok(()) => Ok(Some(le_u32(&unit[len - SEAL_LEN..]))),
+            Err(Fault::Damaged(_)) => Ok(None),
+            Err(fault) => Err(fault),
         }
     }
 
@@ -426,6 +559,42 @@ impl<D: Device> Core<'_, D> {
             }
         })
         .await
+    }
+}
+
+/// Which records of a zone to walk.
+#[derive(Clone, Copy)]
+struct Walk {
+    from: u32,
+    until: u32,
+    /// One more than where an earlier recovery found the records to end, or 0.
+    sealed: u32,
+    capacity: u32,
+    /// Records that reach this block are read to their end before they count.
+    checked_from: u32,
+    /// The zone's generation, where a memtable frozen during the walk may take its place.
+    place: Option<u32>,
+}
+
+/// How a walk ended.
+enum Walked {
+    /// Where it was to end.
+    Ended,
+    /// At this offset, for want of a whole record.
+    Broken(u32),
+}
+
+/// Where an index lies.
+#[derive(Clone, Copy)]
+struct Found {
+    at: u32,
+    len: usize,
+}
+
+impl Found {
+    /// The index, unless it stands before `from`.
+    fn filter_from(self, from: u32) -> Option<(u32, usize)> {
+        (self.at >= from).then_some((self.at, self.len))
     }
 }
 

@@ -17,7 +17,9 @@ use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
-use crate::limits::{NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX};
+use crate::limits::{
+    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX,
+};
 use crate::log::Head;
 use crate::manifest::Manifest;
 use crate::media::{Media, Place};
@@ -82,6 +84,8 @@ pub(crate) struct State<'m> {
     /// The other memtable waits to be flushed; the mark says what is in it or in runs.
     pub(crate) frozen: Option<Mark>,
     pub(crate) log: Head<'m>,
+    /// Zones the log goes on in, in this order; the manifest knows them already.
+    pub(crate) ahead: heapless::Vec<ZoneId, LOG_ZONES_AHEAD>,
     /// None where survivors share the log.
     pub(crate) cold: Option<Head<'m>>,
     pub(crate) manifest: Manifest,
@@ -94,8 +98,6 @@ pub(crate) struct State<'m> {
     pub(crate) snapshots: [Option<u64>; SNAPSHOTS_MAX],
     /// The oldest generation that each value stream under way may have written to.
     pub(crate) streams: [Option<u32>; STREAMS_MAX],
-    /// Bytes that replaying the log since the last freeze would read.
-    pub(crate) replay_cost: u64,
     /// Bytes of maintenance owed for foreground writes.
     pub(crate) debt: u64,
     pub(crate) counters: Counters,
@@ -177,6 +179,11 @@ impl<'m> State<'m> {
         false
     }
 
+    /// Bytes that replaying both logs since the last freeze would read.
+    pub(crate) fn replay_cost(&self) -> u64 {
+        self.log.replay_cost() + self.cold.as_ref().map_or(0, Head::replay_cost)
+    }
+
     /// Snapshots, oldest first.
     pub(crate) fn snapshot_seqs(&self) -> heapless::Vec<u64, SNAPSHOTS_MAX> {
         let mut seqs: heapless::Vec<u64, SNAPSHOTS_MAX> =
@@ -194,7 +201,10 @@ impl<'m> State<'m> {
         self.frozen = Some(self.mark());
         self.active = 1 - self.active;
         self.tables[self.active].clear();
-        self.replay_cost = 0;
+        self.log.reset_cost();
+        if let Some(cold) = &mut self.cold {
+            cold.reset_cost();
+        }
         self.tree.version += 1;
     }
 

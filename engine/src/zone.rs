@@ -280,7 +280,8 @@ impl<'m> Zones<'m> {
         self.slots[gap] = U32::new(0);
     }
 
-    /// Takes a free zone near the last one taken, on another element than `not_on` if possible.
+    /// Takes a free zone near the last one taken; if possible on another element than `not_on`,
+    /// and for a log one that is written in order.
     pub(crate) fn take(&mut self, role: Role, not_on: Option<[u8; 2]>) -> Option<ZoneId> {
         let count = self.len();
         let mut fallback = None;
@@ -290,7 +291,9 @@ impl<'m> Zones<'m> {
             if zone.role() != Role::Free {
                 continue;
             }
-            if not_on == Some(zone.element) {
+            // Logs go where zones are written in order: there, replay is short.
+            let misplaced = role.holds_values() && zone.is_conventional();
+            if misplaced || not_on == Some(zone.element) {
                 fallback = fallback.or(Some(id));
                 continue;
             }

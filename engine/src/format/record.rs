@@ -27,6 +27,8 @@ pub enum RecordKind {
     Moved = 3,
     /// Nothing more in this zone; the log goes on in its next zone.
     End = 4,
+    /// What replay needs of the records before it.
+    Index = 5,
 }
 
 /// The header of a record.
@@ -70,6 +72,7 @@ impl RecordHeader {
             2 => RecordKind::Fragment,
             3 => RecordKind::Moved,
             4 => RecordKind::End,
+            5 => RecordKind::Index,
             _ => return None,
         };
         let header = Self {
@@ -121,6 +124,12 @@ impl OpHeader {
     #[must_use]
     pub fn op_len(&self) -> usize {
         OP_HEADER_LEN + self.head_len() + self.value_len as usize
+    }
+
+    /// Whether its value stays in the log and is pointed to.
+    #[must_use]
+    pub fn is_apart(&self, separate_from: u32) -> bool {
+        self.kind == OpKind::Put && self.value_len >= separate_from
     }
 
     /// Bytes of key and metadata.

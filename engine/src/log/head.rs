@@ -21,9 +21,12 @@ use shingle_hal::{Lba, ZoneId};
 use crate::format::record::{RECORD_HEADER_LEN, RecordHeader, RecordKind};
 use crate::format::seal::{Identity, seal};
 use crate::limits::SEAL_LEN;
+use crate::log::index::{Note, Notes};
 
-/// In the tag of a log block: no record starts in it.
-pub(crate) const NO_RECORD: u32 = u32::MAX;
+/// Bytes of records that an index covers.
+const INDEX_STRETCH: u32 = 24 << 20;
+/// In the lower half of a log block's tag: no record starts in it.
+const NO_RECORD: u32 = 0xffff;
 
 /// The zone a head appends to.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +36,8 @@ pub(crate) struct HeadZone {
     pub(crate) start: Lba,
     /// Blocks that can be written, the header included.
     pub(crate) capacity: u32,
+    /// Whether what lies before a block that survives a cut survives too.
+    pub(crate) sequential: bool,
 }
 
 /// A buffer on its way to the device.
@@ -69,11 +74,17 @@ pub(crate) struct Head<'m> {
     pub(crate) writing: bool,
     /// The zone is being left: nothing more goes into it.
     pub(crate) leaving: bool,
+    notes: Notes<'m>,
+    /// Bytes between indexes.
+    stretch: u32,
+    /// Bytes that replay would read of what no index covers, and of what one does.
+    walk_cost: u64,
+    settled_cost: u64,
 }
 
 impl<'m> Head<'m> {
     /// A head over two equal buffers of whole blocks.
-    pub(crate) fn new(memory: &'m mut [u8], block_len: usize) -> Self {
+    pub(crate) fn new(memory: &'m mut [u8], notes: &'m mut [u8], block_len: usize) -> Self {
         let half = memory.len() / 2 / block_len * block_len;
         assert!(half >= 2 * block_len);
         let (active, rest) = memory.split_at_mut(half);
@@ -91,6 +102,10 @@ impl<'m> Head<'m> {
             synced: 0,
             writing: false,
             leaving: false,
+            notes: Notes::new(notes),
+            stretch: INDEX_STRETCH,
+            walk_cost: 0,
+            settled_cost: 0,
         }
     }
 
@@ -112,7 +127,9 @@ impl<'m> Head<'m> {
         if self.leaving {
             return 0;
         }
-        self.payload_left().saturating_sub(RECORD_HEADER_LEN as u32)
+        let index = self.notes.index_len(self.pos);
+        let index = if index > 0 { index + RECORD_HEADER_LEN } else { 0 };
+        self.payload_left().saturating_sub((RECORD_HEADER_LEN + index) as u32)
     }
 
     fn payload_left(&self) -> u32 {
@@ -144,6 +161,8 @@ impl<'m> Head<'m> {
         assert!(!self.writing, "L2");
         self.zone = Some(zone);
         self.leaving = false;
+        self.settle(0);
+        self.notes.start();
         self.first_block = 0;
         self.written_block = 0;
         self.pos = 0;
@@ -180,7 +199,8 @@ impl<'m> Head<'m> {
         parts: impl Iterator<Item = &'a [u8]>,
     ) -> u32 {
         let len = RECORD_HEADER_LEN + body_len;
-        assert!(kind == RecordKind::End || self.fits(len), "L1");
+        let own = matches!(kind, RecordKind::End | RecordKind::Index);
+        assert!(own || self.fits(len), "L1");
         let offset = self.pos;
         let header = RecordHeader { kind, op_count, len: len as u32, seq, offset };
         self.mark_record();
@@ -211,20 +231,78 @@ impl<'m> Head<'m> {
         let in_block = self.pos % self.payload();
         let at = self.tag_at(self.pos);
         let tag = &mut self.active.as_mut().expect("active buffer")[at..at + 4];
-        if tag == NO_RECORD.to_le_bytes() {
-            tag.copy_from_slice(&in_block.to_le_bytes());
+        if tag[..2] == NO_RECORD.to_le_bytes()[..2] {
+            tag[..2].copy_from_slice(&in_block.to_le_bytes()[..2]);
         }
     }
 
-    /// Gives the block of `pos` an empty tag when the first byte goes into it.
+    /// Gives the block of `pos` its tag when the first byte goes into it: no record yet, and how
+    /// many blocks back the last index starts (0 for none, or too far).
     fn enter_block(&mut self) {
         let block = 1 + self.pos / self.payload();
         if block > self.tagged_block {
+            let index_block = |at: u32| 1 + at / self.payload();
+            let back = self.notes.last().map_or(0, |at| block - index_block(at));
+            let back = if back > 0xffff { 0 } else { back };
             let at = self.tag_at(self.pos);
             let active = self.active.as_mut().expect("active buffer");
-            active[at..at + 4].copy_from_slice(&NO_RECORD.to_le_bytes());
+            active[at..at + 4].copy_from_slice(&(NO_RECORD | back << 16).to_le_bytes());
             self.tagged_block = block;
         }
+    }
+
+    /// Notes an operation of the record at `record`, for replay, whatever kind of zone it is in.
+    pub(crate) fn note(&mut self, note: &Note<'_>, parts: &[&[u8]]) {
+        let indexed = self.zone.is_some_and(|zone| zone.sequential);
+        if indexed && !self.notes.push(note, parts, self.pos) {
+            self.settle(0);
+        }
+    }
+
+    /// A record costs replay this much, until an index covers it.
+    pub(crate) fn add_walk_cost(&mut self, bytes: u64) {
+        self.walk_cost += bytes;
+    }
+
+    /// What was noted so far is settled: covered by an index that costs `index` bytes to read, or
+    /// to be walked.
+    fn settle(&mut self, index: u64) {
+        self.settled_cost += if index > 0 { index } else { self.walk_cost };
+        self.walk_cost = 0;
+    }
+
+    /// Bytes that replay would read of this log since [`reset_cost`](Self::reset_cost).
+    pub(crate) fn replay_cost(&self) -> u64 {
+        self.settled_cost + self.walk_cost
+    }
+
+    /// Everything so far has gone into a memtable that is flushed as a whole.
+    pub(crate) fn reset_cost(&mut self) {
+        self.settled_cost = 0;
+        self.walk_cost = 0;
+    }
+
+    /// Appends an index when one is due, or with `now` when one is worth it, and it fits the
+    /// buffer. `cost` is what replay pays to read one.
+    pub(crate) fn append_index(&mut self, now: bool, cost: u64) {
+        let due = if now {
+            self.notes.index_len(self.pos) > 0
+        } else {
+            self.notes.is_due(self.pos, self.stretch)
+        };
+        let len = RECORD_HEADER_LEN + self.notes.index_len(self.pos);
+        let fits =
+            len <= self.buffer_room() && (len + RECORD_HEADER_LEN) as u32 <= self.payload_left();
+        if !due || !fits || self.zone.is_none() {
+            return;
+        }
+        // The record's own copy of the body: the notes' memory is lent out of `self` meanwhile.
+        let stand_in = Notes::stand_in(self.pos);
+        let mut notes = core::mem::replace(&mut self.notes, stand_in);
+        let body = notes.take(self.pos, self.pos + len as u32);
+        self.append(RecordKind::Index, 0, 0, &[body]);
+        self.notes = notes;
+        self.settle(cost);
     }
 
     /// Index in the active buffer of the tag of the block that holds payload offset `pos`.

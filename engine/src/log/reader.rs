@@ -193,8 +193,8 @@ impl<'b> RecordReader<'b> {
         Ok(OpHeader::decode(self.bytes(offset, OP_HEADER_LEN)))
     }
 
-    /// Whether the record's blocks are all there; with `each`, every one is read and checked, else
-    /// only the last (enough where a zone is written in order).
+    /// Whether the record's blocks are all there. Blocks before `checked_from` need no look: they
+    /// survived because a later one did.
     ///
     /// # Errors
     /// The device's.
@@ -202,23 +202,18 @@ impl<'b> RecordReader<'b> {
         &mut self,
         media: &Media<D>,
         header: &RecordHeader,
-        each: bool,
+        checked_from: u32,
     ) -> Result<bool, Fault<D::Error>> {
         let payload = self.payload();
-        let Some(last) = header.offset.checked_add(header.len - 1) else {
-            return Ok(false);
-        };
-        if !each {
-            return self.covers(media, last, 1).await;
-        }
-        let mut at = header.offset;
-        while at <= last {
-            if !self.covers(media, at, 1).await? {
+        let Some(last) = header.offset.checked_add(header.len - 1) else { return Ok(false) };
+        let first_checked = u64::from(checked_from.saturating_sub(1)) * u64::from(payload);
+        let mut at = u64::from(header.offset).max(first_checked);
+        while at <= u64::from(last) {
+            if !self.covers(media, at as u32, 1).await? {
                 return Ok(false);
             }
             // Everything in the window is checked: go on behind it.
-            let end = u64::from(self.first - 1 + self.checked) * u64::from(payload);
-            at = u32::try_from(end).unwrap_or(u32::MAX);
+            at = u64::from(self.first - 1 + self.checked) * u64::from(payload);
         }
         Ok(true)
     }

@@ -15,6 +15,7 @@ use crate::error::{Fault, WriteError};
 use crate::format::entry::{Entry, Fragment, Place, encode_fragments};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordKind};
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
+use crate::log::index::Note;
 use crate::maintain::RANGES_AT_ONCE;
 use crate::reclaim::Fragments;
 use crate::recover::apply_op;
@@ -128,7 +129,7 @@ fn account<D: Device>(
 ) -> u64 {
     state.counters.user_bytes += bytes;
     // Replay reads a window for each record that fills one, and small records by the window.
-    state.replay_cost += record_len.min(core.plan.window_len) as u64;
+    state.log.add_walk_cost(record_len.min(core.plan.window_len) as u64);
     state.log.appended
 }
 
@@ -251,6 +252,10 @@ impl<D: Device> Store<'_, D> {
             let offset = record + (RECORD_HEADER_LEN + OP_HEADER_LEN + op.header.head_len()) as u32;
             let place = Place { generation, offset };
             let separate_from = core.limits.separate_from_bytes;
+            let value = if op.header.is_apart(separate_from) { &[] } else { op.value };
+            let note =
+                Note { record, moved: false, seq, value_at: offset, op: op.header, body: &[] };
+            state.log.note(&note, &[op.key, op.meta.bytes, value]);
             apply_op(
                 &mut state,
                 &op.header,
@@ -400,6 +405,9 @@ fn append_batch(
         let value_at = Place { generation, offset };
         let (meta, value) = op.rest.split_at(usize::from(op.header.meta_len));
         let separate_from = limits.separate_from_bytes;
+        let inline = if op.header.is_apart(separate_from) { &[] } else { value };
+        let note = Note { record, moved: false, seq, value_at: offset, op: op.header, body: &[] };
+        state.log.note(&note, &[op.key, meta, inline]);
         apply_op(state, &op.header, op.key, meta, value, seq, value_at, separate_from, false);
         at += op.bytes.len() as u32;
     }
