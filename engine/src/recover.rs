@@ -367,8 +367,7 @@ impl<D: Device> Core<'_, D> {
     ) -> Result<u32, Fault<D::Error>> {
         let Some(mut index) = self.last_index(reader, zone).await? else { return Ok(walk.from) };
         let mut rest = None;
-        loop {
-            let Some((at, len)) = index.filter_from(walk.from) else { break };
+        while let Some((at, len)) = index.filter_from(walk.from) {
             let body = at + RECORD_HEADER_LEN as u32;
             if !reader.covers(&self.media, body, len - RECORD_HEADER_LEN).await? {
                 return Ok(walk.from);

@@ -29,7 +29,7 @@ fn show_all(out: &mut Output, json: bool) -> Result<(), Failure> {
         return out.document(&serde_json::to_value(&specs).unwrap_or_default());
     }
     out.line(&format!(
-        "{:<14}{:>11}{:>8}{:>11}{:>14}{:>8}{:>11}",
+        "{:<14}{:>11}{:>8}{:>11}{:>14}{:>8}{:>13}",
         "media", "capacity", "zones", "zone", "conventional", "open", "rate"
     ))?;
     for spec in specs {
@@ -37,7 +37,7 @@ fn show_all(out: &mut Output, json: bool) -> Result<(), Failure> {
             .drive_rate_bytes_per_s()
             .map_or("-".to_owned(), |rate| format!("{:.1} MB/s", rate / 1e6));
         out.line(&format!(
-            "{:<14}{:>11}{:>8}{:>11}{:>14}{:>8}{:>11}",
+            "{:<14}{:>11}{:>8}{:>11}{:>14}{:>8}{:>13}",
             spec.name,
             size::show(spec.capacity_bytes()),
             spec.zone_count,
