@@ -126,6 +126,10 @@ impl<'m> State<'m> {
     /// Where both logs stand now.
     pub(crate) fn mark(&self) -> Mark {
         let place = |head: &Head<'_>| match head.zone {
+            // Its `End` record may be in already: what comes next begins a later zone.
+            Some(zone) if head.leaving => {
+                LogPlace { generation: zone.generation + 1, offset: 0 }
+            }
             Some(zone) => LogPlace { generation: zone.generation, offset: head.place().1 },
             None => LogPlace { generation: self.zones.next_generation, offset: 0 },
         };
