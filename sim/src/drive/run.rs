@@ -121,7 +121,7 @@ impl Run {
         let probe = bytes.len() - PROBE_BYTES - synthetic::WINDOW_LEN_BYTES;
         let back = match front {
             Some(part) if part.to > probe => None,
-            _ => Part::probe(bytes, probe),
+            _ => Part::probe(bytes, probe).map(|part| part.behind(front)),
         };
         let parts: Vec<Part> = front.into_iter().chain(back).collect();
         let saved: usize = parts.iter().map(|part| part.to - part.from).sum();
@@ -197,6 +197,12 @@ impl Part {
         let part =
             Self { seed: found.seed, offset: found.offset - back as u64, from: at - back, to };
         (part.to - part.from >= PART_LEN_BYTES_MIN).then_some(part)
+    }
+
+    /// What of this part lies behind `other`: a byte may happen to belong to two streams.
+    fn behind(self, other: Option<Self>) -> Self {
+        let from = other.map_or(self.from, |other| self.from.max(other.to));
+        Self { offset: self.offset + (from - self.from) as u64, from, ..self }
     }
 }
 
