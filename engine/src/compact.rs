@@ -133,7 +133,9 @@ impl<'m, D: Device> Core<'m, D> {
             zone.set_pending(false);
         }
         if let Some(head) = state.run_heads[head_index(role)].take() {
-            state.zones.get_mut(head.zone).set_head(false);
+            let zone = state.zones.get_mut(head.zone);
+            zone.set_head(false);
+            zone.set_abandoned(head.next < head.capacity && !zone.is_conventional());
         }
     }
 
@@ -201,12 +203,13 @@ impl<'m, D: Device> Core<'m, D> {
         job.role = role;
         let index = head_index(role);
         let node_blocks = self.shape.node_blocks();
-        let least = self.shape.height as u32 + versions + 4;
         for _ in 0..2 {
             let head = self.state.borrow().run_heads[index];
             if let Some(head) = head {
                 let nodes_max = (head.capacity - head.next) / node_blocks;
-                if nodes_max >= least {
+                // A fresh zone that holds a key with all its versions must do.
+                let spare = if head.next == 1 { 0 } else { 2 };
+                if nodes_max >= self.shape.piece_nodes_least(versions) + spare {
                     self.state.borrow_mut().zones.get_mut(head.zone).set_pending(true);
                     job.builder.begin(PiecePlace {
                         generation: head.generation,
@@ -237,7 +240,20 @@ impl<'m, D: Device> Core<'m, D> {
         }
     }
 
+    /// Gives back the resources of zones whose job was abandoned.
+    async fn leave_abandoned_zones(&self) -> Result<(), Fault<D::Error>> {
+        let count = self.state.borrow().zones.len();
+        for id in (0..count).map(shingle_hal::ZoneId) {
+            let left = self.state.borrow_mut().zones.get_mut(id).take_abandoned();
+            if left {
+                self.give_back(id).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn start_run_zone(&self, index: usize, role: Role) -> Result<(), Fault<D::Error>> {
+        self.leave_abandoned_zones().await?;
         let zone = self.take_zone(role, true).await?;
         let (generation, capacity, start) = {
             let mut state = self.state.borrow_mut();

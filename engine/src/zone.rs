@@ -110,6 +110,7 @@ const OPEN_HEAD: u8 = 4;
 const PINNED: u8 = 8;
 const ACTIVE: u8 = 16;
 const PENDING: u8 = 32;
+const ABANDONED: u8 = 64;
 pub(crate) const ZONE_LEN: usize = size_of::<Zone>();
 const SLOTS_PER_ZONE: usize = 2;
 
@@ -143,6 +144,15 @@ impl Zone {
     }
     pub(crate) fn set_pinned(&mut self, pinned: bool) {
         self.set_flag(PINNED, pinned);
+    }
+    /// Whether nothing more goes into it, although the device still holds a resource for it.
+    pub(crate) fn take_abandoned(&mut self) -> bool {
+        let abandoned = self.flags & ABANDONED != 0;
+        self.set_flag(ABANDONED, false);
+        abandoned && self.role().holds_runs()
+    }
+    pub(crate) fn set_abandoned(&mut self, abandoned: bool) {
+        self.set_flag(ABANDONED, abandoned);
     }
     /// The device held a resource for it when it was opened.
     pub(crate) fn take_active(&mut self) -> bool {
@@ -217,6 +227,11 @@ impl<'m> Zones<'m> {
     }
     pub(crate) fn free_count(&self) -> u32 {
         self.free
+    }
+    /// Blocks that every zone that can be written takes.
+    pub(crate) fn capacity_min(&self) -> u32 {
+        let used = self.table.iter().filter(|zone| zone.role() != Role::Retired);
+        used.map(|zone| zone.capacity.get()).min().unwrap_or(0)
     }
     pub(crate) fn get(&self, zone: ZoneId) -> &Zone {
         &self.table[zone.0 as usize]
@@ -325,6 +340,7 @@ impl<'m> Zones<'m> {
         zone.set_head(false);
         zone.set_pinned(false);
         zone.set_pending(false);
+        zone.set_abandoned(false);
         zone.sealed = U32::new(0);
         self.free -= 1;
         self.index_insert(id);

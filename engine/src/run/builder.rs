@@ -61,6 +61,11 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// Nodes of the shortest piece that is sure to hold `versions` entries of one key.
+    pub(crate) const fn piece_nodes_least(&self, versions: u32) -> u32 {
+        versions + self.height as u32 + 2
+    }
+
     pub(crate) fn new(
         node_len: usize,
         block_len: usize,
@@ -190,7 +195,7 @@ impl<'m> PieceBuilder<'m> {
         let Some(place) = self.place else {
             return false;
         };
-        let needed = self.nodes + versions + self.shape.height as u32 + 2;
+        let needed = self.nodes + self.shape.piece_nodes_least(versions);
         let top = self.upper[self.shape.height - 2].as_ref();
         let top_room = top.is_none_or(|top| top.room() > 4 * self.separator.len());
         needed <= place.nodes_max && top_room

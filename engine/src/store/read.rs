@@ -39,6 +39,13 @@ impl<'s, 'm, D: Device> Snapshot<'s, 'm, D> {
     pub(crate) fn new(core: &'s Core<'m, D>, seq: Option<u64>) -> Option<Self> {
         let mut state = core.state.borrow_mut();
         let slot = state.snapshots.iter().position(Option::is_none)?;
+        // A piece of a run must hold a key with a version for each snapshot, in any zone.
+        let open = state.snapshots.iter().flatten().count() as u32;
+        let versions = open + 2;
+        let blocks = state.zones.capacity_min().saturating_sub(1);
+        if blocks / core.shape.node_blocks() < core.shape.piece_nodes_least(versions) {
+            return None;
+        }
         let seq = seq.unwrap_or(state.seq);
         state.snapshots[slot] = Some(seq);
         Some(Self { core, slot, at: SnapshotSeq { seq } })

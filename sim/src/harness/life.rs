@@ -161,12 +161,15 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
                 if self.held.borrow().len() >= 6 {
                     return Ok(());
                 }
-                match self.store.snapshot() {
+                let spare = self.store.snapshot();
+                match spare.as_ref().map_err(|error| *error).and(self.store.snapshot()) {
                     Ok(snapshot) => {
                         let state = self.oracle.borrow().now();
                         self.held.borrow_mut().push((snapshot, state));
                         Ok(())
                     }
+                    // Small zones hold few versions of a key.
+                    Err(ReadError::TooManySnapshots) => Ok(()),
                     Err(error) => self.read_failed(&error),
                 }
             }
