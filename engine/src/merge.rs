@@ -305,7 +305,11 @@ impl<'m, D: Device> Core<'m, D> {
                 add_piece(state, edit, record, node_len);
             }
             for source in &merging.sources {
-                drop_spent(state, edit, source, node_len);
+                let spent = match reached {
+                    Some(_) => source.spent_pieces(),
+                    None => source.piece_index(),
+                };
+                drop_spent(state, edit, source.run, spent, node_len);
             }
             fill_zones(state, edit);
             match reached {
@@ -371,15 +375,16 @@ fn drop_places(state: &mut State<'_>, key: &[u8], entry: &Entry<'_>) {
     }
 }
 
-/// Drops the pieces that a source has left behind.
+/// Drops the first `count` pieces of a run.
 fn drop_spent(
     state: &mut State<'_>,
     edit: &mut EditBuilder<'_>,
-    source: &RunCursor<'_>,
+    run: u32,
+    count: u32,
     node_len: u32,
 ) {
-    for _ in 0..source.piece_index() {
-        let first = state.tree.run(source.run).and_then(|run| state.tree.piece(&run, 0));
+    for _ in 0..count {
+        let first = state.tree.run(run).and_then(|run| state.tree.piece(&run, 0));
         let Some(record) = first else { break };
         state.tree.remove(record.generation, record.start);
         change_run_live(state, record.generation, -i64::from(record.nodes * node_len));

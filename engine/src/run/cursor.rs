@@ -110,7 +110,13 @@ impl<'b> RunCursor<'b> {
 
     /// The pieces before the current one are gone from the run.
     pub(crate) fn rebase(&mut self) {
-        self.piece_index = 0;
+        self.piece_index -= self.spent_pieces();
+    }
+
+    /// Pieces that say nothing of any key from the current one's predecessor on. The last piece
+    /// that was left still says that keys up to the current one are deleted, if they are.
+    pub(crate) fn spent_pieces(&self) -> u32 {
+        self.piece_index.saturating_sub(u32::from(!self.cover.is_empty()))
     }
 
     /// Whether there is a current entry.
