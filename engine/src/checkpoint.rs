@@ -39,6 +39,8 @@ pub(crate) struct Anchor {
     pub(crate) next: u32,
     pub(crate) blocks: u32,
     pub(crate) conventional: bool,
+    /// Ordinal of the newest superblock in it; 0 for none.
+    pub(crate) newest: u64,
 }
 
 /// Writes a superblock to one anchor.
@@ -59,6 +61,7 @@ pub(crate) async fn write_superblock<D: Device>(
     let start = media.geometry.zone_start(anchor.zone);
     media.write(start.plus(u64::from(anchor.next)), block, Class::Maintenance).await?;
     anchor.next += 1;
+    anchor.newest = superblock.ordinal;
     media.device_close(anchor).await
 }
 
@@ -370,7 +373,11 @@ impl<D: Device> Core<'_, D> {
             }
             self.sync_device().await?;
         }
-        for anchor in &mut anchors {
+        // If a cut let one fall behind, that one goes first: a reset of the other would leave a
+        // superblock whose manifest is long gone.
+        let behind = usize::from(anchors[1].newest < anchors[0].newest);
+        for index in [behind, 1 - behind] {
+            let anchor = &mut anchors[index];
             write_superblock(&self.media, anchor, &superblock, block)
                 .await
                 .map_err(Fault::Device)?;

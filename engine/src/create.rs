@@ -1,12 +1,12 @@
 //! Formatting: an empty store on a device.
 //!
-//! Both anchors are emptied and synced before anything else is written: a cut at any point leaves a
-//! device without a store or with the new one, never the old store's superblock over overwritten
-//! zones.
+//! Both anchors are emptied and synced, the newest superblock last, before anything else is
+//! written: a cut at any point leaves the old store as it was, a device without a store, or the
+//! new one, never an old superblock over overwritten zones.
 
 use shingle_hal::{Class, Device, Geometry, ZoneCondition, ZoneDescriptor, ZoneId};
 
-use crate::checkpoint::{ANCHOR_BLOCKS, write_superblock};
+use crate::checkpoint::{ANCHOR_BLOCKS, Anchor, write_superblock};
 use crate::error::{Fault, FormatError};
 use crate::format::edit::{Change, LogPlace};
 use crate::format::seal::seal;
@@ -132,11 +132,17 @@ async fn write_store<D: Device>(
     let (old, mut anchors) = read_anchors(media, memory).await.map_err(Fault::Device)?;
     let ordinal = old.map_or(0, |old| old.ordinal);
     let descriptors = anchor_zones(media).await.map_err(Fault::Device)?;
-    for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
-        empty_anchor(media, descriptor, memory).await?;
+    // The newest superblock goes last: without it, an older one would lead to what the store was
+    // long ago, over zones that hold something else since.
+    for last in [false, true] {
+        for (descriptor, anchor) in descriptors.iter().zip(&anchors) {
+            empty_anchor(media, descriptor, anchor, anchor.newest == ordinal, last, memory).await?;
+        }
+        media.sync().await.map_err(Fault::Device)?;
+    }
+    for anchor in &mut anchors {
         anchor.next = 0;
     }
-    media.sync().await.map_err(Fault::Device)?;
     let mut superblock = Superblock {
         magic: MAGIC,
         version: VERSION,
@@ -163,18 +169,29 @@ async fn write_store<D: Device>(
     Ok(())
 }
 
-/// Removes every superblock from an anchor zone.
+/// Removes every superblock from an anchor zone: the store's newest, which is in those that are
+/// `current`, with `last`, and all others without.
 async fn empty_anchor<D: Device>(
     media: &Media<&D>,
     descriptor: &ZoneDescriptor,
+    anchor: &Anchor,
+    current: bool,
+    last: bool,
     memory: &mut [u8],
 ) -> Result<(), Fault<D::Error>> {
     if descriptor.condition != ZoneCondition::NotWritePointer {
+        if current != last {
+            return Ok(());
+        }
         return media.device.reset(descriptor.zone).await.map_err(Fault::Device);
     }
     let block = &mut memory[..media.block_len()];
     block.fill(0);
     for index in 0..ANCHOR_BLOCKS.min(descriptor.capacity.0) {
+        let newest = current && index + 1 == anchor.next;
+        if newest != last {
+            continue;
+        }
         let lba = descriptor.start.plus(u64::from(index));
         media.write(lba, block, Class::Maintenance).await.map_err(Fault::Device)?;
     }

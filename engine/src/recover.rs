@@ -62,8 +62,8 @@ pub(crate) async fn read_anchors<D: Device>(
     let mut newest: Option<Superblock> = None;
     let descriptors = anchor_zones(media).await?;
     let block_len = media.block_len();
-    let mut anchors =
-        [Anchor { zone: ZoneId(0), next: 0, blocks: 0, conventional: false }; ANCHORS];
+    let none = Anchor { zone: ZoneId(0), next: 0, blocks: 0, conventional: false, newest: 0 };
+    let mut anchors = [none; ANCHORS];
     for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
         let conventional = descriptor.condition == ZoneCondition::NotWritePointer;
         let blocks = ANCHOR_BLOCKS.min(descriptor.capacity.0);
@@ -91,7 +91,8 @@ pub(crate) async fn read_anchors<D: Device>(
         }
         let after_last = last.map_or(0, |(_, block)| block + 1);
         let next = if conventional { after_last } else { descriptor.write_pointer.0 };
-        *anchor = Anchor { zone: descriptor.zone, next, blocks, conventional };
+        let newest = last.map_or(0, |(ordinal, _)| ordinal);
+        *anchor = Anchor { zone: descriptor.zone, next, blocks, conventional, newest };
     }
     Ok((newest, anchors))
 }
