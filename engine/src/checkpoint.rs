@@ -405,6 +405,13 @@ impl<D: Device> Core<'_, D> {
             return Ok(0);
         }
         self.begin_writing().await?;
+        if planted(Bug::ResetBeforeEdit) {
+            for &zone in &dead {
+                if !self.state.borrow().zones.get(zone).is_conventional() {
+                    self.media.device.reset(zone).await.map_err(Fault::Device)?;
+                }
+            }
+        }
         self.commit_edit(|state, edit| {
             // What was dead stays dead: only heads and pointers bring life, and neither can reach
             // a zone without bytes in use.
@@ -415,13 +422,6 @@ impl<D: Device> Core<'_, D> {
             state.tree.version += 1;
         })
         .await?;
-        if planted(Bug::ResetBeforeEdit) {
-            for &zone in &dead {
-                if !self.state.borrow().zones.get(zone).is_conventional() {
-                    self.media.device.reset(zone).await.map_err(Fault::Device)?;
-                }
-            }
-        }
         self.sync_device().await?;
         let mut state = self.state.borrow_mut();
         for &zone in &dead {

@@ -32,11 +32,17 @@ fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
         let config =
             TortureConfig { media: Some(media.to_owned()), ops, ..TortureConfig::default() };
         if let Err(failure) = run(seed, &config) {
+            plant(None);
+            let innocent = run(seed, &config).is_ok();
+            plant(Some(bug));
+            if !innocent {
+                continue; // it fails without the planted bug: that is no catch
+            }
             return Catch { bug, seeds: Some(seed + 1), shown: failure.to_string() };
         }
     }
     for (number, script) in scripts().iter().enumerate() {
-        if let Err(found) = try_script(script, Depth { outcomes: 8, cuts: 200 }) {
+        if let Err(found) = try_script(script, Depth { outcomes: 24, cuts: 400 }) {
             let seeds = Some(seeds + number as u64 + 1);
             return Catch { bug, seeds, shown: found.to_string() };
         }

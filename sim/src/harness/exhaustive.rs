@@ -186,12 +186,9 @@ pub fn scripts() -> Vec<Script> {
             clean,
             vec![],
             rounds(60, |r| {
-                vec![
-                    put((r % 5) as Key, 3000),
-                    put(9, 10 + r),
-                    put((8 + r % 8) as Key, 900),
-                    Op::Maintain(4),
-                ]
+                let key = (r % 5) as Key;
+                let last = if r % 12 == 11 { Op::Compact } else { Op::Maintain(4) };
+                vec![put(key, 3000), put(9, 10 + r), put((8 + r % 8) as Key, 900), last]
             }),
         ),
         script(
@@ -200,12 +197,9 @@ pub fn scripts() -> Vec<Script> {
             clean,
             vec![],
             rounds(60, |r| {
-                vec![
-                    put((r % 5) as Key, 3000),
-                    put(9, 10 + r),
-                    put((8 + r % 8) as Key, 900),
-                    Op::Maintain(4),
-                ]
+                let key = (r % 5) as Key;
+                let last = if r % 12 == 11 { Op::Compact } else { Op::Maintain(4) };
+                vec![put(key, 3000), put(9, 10 + r), put((8 + r % 8) as Key, 900), last]
             }),
         ),
         script(
