@@ -236,7 +236,7 @@ impl<D: Device> Core<'_, D> {
 
     async fn rotate_steps(&self, memory: &mut [u8]) -> Result<(), Fault<D::Error>> {
         let old = self.state.borrow().manifest.published;
-        self.give_back_after_mount().await?;
+        self.give_back_after_mount(false).await?;
         let copies = [self.new_copy().await?, self.new_copy().await?];
         let mut snapshot = {
             let mut state = self.state.borrow_mut();
@@ -269,6 +269,7 @@ impl<D: Device> Core<'_, D> {
             self.sync_device().await?;
         }
         self.publish(memory, copies, edit).await?;
+        self.give_back_after_mount(true).await?;
         let limited = self.media.geometry.active_zones_max.is_some();
         for zone in old.into_iter().flatten() {
             {
@@ -293,10 +294,12 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
-    /// Gives back the active resources that the last life's heads still hold. A zone that nothing
-    /// refers to is reset, any other finished.
-    async fn give_back_after_mount(&self) -> Result<(), Fault<D::Error>> {
-        if self.media.geometry.active_zones_max.is_none() {
+    /// Gives back the active resources that the last life's heads still hold: of zones that nothing
+    /// refers to, by a reset, or of the others, by finishing them. That is done only when the
+    /// snapshot says where their records end: a finished zone's write pointer no longer tells.
+    async fn give_back_after_mount(&self, used: bool) -> Result<(), Fault<D::Error>> {
+        let replaying = self.state.borrow().replaying;
+        if self.media.geometry.active_zones_max.is_none() || (used && replaying) {
             return Ok(());
         }
         let count = self.state.borrow().zones.len();
@@ -304,7 +307,7 @@ impl<D: Device> Core<'_, D> {
             let role = {
                 let mut state = self.state.borrow_mut();
                 let zone = state.zones.get_mut(id);
-                if !zone.take_active() || zone.is_head() {
+                if (zone.role() == Role::Free) == used || !zone.take_active() || zone.is_head() {
                     continue;
                 }
                 zone.role()

@@ -106,8 +106,8 @@ pub async fn format<D: Device>(
     if block_len < BLOCK_LEN_MIN || !block_len.is_power_of_two() {
         return Err(FormatError::UnsupportedGeometry("blocks must have at least 256 bytes"));
     }
-    if geometry.active_zones_max.is_some_and(|max| max < 8) {
-        return Err(FormatError::UnsupportedGeometry("at least 8 active zones are needed"));
+    if geometry.active_zones_max.is_some_and(|max| max < 10) {
+        return Err(FormatError::UnsupportedGeometry("at least 10 active zones are needed"));
     }
     options.limits.check(&geometry).map_err(FormatError::InvalidOptions)?;
     let needed_bytes = 4 * block_len;

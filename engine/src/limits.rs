@@ -38,6 +38,8 @@ pub const FRAGMENTS_MAX: usize = 64;
 pub const FRAGMENT_LEN_MAX: usize = 15;
 /// Zones a log may spread over between two checkpoints.
 pub const LOG_ZONES_MAX: usize = 512;
+/// Indexes of one log zone that replay uses; what lies before them is walked.
+pub const INDEXES_MAX: usize = 96;
 /// Log zones taken with one manifest edit where there are plenty.
 pub const LOG_ZONES_AHEAD: usize = 8;
 /// Tasks that can wait for one event without being woken early.

@@ -29,7 +29,7 @@ use crate::format::record::{
 };
 use crate::format::seal::le_u32;
 use crate::format::superblock::{Superblock, VERSION};
-use crate::limits::{ANCHORS, LOG_ZONES_MAX, SEAL_LEN};
+use crate::limits::{ANCHORS, INDEXES_MAX, LOG_ZONES_MAX, SEAL_LEN};
 use crate::log::RecordReader;
 use crate::log::index::{INDEX_HEADER_LEN, NO_INDEX, Note};
 use crate::log::reader::LogZone;
@@ -248,11 +248,17 @@ impl<D: Device> Core<'_, D> {
     /// Replays both logs from the checkpoint on.
     pub(crate) async fn replay(&self) -> Result<(), Fault<D::Error>> {
         let mark = self.state.borrow().checkpoint;
-        self.state.borrow_mut().seq = mark.seq;
+        {
+            let mut state = self.state.borrow_mut();
+            state.seq = mark.seq;
+            state.replaying = true;
+        }
         // Survivors first: a later version in the log must find them there (`G2`).
         self.replay_log(Role::Cold, mark.cold).await?;
         self.replay_log(Role::Log, mark.log).await?;
-        self.record_ends().await
+        self.record_ends().await?;
+        self.state.borrow_mut().replaying = false;
+        Ok(())
     }
 
     async fn replay_log(&self, role: Role, from: LogPlace) -> Result<(), Fault<D::Error>> {
@@ -358,40 +364,45 @@ impl<D: Device> Core<'_, D> {
         Ok(Walked::Ended)
     }
 
-    /// Replays what a zone's indexes cover, from the last one back to the walk's start, and walks
-    /// the gaps between them. Gives where the walk of the rest begins.
+    /// Replays what a zone's indexes cover: finds them from the last one back, then takes them in
+    /// order and walks the gaps between them. Gives where the walk of the rest begins.
     async fn replay_indexes(
         &self,
         reader: &mut RecordReader<'_>,
         zone: LogZone,
         walk: &Walk,
     ) -> Result<u32, Fault<D::Error>> {
-        let Some(mut index) = self.last_index(reader, zone).await? else { return Ok(walk.from) };
-        let mut rest = None;
-        while let Some((at, len)) = index.filter_from(walk.from) {
-            let body = at + RECORD_HEADER_LEN as u32;
-            if !reader.covers(&self.media, body, len - RECORD_HEADER_LEN).await? {
-                return Ok(walk.from);
+        let mut chain = heapless::Vec::<Link, INDEXES_MAX>::new();
+        let mut next = self.last_index(reader, zone).await?;
+        while let Some(found) = next.filter(|found| found.at >= walk.from) {
+            let body = found.at + RECORD_HEADER_LEN as u32;
+            if !reader.covers(&self.media, body, INDEX_HEADER_LEN).await? {
+                break;
             }
-            rest = rest.or(Some(at + len as u32));
             let head = reader.bytes(body, INDEX_HEADER_LEN);
             let (previous, covers_from) = (le_u32(head), le_u32(&head[4..]));
-            self.replay_notes(reader, zone.generation, body, len - RECORD_HEADER_LEN, walk.from)
-                .await?;
-            let before = match (previous != NO_INDEX).then_some(previous) {
-                Some(previous) => reader.record(&self.media, previous).await?,
-                None => None,
-            };
-            let before_end = before.map_or(0, |header| header.offset + header.len);
-            let from = before_end.max(walk.from);
-            if from < covers_from {
-                let gap = Walk { from, until: covers_from, place: None, ..*walk };
+            if chain.push(Link { found, covers_from }).is_err() || previous == NO_INDEX {
+                break;
+            }
+            let header = reader.record(&self.media, previous).await?;
+            next = header.map(|header| Found { at: header.offset, len: header.len as usize });
+        }
+        // Forward, so that what a memtable frozen on the way holds is older than what follows.
+        let mut done = walk.from;
+        for Link { found, covers_from } in chain.iter().rev() {
+            if done < *covers_from {
+                let gap = Walk { from: done, until: *covers_from, place: None, ..*walk };
                 self.walk(reader, zone.generation, &gap).await?;
             }
-            let Some(header) = before else { break };
-            index = Found { at: header.offset, len: header.len as usize };
+            let body = found.at + RECORD_HEADER_LEN as u32;
+            let len = found.len - RECORD_HEADER_LEN;
+            if !reader.covers(&self.media, body, len).await? {
+                return Ok(done);
+            }
+            self.replay_notes(reader, zone.generation, body, len, walk.from).await?;
+            done = found.at + found.len as u32;
         }
-        Ok(rest.unwrap_or(walk.from))
+        Ok(done)
     }
 
     /// Replays the notes of an index whose body lies at `at`, of records from `from` on.
@@ -592,11 +603,10 @@ struct Found {
     len: usize,
 }
 
-impl Found {
-    /// The index, unless it stands before `from`.
-    fn filter_from(self, from: u32) -> Option<(u32, usize)> {
-        (self.at >= from).then_some((self.at, self.len))
-    }
+/// An index, and the first record it covers.
+struct Link {
+    found: Found,
+    covers_from: u32,
 }
 
 /// Turns an operation of the log into an entry of the memtable.

@@ -101,6 +101,8 @@ pub(crate) struct State<'m> {
     /// Bytes of maintenance owed for foreground writes.
     pub(crate) debt: u64,
     pub(crate) counters: Counters,
+    /// Recovery is still reading the logs.
+    pub(crate) replaying: bool,
     /// A write failed: nothing is written any more.
     pub(crate) read_only: bool,
     /// Bytes in use when the log had `.0` bytes and the tree version `.1`.
@@ -127,9 +129,7 @@ impl<'m> State<'m> {
     pub(crate) fn mark(&self) -> Mark {
         let place = |head: &Head<'_>| match head.zone {
             // Its `End` record may be in already: what comes next begins a later zone.
-            Some(zone) if head.leaving => {
-                LogPlace { generation: zone.generation + 1, offset: 0 }
-            }
+            Some(zone) if head.leaving => LogPlace { generation: zone.generation + 1, offset: 0 },
             Some(zone) => LogPlace { generation: zone.generation, offset: head.place().1 },
             None => LogPlace { generation: self.zones.next_generation, offset: 0 },
         };
