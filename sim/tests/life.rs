@@ -76,9 +76,6 @@ fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
                 filled += 1;
             }
             index += 1;
-            if index.is_multiple_of(200) && std::env::var("TRACE").is_ok() {
-                eprintln!("{index} {:?} {:?}", store.stats(), store.runs_by_level());
-            }
         }
         let live = versions.iter().flatten().count() as u64;
         let stats = store.stats();
