@@ -28,7 +28,7 @@ pub(crate) const RANGES_AT_ONCE: usize = 16;
 /// Zones that only maintenance may take: flush, merge, survivors, manifest copies, changes of zone.
 const RESERVE_BASE: u32 = 8;
 /// Of these, what deletes may use up.
-const RESERVE_FOR_DELETES: u32 = 2;
+const RESERVE_FOR_DELETES: u32 = 6;
 
 impl<D: Device> Core<'_, D> {
     /// Media bytes that one step may move.

@@ -123,6 +123,7 @@ fn assemble<D: Device>(
         streams: [None; STREAMS_MAX],
         debt: 0,
         counters: Counters::default(),
+        unsynced: true,
         replaying: false,
         read_only: false,
         used: (0, u64::MAX, 0),

@@ -101,6 +101,9 @@ pub(crate) struct State<'m> {
     /// Bytes of maintenance owed for foreground writes.
     pub(crate) debt: u64,
     pub(crate) counters: Counters,
+    /// What recovery read may still be in the device's cache: the store may have been opened again
+    /// without a power cut.
+    pub(crate) unsynced: bool,
     /// Recovery is still reading the logs.
     pub(crate) replaying: bool,
     /// A write failed: nothing is written any more.
@@ -309,6 +312,7 @@ impl<D: Device> Core<'_, D> {
             return self.poison(Fault::Device(error));
         }
         let mut state = self.state.borrow_mut();
+        state.unsynced = false;
         state.log.synced = state.log.synced.max(log);
         if let (Some(head), Some(written)) = (&mut state.cold, cold) {
             head.synced = head.synced.max(written);

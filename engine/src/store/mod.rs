@@ -69,6 +69,9 @@ impl<'m, D: Device> Store<'m, D> {
     /// # Errors
     /// See [`WriteError`].
     pub async fn sync(&self) -> Result<(), WriteError<D::Error>> {
+        if self.core.state.borrow().unsynced {
+            self.core.sync_device().await.map_err(WriteError::from)?;
+        }
         let ticket = self.core.state.borrow().log.appended;
         self.core.make_durable(Side::Log, ticket).await.map_err(WriteError::from)
     }
