@@ -1,7 +1,7 @@
 //! Planted bugs are found. Run with `--features canary`.
 //!
-//! Three are not found within the seeds: [`NOT_FOUND`] names them, so that nobody takes their
-//! silence for safety. The harness still hunts them and says when it catches one.
+//! Three are not found within the seeds, one of them only by a script after them: [`NOT_FOUND`]
+//! names them, so that nobody takes their silence for safety. They are hunted all the same.
 #![cfg(feature = "canary")]
 
 use shingle_engine::canary::{Bug, plant};
