@@ -392,10 +392,14 @@ impl Oracle {
             found.push((least, most));
         }
         self.check_order(&found)?;
+        let now = self.tick();
         for (lane, (_, most)) in self.lanes.iter_mut().zip(found) {
             lane.commits.truncate(most);
             lane.now = lane.state_after(most);
-            lane.commits.iter_mut().for_each(|commit| commit.acknowledged = Some(commit.issued));
+            // What was in flight is older than all that follows, but not than what it ran beside.
+            lane.commits.iter_mut().for_each(|commit| {
+                commit.acknowledged.get_or_insert(now);
+            });
             if durable {
                 lane.fold(most);
             }
