@@ -205,12 +205,15 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
-    /// Frees the open and active resource of a zone that is not written any more.
+    /// Frees the open and active resource of a zone that is not written any more. Where active
+    /// zones are limited this is durable before another zone is begun: a cut that undid it would
+    /// leave more of them than the next mount can do with.
     pub(crate) async fn give_back(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {
         let device = &self.media.device;
         let limited = self.media.geometry.active_zones_max.is_some();
         let result = if limited { device.finish(zone).await } else { device.close(zone).await };
         match result {
+            Ok(()) if limited => self.sync_device().await,
             Ok(()) => Ok(()),
             Err(error) => self.poison(Fault::Device(error)),
         }

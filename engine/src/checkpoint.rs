@@ -297,9 +297,9 @@ impl<D: Device> Core<'_, D> {
     /// Gives back the active resources that the last life's heads still hold: of zones that nothing
     /// refers to, by a reset, or of the others, by finishing them. That is done only when the
     /// snapshot says where their records end: a finished zone's write pointer no longer tells.
-    async fn give_back_after_mount(&self, used: bool) -> Result<(), Fault<D::Error>> {
+    pub(crate) async fn give_back_after_mount(&self, used: bool) -> Result<(), Fault<D::Error>> {
         let replaying = self.state.borrow().replaying;
-        if self.media.geometry.active_zones_max.is_none() || (used && replaying) {
+        if self.media.geometry.active_zones_max.is_none() {
             return Ok(());
         }
         let count = self.state.borrow().zones.len();
@@ -307,10 +307,13 @@ impl<D: Device> Core<'_, D> {
             let role = {
                 let mut state = self.state.borrow_mut();
                 let zone = state.zones.get_mut(id);
-                if (zone.role() == Role::Free) == used || !zone.take_active() || zone.is_head() {
+                let role = zone.role();
+                // During replay the ends of log zones are not in the snapshot yet.
+                let early = used && replaying && !role.holds_runs();
+                if (role == Role::Free) == used || early || !zone.take_active() || zone.is_head() {
                     continue;
                 }
-                zone.role()
+                role
             };
             let device = &self.media.device;
             let done = match role {
@@ -324,7 +327,7 @@ impl<D: Device> Core<'_, D> {
             };
             done.map_err(Fault::Device)?;
         }
-        Ok(())
+        if used { self.sync_device().await } else { Ok(()) }
     }
 
     /// A fresh zone for a copy; it needs no reserved generation, because its blocks are chained.

@@ -256,9 +256,8 @@ impl<D: Device> Core<'_, D> {
         // Survivors first: a later version in the log must find them there (`G2`).
         self.replay_log(Role::Cold, mark.cold).await?;
         self.replay_log(Role::Log, mark.log).await?;
-        self.record_ends().await?;
         self.state.borrow_mut().replaying = false;
-        Ok(())
+        self.record_ends().await
     }
 
     async fn replay_log(&self, role: Role, from: LogPlace) -> Result<(), Fault<D::Error>> {
@@ -570,7 +569,9 @@ impl<D: Device> Core<'_, D> {
                 }
             }
         })
-        .await
+        .await?;
+        self.sync_device().await?;
+        self.give_back_after_mount(true).await
     }
 }
 
