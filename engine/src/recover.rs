@@ -395,6 +395,10 @@ impl<D: Device> Core<'_, D> {
             }
             let body = found.at + RECORD_HEADER_LEN as u32;
             let len = found.len - RECORD_HEADER_LEN;
+            // Written with more memory than there is now: walk what it covers instead.
+            if !reader.takes(body, len) {
+                continue;
+            }
             if !reader.covers(&self.media, body, len).await? {
                 return Ok(done);
             }

@@ -62,6 +62,12 @@ impl<'b> RecordReader<'b> {
         u64::from(offset) >= start && u64::from(offset) + len as u64 <= end
     }
 
+    /// Whether the window is long enough for `[offset, offset + len)`.
+    pub(crate) fn takes(&self, offset: u32, len: usize) -> bool {
+        let in_block = (offset % self.payload()) as usize;
+        (in_block + len).div_ceil(self.payload() as usize) <= self.buffer.len() / self.block_len
+    }
+
     /// Brings `[offset, offset + len)` into the window; false if the zone ends before.
     ///
     /// # Errors
@@ -75,11 +81,10 @@ impl<'b> RecordReader<'b> {
         if self.has(offset, len) {
             return Ok(true);
         }
+        assert!(self.takes(offset, len), "the window is planned for the longest head");
         let first = 1 + offset / self.payload();
         let in_block = (offset % self.payload()) as usize;
         let needed = (in_block + len).div_ceil(self.payload() as usize);
-        let room = self.buffer.len() / self.block_len;
-        assert!(needed <= room, "the window is planned for the longest head");
         if u64::from(first) + needed as u64 > u64::from(self.zone.blocks) {
             return Ok(false);
         }
