@@ -29,11 +29,13 @@ pub enum Bug {
     MergeBoundaryForgotten = 11,
     /// Recovery reuses generation numbers of the life that was cut.
     GenerationReused = 12,
+    /// Reclaim frees a zone before the writes that made its values dead are durable.
+    FreeBeforeOverwritesSynced = 13,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -46,6 +48,7 @@ impl Bug {
         Self::AnchorsResetTogether,
         Self::MergeBoundaryForgotten,
         Self::GenerationReused,
+        Self::FreeBeforeOverwritesSynced,
     ];
 }
 

@@ -97,7 +97,7 @@ impl<D: Device> Core<'_, D> {
         self.job_step(budget).await
     }
 
-    fn zone_payload(&self) -> u64 {
+    pub(crate) fn zone_payload(&self) -> u64 {
         u64::from(self.media.geometry.zone_blocks) * u64::from(self.payload())
     }
 

@@ -10,13 +10,15 @@
 //!   1 read the next record's head      dead: step over it without reading the value
 //!   2 alive: read the value            (other writes go on)
 //!   3 still the newest? append the copy and its memtable entry, without an await between
-//!   4 at the end of the zone: write out and sync the survivors     before 5, or a cut would
-//!   5 edit that frees the zone, sync                               lose what was moved
+//!   4 at the end of the zone: write out and sync the survivors,    before 5, or a cut would
+//!     and the log, whose overwrites made the rest dead             lose what was moved, or
+//!   5 edit that frees the zone, sync                               both the old and the new
 //!   6 the zone is free
 //! ```
 //!
 //! Invariants: `G1` a zone is freed only when every record alive in it has a durable copy (canary
-//! `FreeBeforeSurvivorsSynced`). `G2` a copy never hides a newer version: it is appended only
+//! `FreeBeforeSurvivorsSynced`), and what made the others dead is durable (canary
+//! `FreeBeforeOverwritesSynced`). `G2` a copy never hides a newer version: it is appended only
 //! while its original is the newest. A version that only a snapshot can see is not moved; its zone
 //! waits for the snapshot.
 
@@ -153,6 +155,19 @@ impl<D: Device> Core<'_, D> {
         }
         self.reclaiming.set(Some(victim));
         Ok(Step::Did(did))
+    }
+
+    /// Reclaims every zone that emptying gains at least a sixteenth of.
+    pub(crate) async fn reclaim_all(&self) -> Result<(), Fault<D::Error>> {
+        let gain = self.zone_payload() / 16;
+        // Survivors fill their zones, so no zone is worth it twice but the one that was the head.
+        for _ in 0..2 * self.media.geometry.zone_count {
+            let _guard = self.jobs.enter().await;
+            if self.is_read_only() || self.reclaim_step(u64::MAX, gain).await? == Step::Idle {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Goes to the next record; false at the end of the zone's records.
@@ -323,12 +338,15 @@ impl<D: Device> Core<'_, D> {
 
     /// Everything alive has been moved: makes the copies durable, then frees the zone.
     async fn free_victim(&self, victim: &Victim) -> Result<(), Fault<D::Error>> {
+        let tickets = {
+            let mut state = self.state.borrow_mut();
+            [state.head(Side::Log).appended, state.head(Side::Cold).appended]
+        };
+        if !planted(Bug::FreeBeforeOverwritesSynced) {
+            self.make_durable(Side::Log, tickets[0]).await?;
+        }
         if !planted(Bug::FreeBeforeSurvivorsSynced) {
-            let ticket = {
-                let mut state = self.state.borrow_mut();
-                state.head(Side::Cold).appended
-            };
-            self.make_durable(Side::Cold, ticket).await?;
+            self.make_durable(Side::Cold, tickets[1]).await?;
         }
         let id = victim.zone;
         self.commit_edit(|state, edit| {

@@ -94,13 +94,15 @@ impl<'m, D: Device> Store<'m, D> {
         self.core.work(steps).await.map_err(WriteError::from)
     }
 
-    /// Merges everything into the bottom run and frees every zone that can be: the least space.
+    /// Merges everything into the bottom run, reclaims every log zone that holds more than a little
+    /// that is dead, and frees every zone that can be: about the least space.
     ///
     /// # Errors
     /// See [`WriteError`].
     pub async fn compact(&self) -> Result<(), WriteError<D::Error>> {
         self.checkpoint().await?;
-        self.core.merge_all().await.map_err(WriteError::from)
+        self.core.merge_all().await.map_err(WriteError::from)?;
+        self.core.reclaim_all().await.map_err(WriteError::from)
     }
 
     /// Checkpoints and gives the device back.
