@@ -94,11 +94,20 @@ impl Drive {
     /// 0 power fails at once.
     pub fn cut_after(&self, requests: u64) {
         if requests > 0 {
-            self.state.borrow_mut().armed = Some(requests);
+            let mut state = self.state.borrow_mut();
+            state.armed = Some(requests);
+            state.armed_changes = false;
             return;
         }
         let wakers = self.state.borrow_mut().fail_power();
         wakers.into_iter().for_each(std::task::Waker::wake);
+    }
+
+    /// Arms a power cut as [`cut_after`](Self::cut_after) does, at the `changes`-th request that is
+    /// no read: what a cut between reads leaves is the same whichever read it meets.
+    pub fn cut_after_changes(&self, changes: u64) {
+        self.cut_after(changes);
+        self.state.borrow_mut().armed_changes = true;
     }
 
     /// Disarms [`cut_after`](Self::cut_after), if power has not failed yet.

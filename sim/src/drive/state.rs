@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) issued: u64,
     pub(crate) requests: u64,
     pub(crate) armed: Option<u64>,
+    /// Only what changes the medium counts for the armed cut.
+    pub(crate) armed_changes: bool,
     pub(crate) cut: bool,
     /// Whether what completed may still be lost.
     pub(crate) write_cache: bool,
@@ -108,6 +110,7 @@ impl State {
             issued: 0,
             requests: 0,
             armed: None,
+            armed_changes: false,
             cut: false,
             events: VecDeque::new(),
             stats: Stats::default(),
@@ -137,6 +140,7 @@ impl State {
             issued: self.issued,
             requests: self.requests,
             armed: self.armed,
+            armed_changes: self.armed_changes,
             cut: self.cut,
             events: self.events.clone(),
             stats: self.stats,
@@ -382,6 +386,9 @@ impl State {
         self.issued += 1;
         for word in [op as u64, at, len, class as u64] {
             self.trace.add(word);
+        }
+        if op == Op::Read && self.armed_changes {
+            return Ok(false);
         }
         self.armed = self.armed.map(|left| left - 1);
         Ok(self.armed == Some(0))

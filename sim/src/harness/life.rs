@@ -11,7 +11,7 @@ use shingle_engine::{
 };
 
 use crate::harness::oracle::{Change, Key, Observed, Oracle, State, Version, agrees};
-use crate::harness::scan::scan_all;
+use crate::harness::scan::{Span, scan};
 use crate::harness::workload::{Feed, Op, Part, Shape, When, key_bytes};
 use crate::{Drive, DriveError};
 
@@ -174,6 +174,13 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
                 }
             }
             Op::ReadSnapshot(number, key) => self.read_snapshot(*number, *key).await,
+            Op::Scan(span) => self.scan_step(span, None).await,
+            Op::ScanSnapshot(number, span) => {
+                let Some((snapshot, state)) = self.borrow_held(*number) else { return Ok(()) };
+                let done = self.scan_step(span, Some((&snapshot, &state))).await;
+                self.held.borrow_mut().push((snapshot, state));
+                done
+            }
             Op::DropSnapshot(number) => {
                 let mut held = self.held.borrow_mut();
                 if !held.is_empty() {
@@ -411,25 +418,66 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
             all.push(self.observe(key, None).await?);
         }
         for reverse in [false, true] {
-            let Some(scanned) = scan_all(self.store, reverse).await else { break };
-            let mut scanned = match scanned {
-                Ok(scanned) => scanned,
-                Err(_) if self.is_cut() => return Err(Stop::Cut),
-                Err(what) => return wrong(what),
-            };
-            if reverse {
-                scanned.reverse();
-            }
-            let present = (0..keys)
-                .filter_map(|key| all[usize::from(key)].clone().map(|seen| (key_bytes(key), seen)));
-            if !scanned.iter().cloned().eq(present) {
+            let scanned = self.scan(&Span::all(reverse), None).await?;
+            if scanned != all {
                 let way = if reverse { "reverse" } else { "forward" };
                 let names: Vec<_> =
-                    scanned.iter().map(|(key, _)| String::from_utf8_lossy(key)).collect();
+                    (0..keys).filter(|key| scanned[usize::from(*key)].is_some()).collect();
                 return wrong(format!("a {way} scan differs from gets; it has {names:?}"));
             }
         }
         Ok(all)
+    }
+
+    /// What a scan found, by key.
+    async fn scan(
+        &self,
+        span: &Span,
+        snapshot: Option<&SnapshotSeq>,
+    ) -> Result<Vec<Option<Observed>>, Stop> {
+        let scanned = match scan(self.store, span, snapshot).await {
+            Ok(scanned) => scanned,
+            Err(_) if self.is_cut() => return Err(Stop::Cut),
+            Err(what) => return wrong(what),
+        };
+        let keys = self.oracle.borrow().keys();
+        let mut all = vec![None; usize::from(keys)];
+        let mut next = span.keys(keys);
+        for (name, seen) in scanned {
+            let Some(key) = next.find(|key| key_bytes(*key) == name) else {
+                let name = String::from_utf8_lossy(&name);
+                return wrong(format!("{span:?} gave {name}, out of order or of the range"));
+            };
+            all[usize::from(key)] = Some(seen);
+        }
+        Ok(all)
+    }
+
+    async fn scan_step(&self, span: &Span, held: Option<(&SnapshotSeq, &State)>) -> Step {
+        let all = self.scan(span, held.map(|(snapshot, _)| snapshot)).await?;
+        let (keys, now) = (self.oracle.borrow().keys(), self.oracle.borrow().now());
+        let want = held.map_or(&now, |(_, state)| state);
+        for key in span.keys(keys) {
+            self.compare(key, all[usize::from(key)].as_ref(), want.get(&key), "in a scan")?;
+        }
+        Ok(())
+    }
+
+    /// Scans beside writers: what comes back must be one state that was there.
+    ///
+    /// # Errors
+    /// Power failed, or it was not.
+    pub async fn scan_beside(&self, span: &Span) -> Step {
+        let view = self.oracle.borrow().view();
+        let snapshot = match self.store.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(ReadError::TooManySnapshots) => return Ok(()),
+            Err(error) => return self.read_failed(&error),
+        };
+        let all = self.scan(span, Some(&snapshot)).await?;
+        let oracle = self.oracle.borrow();
+        let checked = oracle.check_view(&view, &span.keys(oracle.keys()), &all);
+        checked.map_err(|what| Stop::Wrong(format!("{span:?} beside writers: {what}")))
     }
 
     /// After a remount: what is there must be a state that may be there.
@@ -491,15 +539,14 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
         }
     }
 
+    fn borrow_held(&self, number: u32) -> Option<(Snapshot<'a, 'm, &'d Drive>, State)> {
+        let mut held = self.held.borrow_mut();
+        let at = (number as usize).checked_rem(held.len())?;
+        Some(held.swap_remove(at))
+    }
+
     async fn read_snapshot(&self, number: u32, key: Key) -> Step {
-        let (snapshot, state) = {
-            let mut held = self.held.borrow_mut();
-            if held.is_empty() {
-                return Ok(());
-            }
-            let at = number as usize % held.len();
-            held.swap_remove(at)
-        };
+        let Some((snapshot, state)) = self.borrow_held(number) else { return Ok(()) };
         let seen = self.observe(key, Some(&snapshot)).await?;
         let done = self.compare(key, seen.as_ref(), state.get(&key), "in a snapshot");
         self.held.borrow_mut().push((snapshot, state));

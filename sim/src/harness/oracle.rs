@@ -372,6 +372,42 @@ impl Oracle {
         allowed
     }
 
+    /// For each lane, how many commits a view taken now must hold, and how many it may.
+    #[must_use]
+    pub fn view(&self) -> Vec<(usize, usize)> {
+        let of = |lane: &Lane| {
+            let done = lane.commits.iter().take_while(|commit| commit.acknowledged.is_some());
+            (done.count(), lane.commits.len())
+        };
+        self.lanes.iter().map(of).collect()
+    }
+
+    /// Holds what was observed of `keys` in a view against the model: of each lane, all of it must
+    /// be the state after the same commit.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check_view(
+        &self,
+        view: &[(usize, usize)],
+        keys: &std::ops::Range<Key>,
+        observed: &[Option<Observed>],
+    ) -> Result<(), String> {
+        for (number, &(least, most)) in view.iter().enumerate() {
+            let own = self.lane_keys(number);
+            let own = own.start.max(keys.start)..own.end.min(keys.end);
+            let differences = self.lanes[number].differences(own.clone(), observed);
+            let most = most.min(differences.len() - 1);
+            if !differences[least.min(most)..=most].contains(&0) {
+                return Err(format!(
+                    "no commit from {least} to {most} of lane {number} explains keys {own:?}: \
+                     {differences:?} differ"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Holds what was observed of every key after a remount against the model, and takes it on.
     /// With `durable`, what is there now is there for good.
     ///

@@ -21,7 +21,7 @@ use crate::media::MediaSpec;
 use crate::{Drive, Executor, Outcome};
 
 /// The media that seeds take turns on.
-pub const MEDIA: [&str; 9] = [
+pub const MEDIA: [&str; 10] = [
     "smr-tiny:timing=instant",
     "disk-tiny:timing=instant",
     "zns-tiny:timing=instant",
@@ -29,6 +29,7 @@ pub const MEDIA: [&str; 9] = [
     "smr-tiny:timing=instant,conventional=0,zone-kib=64",
     "disk-tiny:timing=instant,zone-kib=64,zones=64",
     "nor-1m:timing=instant",
+    "nor-tiny:timing=instant",
     "smr-tiny:block=512,zone-kib=32,zones=64,conventional=3,timing=instant",
     "zns-tiny",
 ];
@@ -338,8 +339,12 @@ impl<'c> Bed<'c> {
         let left = self.config.ops - self.summary.ops;
         let most = if self.config.cuts { 400 } else { 4000 };
         let ops = choices.magnitude(most).min(left).max(1);
-        if self.config.cuts && choices.once_in(2) {
-            self.drive.cut_after(choices.magnitude(8 * ops));
+        if self.config.cuts {
+            match choices.below(4) {
+                0 => self.drive.cut_after(choices.magnitude(8 * ops)),
+                1 => self.drive.cut_after_changes(choices.magnitude(4 * ops)),
+                _ => {}
+            }
         }
         let step = if self.oracle.borrow().is_pinned() && lanes > 1 {
             self.oracle.borrow_mut().set_lanes(lanes);
@@ -422,6 +427,7 @@ impl<'c> Bed<'c> {
                     let op = profile.draw_op(&mut choices, &keys, live);
                     let op = match op {
                         Op::Verify | Op::Snapshot => Op::Read(keys.start),
+                        Op::Scan(span) => Op::Scan(span.within(&keys)),
                         op => op,
                     };
                     let own = match op {
@@ -443,8 +449,13 @@ impl<'c> Bed<'c> {
             let mut choices = choices.fork();
             executor.spawn(async move {
                 while writing.get() > 0 && stopped_ref.borrow().is_none() {
-                    let key = choices.below(u64::from(profile.keys)) as u16;
-                    stop(life.read_beside(key).await);
+                    if choices.once_in(8) {
+                        let span = profile.span(&mut choices, &(0..profile.keys));
+                        stop(life.scan_beside(&span).await);
+                    } else {
+                        let key = choices.below(u64::from(profile.keys)) as u16;
+                        stop(life.read_beside(key).await);
+                    }
                     drive.sleep_until(drive.now_ns() + 1 + choices.below(50_000)).await;
                 }
             });

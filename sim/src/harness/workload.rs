@@ -1,10 +1,13 @@
 //! What to do next: operations drawn from a source of choices, fitted to medium and memory.
 
+use std::ops::Bound;
+
 use shingle_engine::{Limits, Plan};
 use shingle_hal::Geometry;
 
 use crate::harness::choices::Choices;
 use crate::harness::oracle::Key;
+use crate::harness::scan::Span;
 
 /// A condition, to be filled in from the model when its operation is issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +78,14 @@ pub enum Op {
     Read(Key),
     /// Read part of a value.
     ReadAt(Key, u64, u32),
+    /// Read a range of keys in order, with their values, and count it.
+    Scan(Span),
     /// Take a snapshot.
     Snapshot,
     /// Read a key in one of the snapshots held.
     ReadSnapshot(u32, Key),
+    /// Read a range of keys in one of the snapshots held.
+    ScanSnapshot(u32, Span),
     /// Drop one of the snapshots held.
     DropSnapshot(u32),
     /// Compare everything.
@@ -98,6 +105,10 @@ pub struct Profile {
     pub meta_max: u16,
     /// Longest value that is put often.
     pub common_max: u32,
+    /// Longest of the small values, which runs hold.
+    pub small_max: u32,
+    /// Most operations of a batch.
+    pub batch_max: u64,
     /// Bytes of values that the store is filled with at most.
     pub live_max: u64,
     /// Weights: changes, reads, background work, snapshots.
@@ -115,7 +126,9 @@ impl Profile {
         limits: &Limits,
         capacity: u64,
     ) -> Self {
-        let keys = choices.pick(&[6, 24, 24, 96, 200]);
+        let keys = choices.pick(&[6, 24, 24, 96, 200, 600]);
+        // Many keys with values that runs hold make runs of several pieces.
+        let wide = keys >= 200 && choices.once_in(2);
         let live_max = capacity * choices.pick(&[5, 15, 30]) / 100;
         let len_max = limits.value_len_max.min(live_max / 4).min(1 << 20) as u32;
         let common = u64::from(geometry.block_len_bytes) * choices.pick(&[1, 4, 16]);
@@ -125,6 +138,8 @@ impl Profile {
             separate_from: limits.separate_from_bytes,
             meta_max: limits.meta_len_max.min(300),
             common_max: (common as u32).min(len_max),
+            small_max: if wide { limits.separate_from_bytes.min(1000) } else { 64 },
+            batch_max: if wide { 48 } else { 12 },
             live_max,
             weights: choices.pick(&[
                 [60, 20, 10, 10],
@@ -140,6 +155,7 @@ impl Profile {
         let apart = self.separate_from;
         let len = match choices.below(20) {
             0 => 0,
+            1..7 if self.small_max > 64 => choices.below(u64::from(self.small_max)) as u32,
             1..7 => choices.magnitude(64) as u32,
             7..10 => choices.below(u64::from(apart.max(1))) as u32,
             10 => (apart + choices.below(3) as u32).saturating_sub(1),
@@ -177,6 +193,21 @@ impl Profile {
         }
     }
 
+    /// A range within `keys`, or beyond where it is open; now and then its end lies before its
+    /// start.
+    pub fn span(&self, choices: &mut Choices, keys: &std::ops::Range<Key>) -> Span {
+        let bound = |choices: &mut Choices, key: Key| match choices.below(5) {
+            0..2 => Bound::Included(key),
+            2..4 => Bound::Excluded(key),
+            _ => Bound::Unbounded,
+        };
+        let (one, other) = (self.key(choices, keys), self.key(choices, keys));
+        let turned = one > other && !choices.once_in(16);
+        let (start, end) = if turned { (other, one) } else { (one, other) };
+        let (start, end) = (bound(choices, start), bound(choices, end));
+        Span { start, end, reverse: choices.once_in(2) }
+    }
+
     fn key(&self, choices: &mut Choices, keys: &std::ops::Range<Key>) -> Key {
         keys.start + choices.below(keys.len() as u64) as Key
     }
@@ -193,7 +224,8 @@ impl Profile {
         if at < reads {
             return match choices.below(40) {
                 0 => Op::Verify,
-                1..10 => {
+                1..8 => Op::Scan(self.span(choices, keys)),
+                8..16 => {
                     let offset = choices.magnitude(u64::from(self.len_max.max(1))) - 1;
                     Op::ReadAt(key, offset, choices.magnitude(20_000) as u32)
                 }
@@ -213,6 +245,7 @@ impl Profile {
         match choices.below(8) {
             0..2 => Op::Snapshot,
             2 => Op::DropSnapshot(number),
+            3 => Op::ScanSnapshot(number, self.span(choices, keys)),
             _ => Op::ReadSnapshot(number, key),
         }
     }
@@ -221,7 +254,7 @@ impl Profile {
         let durable = choices.once_in(self.durable_one_in);
         match choices.below(12) {
             0 | 1 => {
-                let count = choices.magnitude(12);
+                let count = choices.magnitude(self.batch_max);
                 let small = Self { len_max: self.len_max.min(600), ..self.clone() };
                 let small = Self { common_max: small.len_max, ..small };
                 Op::Batch((0..count).map(|_| small.part(choices, keys, live)).collect(), durable)
@@ -266,8 +299,9 @@ pub fn draw_limits(choices: &mut Choices, geometry: &Geometry) -> Limits {
 #[must_use]
 pub fn draw_memory(choices: &mut Choices, geometry: &Geometry, limits: &Limits) -> usize {
     let least = Plan::new(geometry, limits, 0).err().unwrap_or(0);
-    match choices.below(6) {
+    match choices.below(7) {
         0 => least,
+        6 => least.max(32 << 10),
         1 => least + choices.magnitude(64 << 10) as usize,
         2 => 2 * least,
         3 => least + (256 << 10),
