@@ -464,14 +464,12 @@ pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
     }
 }
 
-/// Whether a log zone lies before what replay reads and before what streams under way wrote.
+/// Whether a log zone lies before what replay reads, and no value under way has a fragment in it.
 pub(crate) fn is_behind(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
     let mark = if zone.role() == Role::Log { state.checkpoint.log } else { state.checkpoint.cold };
     let generation = zone.generation.get();
-    !zone.is_head()
-        && generation < mark.generation
-        && state.streams.iter().flatten().all(|&oldest| generation < oldest)
+    !zone.is_head() && generation < mark.generation && zone.pens == 0
 }
 
 const _: () = assert!(ANCHORS == 2 && BLOCK_LEN_MIN >= 256);

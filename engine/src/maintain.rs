@@ -241,7 +241,8 @@ impl<D: Device> Core<'_, D> {
                 idle += 1;
                 let mut state = self.state.borrow_mut();
                 state.full_merge = true;
-                if state.frozen.is_none() && !state.tables[state.active].is_empty() {
+                // Also without an entry: what aborted values left in the log is behind it then.
+                if state.frozen.is_none() {
                     state.freeze();
                 }
             }

@@ -8,7 +8,7 @@ use crate::checkpoint::Anchor;
 use crate::compact::Job;
 use crate::error::OpenError;
 use crate::format::superblock::Superblock;
-use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX, STREAMS_MAX};
+use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX};
 use crate::log::Head;
 use crate::manifest::Manifest;
 use crate::media::Media;
@@ -120,7 +120,7 @@ fn assemble<D: Device>(
         checkpoint: Mark::default(),
         seq: 0,
         snapshots: [None; SNAPSHOTS_MAX],
-        streams: [None; STREAMS_MAX],
+        streams: 0,
         debt: 0,
         counters: Counters::default(),
         unsynced: true,

@@ -246,14 +246,18 @@ impl<D: Device> Core<'_, D> {
         *did += u64::from(value.len);
         // Copy in parts that both the buffer and the head can take.
         let mut buffer = self.values.take().await;
-        let overhead = RECORD_HEADER_LEN
-            + 2 * OP_HEADER_LEN
-            + 2 * key.len()
-            + found.meta_len
-            + (found.places.len() + 4) * FRAGMENT_LEN_MAX;
         let head_max = self.record_len_max(Side::Cold);
         let blocks = buffer.len() / self.media.block_len() - 1;
-        let part_max = (blocks * self.payload() as usize).min(head_max.saturating_sub(overhead));
+        let fixed = RECORD_HEADER_LEN + 2 * OP_HEADER_LEN + 2 * key.len() + found.meta_len + 10;
+        let with_list = |fragments: usize| {
+            let overhead = fixed + fragments * FRAGMENT_LEN_MAX;
+            let room = blocks * self.payload() as usize;
+            (overhead, room.min(head_max.saturating_sub(overhead)))
+        };
+        let (mut overhead, mut part_max) = with_list(found.places.len());
+        if value.len as usize > part_max {
+            (overhead, part_max) = with_list(self.limits.fragments_max());
+        }
         let mut parts = Fragments::new();
         let mut at = 0;
         while value.len as usize - at > part_max {

@@ -17,9 +17,7 @@ use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
-use crate::limits::{
-    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, STREAMS_MAX, VALUE_BUFFERS_MAX,
-};
+use crate::limits::{LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, VALUE_BUFFERS_MAX};
 use crate::log::Head;
 use crate::manifest::Manifest;
 use crate::media::{Media, Place};
@@ -97,7 +95,7 @@ pub(crate) struct State<'m> {
     pub(crate) seq: u64,
     pub(crate) snapshots: [Option<u64>; SNAPSHOTS_MAX],
     /// The oldest generation that each value stream under way may have written to.
-    pub(crate) streams: [Option<u32>; STREAMS_MAX],
+    pub(crate) streams: usize,
     /// Bytes of maintenance owed for foreground writes.
     pub(crate) debt: u64,
     pub(crate) counters: Counters,

@@ -81,7 +81,7 @@ impl Role {
     }
 }
 
-/// A zone as the table keeps it: 36 bytes, no alignment.
+/// A zone as the table keeps it: 37 bytes, no alignment.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Zone {
@@ -98,6 +98,8 @@ pub(crate) struct Zone {
     pub(crate) merge_delta: I32,
     role: u8,
     flags: u8,
+    /// Values being written in fragments that have one here: nothing refers to it yet.
+    pub(crate) pens: u8,
     pub(crate) element: [u8; 2],
     /// One more than the payload offset at which recovery found the zone's records to end; 0 for
     /// a zone whose end a record marks.

@@ -14,7 +14,7 @@ use shingle_hal::{Class, Device};
 use crate::error::{Fault, WriteError};
 use crate::format::entry::{Entry, Fragment, Place, encode_fragments};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordKind};
-use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
+use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, STREAMS_MAX};
 use crate::log::index::Note;
 use crate::maintain::RANGES_AT_ONCE;
 use crate::reclaim::Fragments;
@@ -417,14 +417,23 @@ fn append_batch(
 pub(crate) struct Pen<'s, 'm, 'k, D: Device> {
     store: &'s Store<'m, D>,
     key: &'k [u8],
-    slot: usize,
     fragments: Fragments,
     bytes: u64,
 }
 
 impl<D: Device> Drop for Pen<'_, '_, '_, D> {
     fn drop(&mut self) {
-        self.store.core.state.borrow_mut().streams[self.slot] = None;
+        let mut state = self.store.core.state.borrow_mut();
+        state.streams -= 1;
+        let mut before = None;
+        for fragment in &self.fragments {
+            if before != Some(fragment.generation) {
+                let zone = state.zones.find(fragment.generation);
+                let Some(zone) = zone else { unreachable!("a zone with a fragment is kept") };
+                state.zones.get_mut(zone).pens -= 1;
+            }
+            before = Some(fragment.generation);
+        }
     }
 }
 
@@ -434,11 +443,11 @@ impl<'m, D: Device> Store<'m, D> {
         key: &'k [u8],
     ) -> Result<Pen<'s, 'm, 'k, D>, WriteError<D::Error>> {
         let mut state = self.core.state.borrow_mut();
-        let oldest = state.log.zone.map_or(state.zones.next_generation, |zone| zone.generation);
-        let slot = state.streams.iter().position(Option::is_none);
-        let slot = slot.ok_or(WriteError::TooManyStreams)?;
-        state.streams[slot] = Some(oldest);
-        Ok(Pen { store: self, key, slot, fragments: Fragments::new(), bytes: 0 })
+        if state.streams == STREAMS_MAX {
+            return Err(WriteError::TooManyStreams);
+        }
+        state.streams += 1;
+        Ok(Pen { store: self, key, fragments: Fragments::new(), bytes: 0 })
     }
 }
 
@@ -451,6 +460,9 @@ impl<D: Device> Pen<'_, '_, '_, D> {
         total: usize,
     ) -> Result<usize, WriteError<D::Error>> {
         let core = &self.store.core;
+        if self.fragments.len() == core.limits.fragments_max() {
+            return Err(WriteError::ValueTooLong);
+        }
         let overhead = RECORD_HEADER_LEN + OP_HEADER_LEN + self.key.len();
         let most = core.record_len_max(Side::Log) - overhead;
         let room = core.state.borrow().log.zone_room() as usize;
@@ -479,9 +491,10 @@ impl<D: Device> Pen<'_, '_, '_, D> {
             let fragment =
                 Fragment { generation, offset: record + overhead as u32, len: len as u32 };
             account(core, &mut state, len as u64, overhead + len);
-            drop(state);
-            if self.fragments.len() == core.limits.fragments_max() {
-                return Err(WriteError::ValueTooLong);
+            if self.fragments.last().is_none_or(|last| last.generation != generation) {
+                let zone = state.zones.find(generation);
+                let Some(zone) = zone else { unreachable!("the head's zone is in use") };
+                state.zones.get_mut(zone).pens += 1;
             }
             let _ = self.fragments.push(fragment);
             self.bytes += len as u64;

@@ -80,21 +80,27 @@ fn run_seeds(args: &TortureArgs) -> Result<(), Failure> {
             .collect();
         out.document(&json!({
             "seeds_passed": total.seeds,
-            "operations": total.ops,
-            "power_cuts": total.cuts,
-            "remounts": total.remounts,
-            "requests": total.requests,
+            "operations": total.sum.ops,
+            "power_cuts": total.sum.cuts,
+            "remounts": total.sum.remounts,
+            "requests": total.sum.requests,
+            "flushes": total.sum.flushes,
+            "merges": total.sum.merges,
+            "reclaims": total.sum.reclaims,
             "failures": failed,
         }))?;
     } else {
         out.line(&format!(
-            "{} seeds passed: {} operations, {} power cuts, {} remounts compared, {} requests \
-             in {:.1} s",
+            "{} seeds passed: {} operations, {} power cuts, {} remounts compared, {} requests, \
+             {} flushes, {} merges, {} zones reclaimed in {:.1} s",
             total.seeds,
-            total.ops,
-            total.cuts,
-            total.remounts,
-            total.requests,
+            total.sum.ops,
+            total.sum.cuts,
+            total.sum.remounts,
+            total.sum.requests,
+            total.sum.flushes,
+            total.sum.merges,
+            total.sum.reclaims,
             started.elapsed().as_secs_f64()
         ))?;
     }

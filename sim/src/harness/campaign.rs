@@ -21,32 +21,20 @@ pub fn setting(name: &str, usual: u64) -> u64 {
 pub struct Total {
     /// Seeds run.
     pub seeds: u64,
-    /// Operations.
-    pub ops: u64,
-    /// Power cuts.
-    pub cuts: u64,
-    /// Remounts compared.
-    pub remounts: u64,
-    /// Requests to drives.
-    pub requests: u64,
+    /// What they came to together.
+    pub sum: Summary,
 }
 
 impl Total {
     fn add(&mut self, summary: &Summary) {
         self.seeds += 1;
-        self.ops += summary.ops;
-        self.cuts += summary.cuts;
-        self.remounts += summary.remounts;
-        self.requests += summary.requests;
+        self.sum.add(summary);
     }
 
     /// Takes on what another part came to.
     pub fn join(&mut self, other: &Self) {
         self.seeds += other.seeds;
-        self.ops += other.ops;
-        self.cuts += other.cuts;
-        self.remounts += other.remounts;
-        self.requests += other.requests;
+        self.sum.add(&other.sum);
     }
 }
 

@@ -27,11 +27,11 @@ pub const MEDIA: [&str; 10] = [
     "zns-tiny:timing=instant",
     "nor-1m:timing=instant,zone-kib=32",
     "smr-tiny:timing=instant,conventional=0,zone-kib=64",
-    "disk-tiny:timing=instant,zone-kib=64,zones=64",
+    "disk-tiny:block=512,zone-kib=32,zones=40,timing=instant",
     "nor-1m:timing=instant",
-    "nor-tiny:timing=instant",
-    "smr-tiny:block=512,zone-kib=32,zones=64,conventional=3,timing=instant",
+    "smr-tiny:block=512,zone-kib=32,zones=40,conventional=3,timing=instant",
     "zns-tiny",
+    "nor-tiny:timing=instant",
 ];
 
 /// Requests after which a life is held to turn in circles.
@@ -83,8 +83,29 @@ pub struct Summary {
     pub requests: u64,
     /// Operations refused for want of room.
     pub full: u64,
+    /// Memtables flushed.
+    pub flushes: u64,
+    /// Merges ended.
+    pub merges: u64,
+    /// Zones reclaimed.
+    pub reclaims: u64,
     /// Hash over every request.
     pub trace_hash: u64,
+}
+
+impl Summary {
+    /// Takes on what another seed came to.
+    pub fn add(&mut self, other: &Self) {
+        self.ops += other.ops;
+        self.cuts += other.cuts;
+        self.remounts += other.remounts;
+        self.requests += other.requests;
+        self.full += other.full;
+        self.flushes += other.flushes;
+        self.merges += other.merges;
+        self.reclaims += other.reclaims;
+        self.trace_hash = self.trace_hash.rotate_left(1) ^ other.trace_hash;
+    }
 }
 
 /// What is wrong, and how to see it again.
@@ -357,6 +378,10 @@ impl<'c> Bed<'c> {
         };
         life.drop_snapshots();
         self.summary.full += life.full_count.get();
+        let stats = store.stats();
+        self.summary.flushes += stats.flushes;
+        self.summary.merges += stats.merges;
+        self.summary.reclaims += stats.reclaims;
         if let Err(stop) = step {
             return text(stop);
         }
@@ -386,6 +411,11 @@ impl<'c> Bed<'c> {
             let op = self.profile.draw_op(choices, &keys, live);
             self.note(|| format!("{op:?}"));
             self.summary.ops += 1;
+            // What background work does in order, a cut in its midst tells.
+            let background = matches!(op, Op::Checkpoint | Op::Compact | Op::Maintain(_));
+            if self.config.cuts && background && choices.once_in(8) {
+                self.drive.cut_after_changes(choices.magnitude(32));
+            }
             self.drive.block_on(life.step(&op, lane))?;
         }
         Ok(())

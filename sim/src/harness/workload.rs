@@ -109,6 +109,8 @@ pub struct Profile {
     pub small_max: u32,
     /// Most operations of a batch.
     pub batch_max: u64,
+    /// Most values are large, so that the log goes round and round.
+    pub heavy: bool,
     /// Bytes of values that the store is filled with at most.
     pub live_max: u64,
     /// Weights: changes, reads, background work, snapshots.
@@ -131,15 +133,19 @@ impl Profile {
         let wide = keys >= 200 && choices.once_in(2);
         let live_max = capacity * choices.pick(&[5, 15, 30]) / 100;
         let len_max = limits.value_len_max.min(live_max / 4).min(1 << 20) as u32;
+        let heavy = choices.once_in(3);
         let common = u64::from(geometry.block_len_bytes) * choices.pick(&[1, 4, 16]);
+        // So much that all keys together stay below what the store is filled with at most.
+        let common = if heavy { 2 * live_max / u64::from(keys) } else { common };
         Self {
             keys,
             len_max,
             separate_from: limits.separate_from_bytes,
             meta_max: limits.meta_len_max.min(300),
-            common_max: (common as u32).min(len_max),
+            common_max: common.min(u64::from(len_max)) as u32,
             small_max: if wide { limits.separate_from_bytes.min(1000) } else { 64 },
             batch_max: if wide { 48 } else { 12 },
+            heavy,
             live_max,
             weights: choices.pick(&[
                 [60, 20, 10, 10],
@@ -153,7 +159,9 @@ impl Profile {
 
     fn shape(&self, choices: &mut Choices, live: u64) -> Shape {
         let apart = self.separate_from;
+        let heavy = self.heavy && !choices.once_in(4);
         let len = match choices.below(20) {
+            _ if heavy => choices.below(u64::from(self.common_max) + 1) as u32,
             0 => 0,
             1..7 if self.small_max > 64 => choices.below(u64::from(self.small_max)) as u32,
             1..7 => choices.magnitude(64) as u32,
