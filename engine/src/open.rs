@@ -121,6 +121,7 @@ fn assemble<D: Device>(
         seq: 0,
         snapshots: [None; SNAPSHOTS_MAX],
         streams: 0,
+        born: 0,
         debt: 0,
         counters: Counters::default(),
         unsynced: true,

@@ -158,6 +158,7 @@ impl<D: Device> Core<'_, D> {
         let mut state = self.state.borrow_mut();
         state.manifest.next_edit = ends[best];
         state.zones.next_generation = state.zones.generation_limit;
+        state.born = state.zones.next_generation;
         Ok(())
     }
 
@@ -541,7 +542,7 @@ impl<D: Device> Core<'_, D> {
                     return Ok(());
                 }
                 if state.frozen.is_none() {
-                    let cold = LogPlace { generation: state.zones.next_generation, offset: 0 };
+                    let cold = LogPlace { generation: state.born, offset: 0 };
                     let seq = state.seq;
                     let mark =
                         place.map(|log| crate::state::Mark { log, cold, seq, tickets: [0; 2] });

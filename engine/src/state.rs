@@ -94,8 +94,10 @@ pub(crate) struct State<'m> {
     /// The highest sequence number given out.
     pub(crate) seq: u64,
     pub(crate) snapshots: [Option<u64>; SNAPSHOTS_MAX],
-    /// The oldest generation that each value stream under way may have written to.
+    /// Values being written in fragments.
     pub(crate) streams: usize,
+    /// The first generation of this life: what is replayed lies before it.
+    pub(crate) born: u32,
     /// Bytes of maintenance owed for foreground writes.
     pub(crate) debt: u64,
     pub(crate) counters: Counters,
@@ -132,7 +134,8 @@ impl<'m> State<'m> {
             // Its `End` record may be in already: what comes next begins a later zone.
             Some(zone) if head.leaving => LogPlace { generation: zone.generation + 1, offset: 0 },
             Some(zone) => LogPlace { generation: zone.generation, offset: head.place().1 },
-            None => LogPlace { generation: self.zones.next_generation, offset: 0 },
+            // A zone may have been taken for it already, but none before this life began.
+            None => LogPlace { generation: self.born, offset: 0 },
         };
         let log = place(&self.log);
         let cold_ticket = self.cold.as_ref().map_or(0, |cold| cold.appended);
