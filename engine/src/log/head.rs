@@ -288,7 +288,7 @@ impl<'m> Head<'m> {
         let due = if now {
             self.notes.index_len(self.pos) > 0
         } else {
-            self.notes.is_due(self.pos, self.stretch)
+            !self.leaving && self.notes.is_due(self.pos, self.stretch)
         };
         let len = RECORD_HEADER_LEN + self.notes.index_len(self.pos);
         let fits =
