@@ -638,6 +638,11 @@ pub(crate) fn apply_op(
         OpKind::Delete => Entry::tombstone(seq),
         OpKind::PutFragments => {
             let listed = Entry::fragmented(seq, 0, value);
+            // The list lies behind the checkpoint, but a fragment before it: its zone was freed, so
+            // the value was moved, and the list of its new places is known already, or it is dead.
+            if listed.fragments().any(|part| state.zones.find(part.generation).is_none()) {
+                return;
+            }
             let value_len = listed.fragments().map(|part| u64::from(part.len)).sum();
             Entry::fragmented(seq, value_len, value)
         }
