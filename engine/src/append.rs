@@ -200,9 +200,13 @@ impl<D: Device> Core<'_, D> {
             (left, zone.is_conventional())
         };
         if left > 0 && !conventional {
-            self.give_back(old.id).await?;
+            self.give_back(old.id).await
+        } else if self.media.geometry.active_zones_max.is_some() {
+            // A cut would take back the last blocks, and so that the zone is full.
+            self.sync_device().await
+        } else {
+            Ok(())
         }
-        Ok(())
     }
 
     /// Frees the open and active resource of a zone that is not written any more. Where active
