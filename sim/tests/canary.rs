@@ -1,18 +1,10 @@
 //! Planted bugs are found. Run with `--features canary`.
-//!
-//! Three are not found within the seeds, one of them only by a script after them: [`NOT_FOUND`]
-//! names them, so that nobody takes their silence for safety. They are hunted all the same.
 #![cfg(feature = "canary")]
 
 use shingle_engine::canary::{Bug, plant};
 use shingle_sim::harness::campaign::{run_seeds, setting};
 use shingle_sim::harness::canary::hunt;
 use shingle_sim::harness::torture::TortureConfig;
-
-/// What the harness is still too blind to see: it reclaims and merges too little between a cut and
-/// the look that follows.
-const NOT_FOUND: [Bug; 3] =
-    [Bug::FreeBeforeSurvivorsSynced, Bug::MergeBoundaryForgotten, Bug::ReplayPastHole];
 
 /// One test, since what is planted is planted for the whole process.
 #[test]
@@ -28,7 +20,6 @@ fn canary_every_planted_bug_is_found() {
         let caught = hunt(bug, seeds, ops);
         match caught.seeds {
             Some(seeds) => eprintln!("{bug:?}: {seeds} seeds\n{}", caught.shown),
-            None if NOT_FOUND.contains(&bug) => eprintln!("{bug:?}: not found"),
             None => missed.push(bug),
         }
     }

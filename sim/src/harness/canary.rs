@@ -2,7 +2,6 @@
 
 use shingle_engine::canary::{Bug, plant};
 
-use crate::harness::exhaustive::{Depth, scripts, try_script};
 use crate::harness::torture::{MEDIA, TortureConfig, run};
 
 /// What finding a bug took.
@@ -16,8 +15,7 @@ pub struct Catch {
     pub shown: String,
 }
 
-/// Plants `bug`, and looks for it with up to `seeds` seeds, taking turns on all media; when those
-/// find nothing, with the scripts.
+/// Plants `bug`, and looks for it with up to `seeds` seeds, taking turns on all media.
 #[must_use]
 pub fn hunt(bug: Bug, seeds: u64, ops: u64) -> Catch {
     plant(Some(bug));
@@ -39,12 +37,6 @@ fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
                 continue; // it fails without the planted bug: that is no catch
             }
             return Catch { bug, seeds: Some(seed + 1), shown: failure.to_string() };
-        }
-    }
-    for (number, script) in scripts().iter().enumerate() {
-        if let Err(found) = try_script(script, Depth { outcomes: 24, cuts: 400 }) {
-            let seeds = Some(seeds + number as u64 + 1);
-            return Catch { bug, seeds, shown: found.to_string() };
         }
     }
     Catch { bug, seeds: None, shown: String::new() }

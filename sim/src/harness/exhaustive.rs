@@ -24,6 +24,8 @@ const SMALL: &str = "smr-tiny:timing=instant,conventional=0,block=512,zone-kib=3
 const DISK: &str = "disk-tiny:timing=instant,block=512,zone-kib=32,zones=64";
 /// Erase blocks of 32 KiB: every manifest copy soon fills.
 const FLASH: &str = "nor-1m:timing=instant,zones=64,zone-kib=32";
+/// So few zones that reclaim is due at once.
+const TIGHT: &str = "smr-tiny:timing=instant,conventional=0,block=512,zone-kib=32,zones=32";
 /// Limited open and active zones.
 const ZNS: &str = "zns-tiny:timing=instant,block=512,zone-kib=32,zones=64";
 
@@ -200,6 +202,21 @@ pub fn scripts() -> Vec<Script> {
                 let key = (r % 5) as Key;
                 let last = if r % 12 == 11 { Op::Compact } else { Op::Maintain(4) };
                 vec![put(key, 3000), put(9, 10 + r), put((8 + r % 8) as Key, 900), last]
+            }),
+        ),
+        // Values put once among others that die soon; then each is overwritten just before the zone
+        // it lies in is reclaimed.
+        script(
+            "reclaim-overwritten",
+            TIGHT,
+            clean,
+            rounds(20, |r| {
+                let hot = |n: u32| put((12 + (r + n) % 4) as Key, 9000);
+                vec![put((r % 12) as Key, 9000), hot(0), hot(1)]
+            }),
+            rounds(12, |r| {
+                let hot = |n: u32| put((12 + (r + n) % 4) as Key, 9000);
+                vec![hot(0), hot(1), hot(2), put(r as Key, 100), Op::Maintain(12)]
             }),
         ),
         script(

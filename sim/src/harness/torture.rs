@@ -444,7 +444,7 @@ impl<'c> Bed<'c> {
         };
         let (profile, oracle, stopped_ref) = (&self.profile, self.oracle, &stopped);
         let (writing, done, stop, drive) = (&writing, &done, &stop, self.drive);
-        let trace = self.config.trace;
+        let (trace, cuts) = (self.config.trace, self.config.cuts);
         for lane in 0..lanes {
             let mut choices = choices.fork();
             executor.spawn(async move {
@@ -494,7 +494,13 @@ impl<'c> Bed<'c> {
             let mut choices = choices.fork();
             executor.spawn(async move {
                 while writing.get() > 0 && stopped_ref.borrow().is_none() {
-                    stop(life.step(&Op::Maintain(choices.magnitude(8) as u32), 0).await);
+                    let steps = choices.magnitude(8) as u32;
+                    let all = choices.once_in(8);
+                    let work = if all { Op::Compact } else { Op::Maintain(steps) };
+                    stop(life.step(&work, 0).await);
+                    if cuts && all && choices.once_in(4) {
+                        drive.cut_after_changes(choices.magnitude(8));
+                    }
                     drive.sleep_until(drive.now_ns() + 1 + choices.below(200_000)).await;
                 }
             });
