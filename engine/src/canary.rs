@@ -31,11 +31,13 @@ pub enum Bug {
     GenerationReused = 12,
     /// Reclaim frees a zone before the writes that made its values dead are durable.
     FreeBeforeOverwritesSynced = 13,
+    /// An entry of a batch points to the value of the batch's first key.
+    ValueOfAnotherKey = 14,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -49,6 +51,7 @@ impl Bug {
         Self::MergeBoundaryForgotten,
         Self::GenerationReused,
         Self::FreeBeforeOverwritesSynced,
+        Self::ValueOfAnotherKey,
     ];
 }
 

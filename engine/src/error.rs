@@ -47,6 +47,8 @@ pub enum Check {
     },
     /// The checksum holds, but the contents make no sense.
     Malformed,
+    /// The checksum holds, but it is the value of another key.
+    OtherKey,
     /// The device could not return the bytes at all.
     Unreadable(ErrorKind),
 }
@@ -71,6 +73,7 @@ impl fmt::Display for Damage {
                 write!(f, "checksum {stored:08x} stored, {computed:08x} computed")
             }
             Check::Malformed => f.write_str("contents make no sense"),
+            Check::OtherKey => f.write_str("it is the value of another key"),
             Check::Unreadable(kind) => write!(f, "the device cannot read it ({kind:?})"),
         }
     }

@@ -137,7 +137,8 @@ impl Plan {
             memtable_len: Self::memtable_least(limits),
             node_buffers: 1,
             value_buffers: 1,
-            value_buffer_len: 3 * block_len,
+            value_buffer_len: ((key_len + usize::from(limits.meta_len_max)).div_ceil(payload) + 3)
+                * block_len,
             height,
             output_len: builder::output_nodes_min(height) * node_len,
             merge_len: (fanout + 2) * (node_len + key_len + 1),

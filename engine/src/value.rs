@@ -1,15 +1,33 @@
 //! Reading values back from the log: from the device, or from the buffer they still wait in.
 //!
 //! A value is one or more extents of a zone's payload. A read fetches exactly the blocks that hold
-//! the bytes asked for and checks each, so a part of a value costs a part of it.
+//! the bytes asked for and checks each, so a part of a value costs a part of it. Each extent stands
+//! behind its key in the log; a read from its first byte on fetches the key too and compares it, so
+//! a pointer that leads to another key's value shows (`V1`; test
+//! `value_of_another_key_is_damage`).
 
-use shingle_hal::{Class, Device};
+use shingle_hal::{Class, Device, Extent};
 
-use crate::error::{Fault, Structure};
+use crate::error::{Check, Damage, Fault, Structure};
 use crate::format::entry::Fragment;
 use crate::media::Place;
 use crate::run::cursor::malformed;
 use crate::state::{Core, Side};
+
+/// Whose value is read: what stands before each extent of it in the log.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner<'k> {
+    /// The key.
+    pub(crate) key: &'k [u8],
+    /// Bytes of metadata between it and the value.
+    pub(crate) meta_len: usize,
+}
+
+impl Owner<'_> {
+    fn head_len(&self) -> usize {
+        self.key.len() + self.meta_len
+    }
+}
 
 /// Where the bytes of a fetch are.
 enum Held {
@@ -128,9 +146,30 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
-    /// Reads bytes of a value from `offset` on into `out`.
+    /// Copies the value out of fetched blocks, after the key before it if `head_len` is not 0.
+    fn take_value(
+        &self,
+        raw: &[u8],
+        in_block: usize,
+        owner: &Owner<'_>,
+        head_len: usize,
+        out: &mut [u8],
+    ) -> bool {
+        let payload = self.payload() as usize;
+        let blocks = raw.chunks_exact(self.media.block_len());
+        let stored = blocks.flat_map(|block| &block[..payload]).skip(in_block);
+        if head_len > 0 && !stored.take(owner.key.len()).eq(owner.key) {
+            return false;
+        }
+        let at = in_block + head_len;
+        self.copy_out(&raw[at / payload * self.media.block_len()..], at % payload, out);
+        true
+    }
+
+    /// Reads bytes of the value of `owner` from `offset` on into `out`.
     pub(crate) async fn read_value(
         &self,
+        owner: Owner<'_>,
         fragments: &[Fragment],
         offset: u64,
         out: &mut [u8],
@@ -151,22 +190,25 @@ impl<D: Device> Core<'_, D> {
                 let wanted = out.len().min(left);
                 let (small, large) =
                     (self.fetch_max(self.shape.node_len), self.plan.value_buffer_len);
-                let len = if wanted <= small && self.shape.node_len >= 2 * self.media.block_len() {
+                let head = if at == 0 { owner.head_len() } else { 0 };
+                let few = head + wanted <= small;
+                let pool = few && self.shape.node_len >= 2 * self.media.block_len();
+                let len = if pool { wanted } else { wanted.min(self.fetch_max(large) - head) };
+                let place = (fragment.offset + at).checked_sub(head as u32);
+                let place = place.ok_or_else(malformed)?;
+                let generation = fragment.generation;
+                let right = if pool {
                     let mut raw = self.nodes.take().await;
-                    let from = self
-                        .fetch(fragment.generation, fragment.offset + at, wanted, &mut raw, class)
-                        .await?;
-                    self.copy_out(&raw, from, &mut out[..wanted]);
-                    wanted
+                    let from = self.fetch(generation, place, head + len, &mut raw, class).await?;
+                    self.take_value(&raw, from, &owner, head, &mut out[..len])
                 } else {
-                    let len = wanted.min(self.fetch_max(large));
                     let mut raw = self.values.take().await;
-                    let from = self
-                        .fetch(fragment.generation, fragment.offset + at, len, &mut raw, class)
-                        .await?;
-                    self.copy_out(&raw, from, &mut out[..len]);
-                    len
+                    let from = self.fetch(generation, place, head + len, &mut raw, class).await?;
+                    self.take_value(&raw, from, &owner, head, &mut out[..len])
                 };
+                if !right {
+                    return Err(self.not_owned(generation, place));
+                }
                 out = &mut out[len..];
                 at += len as u32;
             }
@@ -175,5 +217,14 @@ impl<D: Device> Core<'_, D> {
             }
         }
         if out.is_empty() { Ok(()) } else { Err(malformed()) }
+    }
+
+    /// The damage of a value that another key owns.
+    fn not_owned(&self, generation: u32, offset: u32) -> Fault<D::Error> {
+        let state = self.state.borrow();
+        let Some(zone) = state.zones.find(generation) else { return malformed() };
+        let lba = state.zones.start(zone).plus(u64::from(1 + offset / self.payload()));
+        let (extent, structure) = (Extent::new(lba, 1), Structure::Value);
+        Fault::Damaged(Damage { extent, structure, check: Check::OtherKey })
     }
 }

@@ -9,6 +9,7 @@ use crate::reclaim::Fragments;
 use crate::state::Core;
 use crate::store::Store;
 use crate::store::options::ReadOptions;
+use crate::value::Owner;
 
 /// What is known of an entry besides its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub(crate) struct Located {
     pub(crate) fragments: Fragments,
     /// How many bytes of an inline value were copied.
     pub(crate) copied: usize,
+    /// Bytes of metadata between key and value in the log.
+    pub(crate) apart_meta_len: usize,
 }
 
 /// Copies what an entry itself holds: metadata, and the part of an inline value from `offset` on.
@@ -94,7 +97,9 @@ pub(crate) fn take_entry(
     };
     let len = meta.len().min(entry.meta.len());
     meta[..len].copy_from_slice(&entry.meta[..len]);
-    let mut located = Located { found, fragments: Fragments::new(), copied: 0 };
+    // Fragments stand behind their key alone; the metadata are with the list.
+    let apart_meta_len = if entry.kind == Kind::Pointer { entry.meta.len() } else { 0 };
+    let mut located = Located { found, fragments: Fragments::new(), copied: 0, apart_meta_len };
     if entry.kind == Kind::Inline {
         let from = usize::try_from(offset).unwrap_or(usize::MAX).min(entry.body.len());
         let len = out.len().min(entry.body.len() - from);
@@ -214,7 +219,7 @@ impl<'m, D: Device> Store<'m, D> {
                 })
                 .await;
             let version = searched.map_err(Self::read_fault)?;
-            let Some(Located { found, fragments, copied }) = located else {
+            let Some(Located { found, fragments, copied, apart_meta_len }) = located else {
                 return Ok(None);
             };
             if fragments.is_empty()
@@ -225,7 +230,9 @@ impl<'m, D: Device> Store<'m, D> {
             }
             let left = found.value_len.saturating_sub(offset);
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
-            match core.read_value(&fragments, offset, &mut out[..len], options.class).await {
+            let owner = Owner { key, meta_len: apart_meta_len };
+            let out = &mut out[..len];
+            match core.read_value(owner, &fragments, offset, out, options.class).await {
                 Ok(()) => return Ok(Some((found, len))),
                 // The value was moved while it was read: look where it is now.
                 Err(fault) if core.state.borrow().tree.version != version => failed = Some(fault),

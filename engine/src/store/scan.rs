@@ -21,6 +21,7 @@ use crate::state::Cached;
 use crate::store::Store;
 use crate::store::options::ReadOptions;
 use crate::store::read::{Located, Snapshot, take_entry};
+use crate::value::Owner;
 
 /// Which way a scan goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -268,14 +269,16 @@ impl<D: Device> Scan<'_, '_, '_, D> {
         let mut located = take_entry(&entry, &mut [], offset, out);
         let mut version = core.state.borrow().tree.version;
         for _ in 0..READ_ATTEMPTS_MAX {
-            let Located { found, fragments, copied } = &located;
+            let Located { found, fragments, copied, apart_meta_len } = &located;
             if fragments.is_empty() {
                 return Ok(*copied);
             }
             let left =
                 usize::try_from(found.value_len.saturating_sub(offset)).unwrap_or(usize::MAX);
             let len = left.min(out.len());
-            match core.read_value(fragments, offset, &mut out[..len], self.class).await {
+            let owner = Owner { key: self.from.get(), meta_len: *apart_meta_len };
+            let part = &mut out[..len];
+            match core.read_value(owner, fragments, offset, part, self.class).await {
                 Ok(()) => return Ok(len),
                 Err(fault)
                     if core.state.borrow().tree.version == version

@@ -11,6 +11,7 @@
 
 use shingle_hal::{Class, Device};
 
+use crate::canary::{Bug, planted};
 use crate::error::{Fault, WriteError};
 use crate::format::entry::{Entry, Fragment, Place, encode_fragments};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordKind};
@@ -398,11 +399,15 @@ fn append_batch(
     let record = state.log.append_parts(RecordKind::Commit, count, first, len, parts);
     debug_assert_eq!(record, start);
     let mut at = start + RECORD_HEADER_LEN as u32;
+    let mut another = None;
     for op in batch.ops() {
         state.seq += 1;
         let seq = state.seq;
         let offset = at + (OP_HEADER_LEN + op.header.head_len()) as u32;
-        let value_at = Place { generation, offset };
+        let mut value_at = Place { generation, offset };
+        if planted(Bug::ValueOfAnotherKey) {
+            value_at = *another.get_or_insert(value_at);
+        }
         let (meta, value) = op.rest.split_at(usize::from(op.header.meta_len));
         let separate_from = limits.separate_from_bytes;
         let inline = if op.header.is_apart(separate_from) { &[] } else { value };
