@@ -290,6 +290,13 @@ impl<D: Device> Core<'_, D> {
         state.head(side).record_len_max().min(self.zone_record_max)
     }
 
+    /// Bytes at the end of a zone that are worth a fragment: little against a fragment's cost, or
+    /// against the zone.
+    pub(crate) fn fragment_least(&self) -> usize {
+        let blocks = (self.media.geometry.zone_blocks / 64).clamp(1, 16);
+        blocks as usize * self.media.block_len()
+    }
+
     /// Stops all writing after a failure whose effect on the media is unknown.
     pub(crate) fn poison<T>(&self, fault: Fault<D::Error>) -> Result<T, Fault<D::Error>> {
         if matches!(fault, Fault::Device(_)) {
