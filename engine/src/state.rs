@@ -48,6 +48,13 @@ pub(crate) struct RunHead {
     pub(crate) capacity: u32,
 }
 
+impl RunHead {
+    /// Nodes that the whole zone takes.
+    pub(crate) fn nodes_of(&self, node_blocks: u32) -> u32 {
+        self.capacity.saturating_sub(1) / node_blocks
+    }
+}
+
 /// Counts since open, for `stats`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
