@@ -57,11 +57,9 @@ impl<'m, D: Device> Core<'m, D> {
         let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout && ready(level));
         let begun = (0..BOTTOM).find(|&level| tree.merge(level).is_some());
         let room = tree.has_room(FLUSH_PIECES_MAX);
-        let forced = state.full_merge || !room;
+        let forced = state.full_merge || state.squeeze || !room;
         let cheap = self.is_bottom_cheap(&state);
-        let deepest = tree.deepest_tier().filter(|&level| {
-            ready(level) && (forced || cheap && tree.whole(level).count() + 1 >= fanout)
-        });
+        let deepest = tree.deepest_tier().filter(|&level| ready(level) && (forced || cheap));
         over.or(begun).or(deepest)
     }
 
@@ -141,13 +139,15 @@ impl<'m, D: Device> Core<'m, D> {
     /// Records a new merge: which runs take part and what they become.
     async fn declare_merge(&self, level: u8) -> Result<(), Fault<D::Error>> {
         let inputs_max = self.plan.merge_inputs();
+        let cheap = self.is_bottom_cheap(&self.state.borrow());
         self.commit_edit(|state, edit| {
             let tree = &mut state.tree;
             let below = tree.runs().iter().any(|run| run.level > level && run.level < BOTTOM);
             let bottom = tree.nodes_of_level(BOTTOM);
             let fanout = self.plan.fanout as u64;
             let small = tree.nodes_of_level(level) * fanout < bottom;
-            let forced = state.full_merge || !tree.has_room(FLUSH_PIECES_MAX);
+            let room = tree.has_room(FLUSH_PIECES_MAX);
+            let forced = cheap || state.full_merge || state.squeeze || !room;
             let next = level + 1;
             let tier = below || (small && !forced && next < BOTTOM);
             let into = if tier { next } else { BOTTOM };
@@ -334,7 +334,9 @@ impl<'m, D: Device> Core<'m, D> {
                     state.counters.merges += 1;
                     if into == BOTTOM {
                         state.counters.bottom_merge_at = state.log.appended;
-                        state.full_merge &= state.tree.deepest_tier().is_some();
+                        let tiers = state.tree.deepest_tier().is_some();
+                        state.full_merge &= tiers;
+                        state.squeeze &= tiers;
                     }
                 }
             }

@@ -119,6 +119,9 @@ pub(crate) struct State<'m> {
     pub(crate) used: (u64, u64, u64),
     /// Everything is to be merged into the bottom, so that liveness is known exactly.
     pub(crate) full_merge: bool,
+    /// A write found no room: the tiers are merged into the bottom, the largest first, until it
+    /// has.
+    pub(crate) squeeze: bool,
 }
 
 impl<'m> State<'m> {
