@@ -309,21 +309,26 @@ impl<D: Device> Core<'_, D> {
         usize::try_from(payload).unwrap_or(usize::MAX).saturating_sub(RECORD_HEADER_LEN)
     }
 
-    /// Bytes of values and runs that the store promises to hold.
+    /// Bytes of values and runs that the store promises to hold, whichever of the two they are.
+    ///
+    /// Values leave a little at the end of each zone, and reclaim needs some that is dead in each
+    /// to gain by. Runs take whole nodes, and new versions need room until a merge drops the old.
     pub(crate) fn capacity_bytes(&self) -> u64 {
+        const HEADS: u32 = 8;
         let state = self.state.borrow();
-        let heads = 8;
-        let mut blocks = 0;
-        let mut zones = 0;
+        let node_blocks = u64::from(self.shape.node_blocks());
+        let (mut zones, mut for_values, mut for_runs) = (0, 0, 0);
         for (_, zone) in state.zones.iter() {
             if zone.role() != crate::zone::Role::Retired {
                 zones += 1;
-                blocks += u64::from(zone.capacity.get().saturating_sub(1));
+                let blocks = u64::from(zone.capacity.get().saturating_sub(1));
+                for_values += blocks;
+                for_runs += blocks / node_blocks * node_blocks;
             }
         }
-        let kept = u64::from(self.reserve() + heads).min(zones);
-        let mean = blocks.checked_div(zones).unwrap_or(0);
-        (blocks - kept * mean) * u64::from(self.payload()) / 100 * 93
+        let left = zones - u64::from(self.reserve() + HEADS).min(zones);
+        let blocks = (for_values * 94).min(for_runs * 97) / 100;
+        blocks * left / zones.max(1) * u64::from(self.payload())
     }
 
     /// Bytes of values and runs that are referred to; what is not yet known to be dead counts.
