@@ -194,11 +194,13 @@ impl<'m, D: Device> Core<'m, D> {
     }
 
     /// Begins a piece at the head for `role`, in a fresh zone if the old one is nearly full.
+    /// `ranged` says whether Boundaries may come.
     pub(crate) async fn begin_piece(
         &self,
         job: &mut Job<'m>,
         role: Role,
         versions: u32,
+        ranged: bool,
     ) -> Result<(), Fault<D::Error>> {
         job.role = role;
         let index = head_index(role);
@@ -207,14 +209,20 @@ impl<'m, D: Device> Core<'m, D> {
             let head = self.state.borrow().run_heads[index];
             if let Some(head) = head {
                 let nodes_max = (head.capacity - head.next) / node_blocks;
-                // A fresh zone that holds a key with all its versions must do.
-                let spare = if head.next == 1 { 0 } else { 2 };
-                if nodes_max >= self.shape.piece_nodes_least(versions) + spare {
+                // A fresh zone that holds a key with all its versions must do. In the rest of one a
+                // piece must be worth its place in the table; where each key has one version, it
+                // fills what there is.
+                let least = self.shape.piece_nodes_least(versions);
+                let worth = if versions == 1 && !ranged { 4 } else { least + 2 };
+                let least =
+                    if head.next == 1 { least } else { worth.max(head.nodes_of(node_blocks) / 8) };
+                if nodes_max >= least {
                     self.state.borrow_mut().zones.get_mut(head.zone).set_pending(true);
                     job.builder.begin(PiecePlace {
                         generation: head.generation,
                         start: head.next,
                         nodes_max,
+                        ranged,
                     });
                     return Ok(());
                 }

@@ -14,6 +14,7 @@ use crate::canary::{Bug, planted};
 use crate::compact::{FLUSH_PIECES_MAX, Job, Work, add_piece, fill_zones};
 use crate::error::Fault;
 use crate::format::edit::{Change, PieceRecord};
+use crate::format::entry::Entry;
 use crate::memtable;
 use crate::run::builder::{Cover, PieceBuilder, Pushed};
 use crate::state::{Core, Side, State};
@@ -66,19 +67,18 @@ impl<'m, D: Device> Core<'m, D> {
         loop {
             let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
             let versions = flush.filter.versions_max();
-            if job.builder.is_begun() && !job.builder.has_room(versions) {
-                did += self.end_flush_piece(job).await?;
-                continue;
-            }
             if !job.builder.is_begun() {
-                self.begin_piece(job, Role::Run, versions).await?;
+                let ranged = {
+                    let state = self.state.borrow();
+                    state.tables[1 - state.active].range_count() > 0
+                };
+                self.begin_piece(job, Role::Run, versions, ranged).await?;
                 continue;
             }
-            let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
             let filled = flush_entries(&mut self.state.borrow_mut(), flush, &mut job.builder);
             match filled {
                 Filled::OutputFull => did += self.write_output(job).await?,
-                Filled::KeyBoundary => {}
+                Filled::KeyBoundary => did += self.end_flush_piece(job).await?,
                 Filled::End => {
                     did += self.end_flush_piece(job).await?;
                     self.install_flush(job).await?;
@@ -171,10 +171,13 @@ fn flush_entries(
         let point = flush.cursor.map(|cursor| table.at(cursor));
         let before = flush.before.map(|cursor| table.at(cursor).0);
         let new_key = point.is_none_or(|(key, _)| before != Some(key));
-        if new_key && !builder.has_room(flush.filter.versions_max()) {
+        let event = next_event(table, flush.event);
+        if point.is_none() && event.is_none() {
+            return Filled::End;
+        }
+        if new_key && !has_room(builder, &flush.filter, point) {
             return Filled::KeyBoundary;
         }
-        let event = next_event(table, flush.event);
         if let Some((event_key, event)) = event
             && new_key
             && point.is_none_or(|(key, _)| event_key <= key)
@@ -206,6 +209,20 @@ fn flush_entries(
         flush.before = flush.cursor;
         flush.cursor = flush.cursor.and_then(|cursor| table.next(cursor));
     }
+}
+
+/// Whether the next key is sure to fit the piece.
+fn has_room(
+    builder: &PieceBuilder<'_>,
+    filter: &VersionFilter,
+    point: Option<(&[u8], Entry<'_>)>,
+) -> bool {
+    let versions = filter.versions_max();
+    builder.has_room(versions)
+        || (versions == 1
+            && point.is_some_and(|(key, entry)| {
+                builder.has_room_for(key.len(), key.len() + entry.encoded_len())
+            }))
 }
 
 /// The key of a range-delete event; an open end has none.

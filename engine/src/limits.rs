@@ -22,7 +22,7 @@ pub const BOTTOM: u8 = TIERS as u8;
 /// Most runs at once, over all levels.
 pub const RUNS_MAX: usize = 48;
 /// Runs of a tier at which it is merged.
-pub const FANOUT: usize = 4;
+pub const FANOUT: usize = 8;
 /// Most runs that one merge reads, the bottom included. The same for every size of memory: a merge
 /// that was begun with much goes on with little.
 pub const MERGE_INPUTS_MAX: usize = FANOUT + 2;

@@ -26,7 +26,7 @@ use crate::state::Core;
 /// Range deletions that one batch may bring.
 pub(crate) const RANGES_AT_ONCE: usize = 16;
 /// Zones that only maintenance may take: flush, merge, survivors, manifest copies, changes of zone.
-const RESERVE_BASE: u32 = 8;
+const RESERVE: u32 = 12;
 /// Of these, what deletes may use up.
 const RESERVE_FOR_DELETES: u32 = 6;
 
@@ -38,13 +38,13 @@ impl<D: Device> Core<'_, D> {
 
     /// Free zones below which nothing but deletes and maintenance may take one.
     pub(crate) fn reserve(&self) -> u32 {
-        RESERVE_BASE + self.plan.fanout as u32
+        RESERVE
     }
 
     /// Free zones below which reclaim is due.
     pub(crate) fn low_water(&self) -> u32 {
         let zones = self.state.borrow().zones.len();
-        self.reserve() + 2 + zones / 64
+        self.reserve() + 4 + zones / 128
     }
 
     /// Whether a write may take a zone now, or use what is left of the head's.
@@ -103,31 +103,50 @@ impl<D: Device> Core<'_, D> {
 
     /// How many bytes of maintenance a byte of foreground writing pays for, in sixteenths.
     fn gear(&self) -> u64 {
-        let (frozen, runs_over, free) = {
+        // In parts of a zone, or what a byte costs would jump with every zone taken or freed.
+        const PARTS: u64 = 256;
+        let (squeeze, frozen, runs_over, room) = {
             let state = self.state.borrow();
             let over: usize = (0..crate::limits::BOTTOM)
                 .map(|level| (state.tree.level(level).count() + 1).saturating_sub(self.plan.fanout))
                 .sum();
-            (state.frozen.is_some(), over, state.zones.free_count())
+            let zone_bytes = self.zone_payload().max(1);
+            let rest = u64::from(state.log.zone_room()).min(zone_bytes) * PARTS / zone_bytes;
+            let free = u64::from(state.zones.free_count());
+            (state.squeeze, state.frozen.is_some(), over, free * PARTS + rest)
         };
-        let low = self.low_water();
-        let mut gear = 0;
+        let low = u64::from(self.low_water()) * PARTS;
+        let mut gear = if squeeze { 96 } else { 0 };
         if frozen {
             gear += 32;
         }
         if runs_over > 0 {
             gear += 48 + 32 * runs_over as u64;
         }
-        if free < low {
-            // Survivors to copy for each byte gained, rising as the last free zones go.
-            let missing = u64::from(low - free);
-            gear += 32 + 128 * missing / u64::from(low - self.reserve().min(low - 1));
+        if room < low {
+            // Survivors to copy for each byte gained, rising as the last free zones go: it settles
+            // where as much is gained as is written.
+            let span = low - u64::from(self.reserve()) * PARTS;
+            gear += 160 * (low - room) / span;
         }
         gear
     }
 
+    /// Begins to merge into the bottom before there is no room, and ends when there is some.
+    fn note_use(&self) {
+        let left = self.capacity.saturating_sub(self.used_bytes());
+        let mut state = self.state.borrow_mut();
+        if left < self.capacity / 64 {
+            let tiers = state.tree.tier_nodes() * 8 > state.tree.nodes_of_level(BOTTOM);
+            state.squeeze |= tiers;
+        } else if left > self.capacity / 32 {
+            state.squeeze = false;
+        }
+    }
+
     /// Takes note of a write of `bytes` and works off what is owed.
     pub(crate) async fn pay(&self, bytes: u64) -> Result<(), Fault<D::Error>> {
+        self.note_use();
         let owed = bytes * self.gear() / 16;
         self.state.borrow_mut().debt += owed;
         let step = self.step_bytes();
@@ -240,7 +259,7 @@ impl<D: Device> Core<'_, D> {
                 }
                 idle += 1;
                 let mut state = self.state.borrow_mut();
-                state.full_merge = true;
+                state.squeeze = true;
                 // Also without an entry: what aborted values left in the log is behind it then.
                 if state.frozen.is_none() {
                     state.freeze();
@@ -290,21 +309,26 @@ impl<D: Device> Core<'_, D> {
         usize::try_from(payload).unwrap_or(usize::MAX).saturating_sub(RECORD_HEADER_LEN)
     }
 
-    /// Bytes of values and runs that the store promises to hold.
+    /// Bytes of values and runs that the store promises to hold, whichever of the two they are.
+    ///
+    /// Values leave a little at the end of each zone, and reclaim needs some that is dead in each
+    /// to gain by. Runs take whole nodes, and new versions need room until a merge drops the old.
     pub(crate) fn capacity_bytes(&self) -> u64 {
+        const HEADS: u32 = 8;
         let state = self.state.borrow();
-        let heads = 8;
-        let mut blocks = 0;
-        let mut zones = 0;
+        let node_blocks = u64::from(self.shape.node_blocks());
+        let (mut zones, mut for_values, mut for_runs) = (0, 0, 0);
         for (_, zone) in state.zones.iter() {
             if zone.role() != crate::zone::Role::Retired {
                 zones += 1;
-                blocks += u64::from(zone.capacity.get().saturating_sub(1));
+                let blocks = u64::from(zone.capacity.get().saturating_sub(1));
+                for_values += blocks;
+                for_runs += blocks / node_blocks * node_blocks;
             }
         }
-        let kept = u64::from(self.reserve() + heads).min(zones);
-        let mean = blocks.checked_div(zones).unwrap_or(0);
-        (blocks - kept * mean) * u64::from(self.payload()) / 100 * 93
+        let left = zones - u64::from(self.reserve() + HEADS).min(zones);
+        let blocks = (for_values * 94).min(for_runs * 97) / 100;
+        blocks * left / zones.max(1) * u64::from(self.payload())
     }
 
     /// Bytes of values and runs that are referred to; what is not yet known to be dead counts.

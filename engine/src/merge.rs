@@ -57,11 +57,9 @@ impl<'m, D: Device> Core<'m, D> {
         let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout && ready(level));
         let begun = (0..BOTTOM).find(|&level| tree.merge(level).is_some());
         let room = tree.has_room(FLUSH_PIECES_MAX);
-        let forced = state.full_merge || !room;
+        let forced = state.full_merge || state.squeeze || !room;
         let cheap = self.is_bottom_cheap(&state);
-        let deepest = tree.deepest_tier().filter(|&level| {
-            ready(level) && (forced || cheap && tree.whole(level).count() + 1 >= fanout)
-        });
+        let deepest = tree.deepest_tier().filter(|&level| ready(level) && (forced || cheap));
         over.or(begun).or(deepest)
     }
 
@@ -141,13 +139,15 @@ impl<'m, D: Device> Core<'m, D> {
     /// Records a new merge: which runs take part and what they become.
     async fn declare_merge(&self, level: u8) -> Result<(), Fault<D::Error>> {
         let inputs_max = self.plan.merge_inputs();
+        let cheap = self.is_bottom_cheap(&self.state.borrow());
         self.commit_edit(|state, edit| {
             let tree = &mut state.tree;
             let below = tree.runs().iter().any(|run| run.level > level && run.level < BOTTOM);
             let bottom = tree.nodes_of_level(BOTTOM);
             let fanout = self.plan.fanout as u64;
             let small = tree.nodes_of_level(level) * fanout < bottom;
-            let forced = state.full_merge || !tree.has_room(FLUSH_PIECES_MAX);
+            let room = tree.has_room(FLUSH_PIECES_MAX);
+            let forced = cheap || state.full_merge || state.squeeze || !room;
             let next = level + 1;
             let tier = below || (small && !forced && next < BOTTOM);
             let into = if tier { next } else { BOTTOM };
@@ -187,13 +187,19 @@ impl<'m, D: Device> Core<'m, D> {
             let role = if merging.into == BOTTOM { Role::Bottom } else { Role::Run };
             let versions = merging.filter.versions_max();
             if !job.builder.is_begun() {
-                self.begin_piece(job, role, versions).await?;
+                let ranged = self.has_boundaries(&merging.sources);
+                self.begin_piece(job, role, versions, ranged).await?;
                 let due = !job.builder.cover().is_empty();
                 let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
                 merging.cover_due = due;
                 continue;
             }
-            if !job.builder.has_room(versions) || (merging.hurry && !job.builder.is_empty()) {
+            let room = job.builder.has_room(versions)
+                || (versions == 1 && {
+                    let item_len = item_len_max(&merging.sources, key, self.shape.node_len);
+                    job.builder.has_room_for(key.len(), item_len)
+                });
+            if !room || (merging.hurry && !job.builder.is_empty()) {
                 self.finish_merge_piece(job, Some(key)).await?;
                 return Ok(did + 1);
             }
@@ -202,6 +208,14 @@ impl<'m, D: Device> Core<'m, D> {
             }
             did += self.merge_key(job, key).await?;
         }
+    }
+
+    /// Whether the sources hold range deletions.
+    fn has_boundaries(&self, sources: &[RunCursor<'_>]) -> bool {
+        let state = self.state.borrow();
+        sources.iter().any(|source| {
+            !source.cover.is_empty() || state.tree.run(source.run).is_some_and(|run| run.boundaries)
+        })
     }
 
     /// Merges all that the sources hold of one key.
@@ -320,7 +334,9 @@ impl<'m, D: Device> Core<'m, D> {
                     state.counters.merges += 1;
                     if into == BOTTOM {
                         state.counters.bottom_merge_at = state.log.appended;
-                        state.full_merge &= state.tree.deepest_tier().is_some();
+                        let tiers = state.tree.deepest_tier().is_some();
+                        state.full_merge &= tiers;
+                        state.squeeze &= tiers;
                     }
                 }
             }
@@ -353,6 +369,16 @@ fn newest_version(sources: &[RunCursor<'_>], key: &[u8], node_len: usize) -> Opt
         }
     }
     best.map(|(_, index)| index)
+}
+
+/// Bytes of `key` with the longest entry that a source has for it next.
+fn item_len_max(sources: &[RunCursor<'_>], key: &[u8], node_len: usize) -> usize {
+    let of_key = sources.iter().filter(|source| source.is_valid() && source.key() == key);
+    let lens = of_key.map(|source| {
+        // What is malformed is told when it is merged.
+        source.entry(node_len).map_or(node_len, |entry| entry.encoded_len())
+    });
+    key.len() + lens.max().unwrap_or(node_len)
 }
 
 fn union(merging: &Merging<'_>) -> Cover {

@@ -129,6 +129,7 @@ fn assemble<D: Device>(
         read_only: false,
         used: (0, u64::MAX, 0),
         full_merge: false,
+        squeeze: false,
     };
     Ok(Core {
         media,

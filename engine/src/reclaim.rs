@@ -55,6 +55,8 @@ pub(crate) struct Victim {
     record_end: u32,
     /// One more than where recovery found the records to end.
     sealed: u32,
+    /// Bytes of the last record: what is read ahead of one that is longer is read for nothing.
+    record_len: u32,
 }
 
 /// What became of a value.
@@ -112,6 +114,7 @@ impl<D: Device> Core<'_, D> {
             seq: 0,
             record_end: 0,
             sealed: zone.sealed.get(),
+            record_len: 0,
         })
     }
 
@@ -132,11 +135,21 @@ impl<D: Device> Core<'_, D> {
         };
         self.begin_writing().await?;
         let mut window = self.window.take().await;
-        let mut reader = RecordReader::new(victim.log_zone, &mut window, self.media.block_len());
+        let block_len = self.media.block_len();
+        let mut window_len = window.len();
+        if victim.record_len as usize > window_len / 2 {
+            let heads = usize::from(self.limits.key_len_max)
+                + usize::from(self.limits.meta_len_max)
+                + RECORD_HEADER_LEN
+                + OP_HEADER_LEN;
+            let blocks = heads.div_ceil(self.payload() as usize) + 2;
+            window_len = window_len.min(blocks * block_len);
+        }
+        let window = &mut window[..window_len];
+        let mut reader = RecordReader::new(victim.log_zone, window, block_len);
         let mut did = 0;
         while did < budget {
             if victim.ops_left == 0 && !self.next_record(&mut victim, &mut reader).await? {
-                drop(window);
                 self.free_victim(&victim).await?;
                 return Ok(Step::Did(did + 1));
             }
@@ -190,6 +203,7 @@ impl<D: Device> Core<'_, D> {
         }
         victim.offset = end;
         victim.record_end = end;
+        victim.record_len = header.len;
         victim.ops_left = header.op_count;
         victim.op_at = header.offset + RECORD_HEADER_LEN as u32;
         victim.seq = header.seq;
@@ -216,8 +230,17 @@ impl<D: Device> Core<'_, D> {
         {
             let generation = victim.log_zone.generation;
             let value = Fragment { generation, offset: value_at, len: op.value_len };
+            // A short value comes with its neighbours in the window; a long one has a read of
+            // its own.
+            let len = op.op_len();
+            let held = len <= reader.reach() / 4 && reader.covers(&self.media, at, len).await?;
+            // The longer look may have ended at a block that cannot be read.
+            if !held && !reader.covers(&self.media, at, OP_HEADER_LEN + op.head_len()).await? {
+                return Err(crate::run::cursor::malformed());
+            }
+            let held = held.then(|| reader.bytes(value_at, op.value_len as usize));
             let key = reader.bytes(at + OP_HEADER_LEN as u32, usize::from(op.key_len));
-            outcome = self.move_value(key, value, did).await?;
+            outcome = self.move_value(key, value, held, did).await?;
         }
         if !matches!(outcome, Moved::Again) {
             victim.ops_left -= 1;
@@ -226,11 +249,13 @@ impl<D: Device> Core<'_, D> {
         Ok(outcome)
     }
 
-    /// Moves a value if the newest version of its key refers to it.
+    /// Moves a value if the newest version of its key refers to it; `held` are its bytes, if they
+    /// were read already.
     async fn move_value(
         &self,
         key: &[u8],
         value: Fragment,
+        held: Option<&[u8]>,
         did: &mut u64,
     ) -> Result<Moved, Fault<D::Error>> {
         let mut meta = self.meta.take().await;
@@ -260,8 +285,22 @@ impl<D: Device> Core<'_, D> {
         }
         let mut parts = Fragments::new();
         let mut at = 0;
-        while value.len as usize - at > part_max {
-            let part = self.read_part(&value, at, part_max, &mut buffer).await?;
+        // A value that is not in many fragments already may fill up the zone's end with one.
+        let may_split = found.places.len() < self.limits.fragments_max() / 4;
+        loop {
+            let left = value.len as usize - at;
+            let room = self.state.borrow_mut().head(Side::Cold).zone_room() as usize;
+            let least = self.fragment_least();
+            let splits =
+                may_split && left > 2 * least && left + overhead > room && room > least + overhead;
+            let most = if splits { part_max.min(room - overhead) } else { part_max };
+            if left <= most {
+                break;
+            }
+            let part = match held {
+                Some(held) => &held[at..at + most],
+                None => self.read_part(&value, at, most, &mut buffer).await?,
+            };
             self.make_room(Side::Cold, overhead + part.len()).await?;
             let place = append_fragment(&mut self.state.borrow_mut(), key, part);
             if parts.push(place).is_err() || parts.len() == self.limits.fragments_max() {
@@ -270,7 +309,10 @@ impl<D: Device> Core<'_, D> {
             at += part.len();
         }
         let rest = value.len as usize - at;
-        let part = self.read_part(&value, at, rest, &mut buffer).await?;
+        let part = match held {
+            Some(held) => &held[at..],
+            None => self.read_part(&value, at, rest, &mut buffer).await?,
+        };
         self.make_entry_room(key.len(), overhead, true).await?;
         self.make_room(Side::Cold, overhead + part.len()).await?;
         let mut state = self.state.borrow_mut();

@@ -48,6 +48,13 @@ pub(crate) struct RunHead {
     pub(crate) capacity: u32,
 }
 
+impl RunHead {
+    /// Nodes that the whole zone takes.
+    pub(crate) fn nodes_of(&self, node_blocks: u32) -> u32 {
+        self.capacity.saturating_sub(1) / node_blocks
+    }
+}
+
 /// Counts since open, for `stats`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
@@ -112,6 +119,9 @@ pub(crate) struct State<'m> {
     pub(crate) used: (u64, u64, u64),
     /// Everything is to be merged into the bottom, so that liveness is known exactly.
     pub(crate) full_merge: bool,
+    /// A write found no room: the tiers are merged into the bottom, the largest first, until it
+    /// has.
+    pub(crate) squeeze: bool,
 }
 
 impl<'m> State<'m> {
@@ -288,6 +298,13 @@ impl<D: Device> Core<'_, D> {
     pub(crate) fn record_len_max(&self, side: Side) -> usize {
         let mut state = self.state.borrow_mut();
         state.head(side).record_len_max().min(self.zone_record_max)
+    }
+
+    /// Bytes at the end of a zone that are worth a fragment: little against a fragment's cost, or
+    /// against the zone.
+    pub(crate) fn fragment_least(&self) -> usize {
+        let blocks = (self.media.geometry.zone_blocks / 64).clamp(1, 16);
+        blocks as usize * self.media.block_len()
     }
 
     /// Stops all writing after a failure whose effect on the media is unknown.

@@ -255,6 +255,14 @@ fn golden_image_opens_and_holds_what_was_written() {
     check_contents(&restore(&committed));
 }
 
+/// The same format, as it was written when a tier was merged at four runs.
+#[test]
+fn golden_image_of_four_runs_opens_and_holds_what_was_written() {
+    let path = path().with_file_name("v1-four-runs.txt");
+    let committed = std::fs::read_to_string(path).expect("the golden image");
+    check_contents(&restore(&committed));
+}
+
 #[test]
 fn store_of_the_script_holds_its_contents() {
     let drive = new_drive();

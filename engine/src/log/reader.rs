@@ -52,6 +52,11 @@ impl<'b> RecordReader<'b> {
         &self.buffer[at..at + len]
     }
 
+    /// Payload bytes that fit the window, wherever they start.
+    pub(crate) fn reach(&self) -> usize {
+        (self.buffer.len() / self.block_len - 1) * self.payload() as usize
+    }
+
     /// Whether `[offset, offset + len)` is in the window.
     fn has(&self, offset: u32, len: usize) -> bool {
         if self.checked == 0 {

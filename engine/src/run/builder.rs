@@ -38,6 +38,8 @@ pub(crate) struct PiecePlace {
     pub(crate) start: u32,
     /// Nodes that fit.
     pub(crate) nodes_max: u32,
+    /// Whether Boundaries may come: then no more is known of what a key takes than the most.
+    pub(crate) ranged: bool,
 }
 
 /// What a push came to.
@@ -199,6 +201,29 @@ impl<'m> PieceBuilder<'m> {
         let top = self.upper[self.shape.height - 2].as_ref();
         let top_room = top.is_none_or(|top| top.room() > 4 * self.separator.len());
         needed <= place.nodes_max && top_room
+    }
+
+    /// Whether one more version of a key is sure to fit, if no other version of it and no Boundary
+    /// comes: its key and encoded entry have `item_len` bytes together. Closer than
+    /// [`has_room`](Self::has_room), so that a piece fills its zone.
+    pub(crate) fn has_room_for(&self, key_len: usize, item_len: usize) -> bool {
+        /// More than an item's head takes in a node.
+        const ITEM_HEAD: usize = 24;
+        let Some(place) = self.place.filter(|place| !place.ranged && self.cover.is_empty()) else {
+            return false;
+        };
+        // No upper node is ended by this key, nor by the end of the piece: as many as now, or one.
+        let branch_holds = self.upper[0].as_ref().is_none_or(|branch| {
+            branch.room() >= key_len + ITEM_HEAD && branch.key_count() < branch.key_capacity()
+        });
+        let separator_max = self.separator.len() + ITEM_HEAD;
+        let index_holds =
+            self.upper[1..].iter().flatten().all(|index| index.room() >= separator_max);
+        let upper = self.upper.iter().flatten().count().max(1) as u32;
+        let begun = u32::from(self.data.is_some());
+        let data_holds = |data: &DataBuilder| data.room() >= item_len + ITEM_HEAD;
+        let begins = u32::from(!self.data.as_ref().is_some_and(data_holds));
+        branch_holds && index_holds && self.nodes + begun + begins + upper <= place.nodes_max
     }
 
     /// The range-delete state that the last Boundary set.

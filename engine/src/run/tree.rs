@@ -247,6 +247,11 @@ impl<'m> Tree<'m> {
         self.level(level).map(|run| run.nodes).sum()
     }
 
+    /// Nodes of all tiers.
+    pub(crate) fn tier_nodes(&self) -> u64 {
+        self.node_count() - self.nodes_of_level(BOTTOM)
+    }
+
     pub(crate) fn merge(&self, level: u8) -> Option<Merge> {
         self.merges.get(usize::from(level)).copied().flatten()
     }

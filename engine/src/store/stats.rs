@@ -2,7 +2,9 @@
 
 use shingle_hal::{Device, ZoneId};
 
-use crate::limits::BOTTOM;
+use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
+use crate::limits::{BOTTOM, FRAGMENT_LEN_MAX};
+use crate::state::Side;
 use crate::store::Store;
 use crate::zone::Role;
 
@@ -10,7 +12,8 @@ use crate::zone::Role;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Stats {
-    /// Bytes of values, and of runs with keys and small values, that the store promises to hold.
+    /// Bytes of values, and of runs with keys and small values, that the store promises to hold:
+    /// entries whose [`cost_bytes`](crate::Store::cost_bytes) add up to it.
     pub capacity_bytes: u64,
     /// Bytes of them in use, dead ones counted until they are known to be dead.
     pub used_bytes: u64,
@@ -44,6 +47,13 @@ pub struct Stats {
     pub cache_misses: u64,
 }
 
+/// Bytes that the head of an entry takes in a node, and what leads to a value kept apart.
+const ENTRY_HEAD_BYTES: u64 = 16;
+const POINTER_BYTES: u64 = 16;
+/// Bytes of a node that no entry can have, and of filters for each key.
+const NODE_HEAD_BYTES: u64 = 64;
+const FILTER_BYTES: u64 = 2;
+
 /// What a zone is used for, for pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -63,6 +73,40 @@ pub struct ZoneUse {
 }
 
 impl<D: Device> Store<'_, D> {
+    /// What an entry counts against [`capacity_bytes`](Stats::capacity_bytes), at most: whatever
+    /// the lengths, entries whose costs add up to the capacity can be put.
+    ///
+    /// A value kept apart counts with its record in the log, and its key and metadata once more in
+    /// a run; a shorter one counts in a run only. In a run an entry counts a node by the number of
+    /// its like that a node holds.
+    #[must_use]
+    pub fn cost_bytes(&self, key_len: usize, meta_len: usize, value_len: u64) -> u64 {
+        let head = (key_len + meta_len) as u64;
+        let apart = value_len >= u64::from(self.core.limits.separate_from_bytes);
+        let body = if apart { POINTER_BYTES } else { value_len };
+        let node_len = u64::from(self.core.limits.node_len_bytes);
+        let in_node = (node_len - NODE_HEAD_BYTES) / (head + ENTRY_HEAD_BYTES + body);
+        // A node with its separator in the branch above, of which a zone has one at least.
+        let zone_len = u64::from(self.core.state.borrow().zones.capacity_min().saturating_sub(1))
+            * self.core.media.block_len() as u64;
+        let branch = node_len / (zone_len / node_len).saturating_sub(1).max(1);
+        let node = node_len + key_len as u64 + ENTRY_HEAD_BYTES + branch;
+        let in_run = node.div_ceil(in_node.max(1)) + FILTER_BYTES;
+        if !apart {
+            return in_run;
+        }
+        // A long value may be cut where a buffer ends, and at the ends of two zones: by the log
+        // and by reclaim.
+        let cuts = if value_len > 2 * self.core.fragment_least() as u64 {
+            2 + value_len / self.core.record_len_max(Side::Log).max(1) as u64
+        } else {
+            0
+        };
+        let record = head + (RECORD_HEADER_LEN + OP_HEADER_LEN) as u64;
+        let cut = record + (FRAGMENT_LEN_MAX as u64);
+        in_run + record + value_len + cuts * cut
+    }
+
     /// The figures now.
     pub fn stats(&self) -> Stats {
         let used_bytes = self.core.used_bytes();

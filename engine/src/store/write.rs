@@ -341,7 +341,7 @@ impl<D: Device> Store<'_, D> {
     fn is_split(&self, op: &Op<'_>) -> bool {
         let most = self.core.record_len_max(Side::Log);
         let room = self.core.state.borrow().log.zone_room() as usize;
-        let least = 16 * self.core.media.block_len();
+        let least = self.core.fragment_least();
         op.record_len() > most
             || (op.record_len() > room && room > least && op.value.len() > 2 * least)
     }
@@ -471,8 +471,7 @@ impl<D: Device> Pen<'_, '_, '_, D> {
         let overhead = RECORD_HEADER_LEN + OP_HEADER_LEN + self.key.len();
         let most = core.record_len_max(Side::Log) - overhead;
         let room = core.state.borrow().log.zone_room() as usize;
-        let least =
-            (16 * core.media.block_len()).max(total / (core.limits.fragments_max() / 2)).min(most);
+        let least = core.fragment_least().max(total / (core.limits.fragments_max() / 2)).min(most);
         let mut len = part.len().min(most);
         if len + overhead > room && room > least + overhead {
             len = room - overhead;
