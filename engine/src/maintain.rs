@@ -139,8 +139,9 @@ impl<D: Device> Core<'_, D> {
         if left < self.capacity / 64 {
             let tiers = state.tree.tier_nodes() * 8 > state.tree.nodes_of_level(BOTTOM);
             state.squeeze |= tiers;
-        } else if left > self.capacity / 32 {
+        } else if left > (self.capacity / 32).max(state.wanted) {
             state.squeeze = false;
+            state.wanted = 0;
         }
     }
 
@@ -260,6 +261,7 @@ impl<D: Device> Core<'_, D> {
                 idle += 1;
                 let mut state = self.state.borrow_mut();
                 state.squeeze = true;
+                state.wanted = state.wanted.max(bytes);
                 // Also without an entry: what aborted values left in the log is behind it then.
                 if state.frozen.is_none() {
                     state.freeze();

@@ -337,6 +337,7 @@ impl<'m, D: Device> Core<'m, D> {
                         let tiers = state.tree.deepest_tier().is_some();
                         state.full_merge &= tiers;
                         state.squeeze &= tiers;
+                        state.wanted = if tiers { state.wanted } else { 0 };
                     }
                 }
             }

@@ -130,6 +130,7 @@ fn assemble<D: Device>(
         used: (0, u64::MAX, 0),
         full_merge: false,
         squeeze: false,
+        wanted: 0,
     };
     Ok(Core {
         media,

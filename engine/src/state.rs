@@ -122,6 +122,8 @@ pub(crate) struct State<'m> {
     /// A write found no room: the tiers are merged into the bottom, the largest first, until it
     /// has.
     pub(crate) squeeze: bool,
+    /// The most bytes that such a write asked for.
+    pub(crate) wanted: u64,
 }
 
 impl<'m> State<'m> {
