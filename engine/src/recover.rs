@@ -40,7 +40,7 @@ use crate::state::{Core, State};
 use crate::zone::{Role, Zones};
 
 /// Reads that replaying the logs may take, about.
-pub(crate) const REPLAY_READS_MAX: u64 = 56;
+pub(crate) const REPLAY_READS_MAX: u64 = 36;
 
 /// The anchor zones of a device: the first zone, and the next one on another storage element or,
 /// where there is none nearby, the second.
@@ -254,10 +254,18 @@ impl<D: Device> Core<'_, D> {
             state.seq = mark.seq;
             state.replaying = true;
         }
+        let reads = self.media.stats().reads;
         // Survivors first: a later version in the log must find them there (`G2`).
         self.replay_log(Role::Cold, mark.cold).await?;
         self.replay_log(Role::Log, mark.log).await?;
-        self.state.borrow_mut().replaying = false;
+        {
+            let mut state = self.state.borrow_mut();
+            state.replaying = false;
+            // What was replayed now is replayed again until the memtable is flushed.
+            let reads = self.media.stats().reads - reads;
+            state.log.add_walk_cost(reads * self.plan.window_len as u64);
+            state.log.settle(0);
+        }
         self.record_ends().await
     }
 
@@ -439,26 +447,38 @@ impl<D: Device> Core<'_, D> {
         reader: &mut RecordReader<'_>,
         zone: LogZone,
     ) -> Result<Option<Found>, Fault<D::Error>> {
-        const TORN_MAX: u32 = 4;
-        let mut index_block = None;
-        for back in 1..=TORN_MAX.min(zone.blocks.saturating_sub(1)) {
-            let block = zone.blocks - back;
-            let Some(tag) = self.tag(zone, block).await? else { continue };
-            index_block = block.checked_sub(tag >> 16).filter(|_| tag >> 16 > 0);
-            break;
+        let Some(tail) = reader.load_tail(&self.media).await? else { return Ok(None) };
+        // A block's tag is set when it is begun, so it does not know of an index in it.
+        let (block, tag) = tail.last;
+        if let Some(found) = self.index_in(reader, block, tag).await? {
+            return Ok(Some(found));
         }
-        let Some(index_block) = index_block.filter(|&block| block > 0) else { return Ok(None) };
-        let Some(tag) = self.tag(zone, index_block).await? else { return Ok(None) };
-        let mut offset = (index_block - 1) * self.payload() + (tag & 0xffff);
-        // The index is one of the records that start in this block.
-        while offset < index_block * self.payload() {
-            let Some(header) = reader.record(&self.media, offset).await? else { return Ok(None) };
+        let Some((block, tag)) = tail.before else { return Ok(None) };
+        let tag = match tag {
+            Some(tag) => Some(tag),
+            None => self.tag(zone, block).await?,
+        };
+        let Some(tag) = tag else { return Ok(None) };
+        self.index_in(reader, block, tag).await
+    }
+
+    /// The last index among the records that start in a block of this tag.
+    async fn index_in(
+        &self,
+        reader: &mut RecordReader<'_>,
+        block: u32,
+        tag: u32,
+    ) -> Result<Option<Found>, Fault<D::Error>> {
+        let mut offset = (block - 1) * self.payload() + (tag & 0xffff);
+        let mut last = None;
+        while offset < block * self.payload() {
+            let Some(header) = reader.record(&self.media, offset).await? else { break };
             if header.kind == RecordKind::Index {
-                return Ok(Some(Found { at: header.offset, len: header.len as usize }));
+                last = Some(Found { at: header.offset, len: header.len as usize });
             }
             offset = header.offset + header.len;
         }
-        Ok(None)
+        Ok(last)
     }
 
     /// The tag of a log block; `None` if the block is not whole.

@@ -266,7 +266,7 @@ impl<'m> Head<'m> {
 
     /// What was noted so far is settled: covered by an index that costs `index` bytes to read, or
     /// to be walked.
-    fn settle(&mut self, index: u64) {
+    pub(crate) fn settle(&mut self, index: u64) {
         self.settled_cost += if index > 0 { index } else { self.walk_cost };
         self.walk_cost = 0;
     }

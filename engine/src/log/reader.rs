@@ -12,6 +12,7 @@ use shingle_hal::{Class, Device, Lba};
 
 use crate::error::{Fault, Structure};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, RECORD_HEADER_LEN, RecordHeader};
+use crate::format::seal::le_u32;
 use crate::limits::SEAL_LEN;
 use crate::media::{Media, Place};
 
@@ -34,12 +35,23 @@ pub(crate) struct RecordReader<'b> {
     checked: u32,
     /// The window ends because the next block is bad or there is none.
     ended: bool,
+    /// The last block of the window, and the one that it says the zone's last index starts in.
+    tail: Option<Tail>,
+}
+
+/// Tags that lead to the last index of a zone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tail {
+    /// The last whole block and its tag.
+    pub(crate) last: (u32, u32),
+    /// The block that an index before it starts in, with its tag if that is in the window too.
+    pub(crate) before: Option<(u32, Option<u32>)>,
 }
 
 impl<'b> RecordReader<'b> {
     pub(crate) fn new(zone: LogZone, buffer: &'b mut [u8], block_len: usize) -> Self {
         assert!(buffer.len() >= 2 * block_len);
-        Self { zone, buffer, block_len, first: 0, checked: 0, ended: false }
+        Self { zone, buffer, block_len, first: 0, checked: 0, ended: false, tail: None }
     }
 
     fn payload(&self) -> u32 {
@@ -120,12 +132,42 @@ impl<'b> RecordReader<'b> {
             Err(_) => self.load_singly(media, blocks).await?,
         }
         self.ended = self.checked < blocks;
+        self.tail = self.checked.checked_sub(1).map(|last| self.tail_at(last));
         let payload = self.payload() as usize;
         for index in 1..self.checked as usize {
             let from = index * self.block_len;
             self.buffer.copy_within(from..from + payload, index * payload);
         }
         Ok(())
+    }
+
+    /// Reads the end of the zone; gives the tags that lead to its last index.
+    ///
+    /// # Errors
+    /// The device's.
+    pub(crate) async fn load_tail<D: Device>(
+        &mut self,
+        media: &Media<D>,
+    ) -> Result<Option<Tail>, Fault<D::Error>> {
+        let room = (self.buffer.len() / self.block_len) as u32;
+        let room = room.min(media.geometry.transfer_blocks_max);
+        if self.zone.blocks <= 1 {
+            return Ok(None);
+        }
+        self.load(media, self.zone.blocks.saturating_sub(room).max(1)).await?;
+        Ok(self.tail)
+    }
+
+    /// What the tag of the window's block `last` says; before the seals are cut out.
+    fn tail_at(&self, last: u32) -> Tail {
+        let tag =
+            |index: u32| le_u32(&self.buffer[(index as usize + 1) * self.block_len - SEAL_LEN..]);
+        let (block, back) = (self.first + last, tag(last) >> 16);
+        let before = block.checked_sub(back).filter(|&before| back > 0 && before > 0);
+        Tail {
+            last: (block, tag(last)),
+            before: before.map(|before| (before, last.checked_sub(back).map(tag))),
+        }
     }
 
     /// Reads block by block up to the first that cannot be read.
