@@ -200,19 +200,19 @@ impl<D: Device> Core<'_, D> {
         let block_len = self.media.block_len();
         let mut cursor = Cursor::new(start, place.generation, limit, superblock.first_edit);
         let window_blocks = (window.len() / block_len) as u32;
+        let mut most = window_blocks.min(self.media.geometry.transfer_blocks_max);
         while cursor.block() < limit && cursor.edit() < end {
             let first = cursor.block();
-            let mut blocks =
-                window_blocks.min(limit - first).min(self.media.geometry.transfer_blocks_max);
+            let blocks = most.min(limit - first);
             let lba = start.plus(u64::from(first));
             let bytes = &mut window[..blocks as usize * block_len];
             if !self.media.try_read(lba, bytes).await.map_err(OpenError::Device)? {
-                // A torn block fails the whole request: go on singly.
-                blocks = 1;
-                let bytes = &mut window[..block_len];
-                if !self.media.try_read(lba, bytes).await.map_err(OpenError::Device)? {
+                // A torn block fails the whole request: close in on it.
+                if blocks == 1 {
                     break;
                 }
+                most = blocks / 2;
+                continue;
             }
             for index in 0..blocks as usize {
                 let block = &window[index * block_len..(index + 1) * block_len];

@@ -8,7 +8,7 @@
 //! Invariants: `W1` the window holds only bytes of checked blocks. `W2` a record is reported whole
 //! only if every block asked for by [`RecordReader::covers`] was checked.
 
-use shingle_hal::{Class, Device, Lba};
+use shingle_hal::{Class, Device, Error, ErrorKind, Lba};
 
 use crate::error::{Fault, Structure};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, RECORD_HEADER_LEN, RecordHeader};
@@ -123,13 +123,19 @@ impl<'b> RecordReader<'b> {
         let len = blocks as usize * self.block_len;
         let whole = media.read_raw(start, &mut self.buffer[..len], Class::Maintenance).await;
         self.checked = 0;
-        match whole {
-            Ok(()) => {
-                while self.checked < blocks && self.check(media, self.checked) {
-                    self.checked += 1;
-                }
-            }
-            Err(_) => self.load_singly(media, blocks).await?,
+        let readable = match whole {
+            Ok(()) => blocks,
+            Err(error) => self.load_before(media, start, blocks, &error).await,
+        };
+        while self.checked < readable && self.check(media, self.checked) {
+            self.checked += 1;
+        }
+        if readable == 0 {
+            self.load_singly(media, blocks).await?;
+        }
+        if readable < blocks {
+            // The zone's records end here; nothing behind is asked for again.
+            self.zone.blocks = first + self.checked;
         }
         self.ended = self.checked < blocks;
         self.tail = self.checked.checked_sub(1).map(|last| self.tail_at(last));
@@ -168,6 +174,22 @@ impl<'b> RecordReader<'b> {
             last: (block, tag(last)),
             before: before.map(|before| (before, last.checked_sub(back).map(tag))),
         }
+    }
+
+    /// Reads the blocks before the one that `error` says could not be read, at once; gives how many
+    /// there are, or 0 if that fails too.
+    async fn load_before<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        start: Lba,
+        blocks: u32,
+        error: &D::Error,
+    ) -> u32 {
+        let ErrorKind::UnrecoveredRead { first: Some(bad) } = error.kind() else { return 0 };
+        let before = bad.0.saturating_sub(start.0).min(u64::from(blocks)) as u32;
+        let out = &mut self.buffer[..before as usize * self.block_len];
+        let read = before > 0 && media.read_raw(start, out, Class::Maintenance).await.is_ok();
+        if read { before } else { 0 }
     }
 
     /// Reads block by block up to the first that cannot be read.
