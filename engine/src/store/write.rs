@@ -65,17 +65,37 @@ fn holds(condition: &Condition<'_>, entry: Option<&Entry<'_>>) -> bool {
 }
 
 impl<D: Device> Core<'_, D> {
-    /// Decides a condition by a search; gives the tree's version that the answer belongs to.
+    /// Decides a condition by a search; gives the tree's version that the answer belongs to, or
+    /// `None` if there is nothing to decide.
     async fn decide(
         &self,
         key: &[u8],
         condition: &Condition<'_>,
-    ) -> Result<u64, WriteError<D::Error>> {
+    ) -> Result<Option<u64>, WriteError<D::Error>> {
+        if *condition == Condition::None {
+            return Ok(None);
+        }
         let mut held = false;
         let version = self
             .find(key, u64::MAX, Class::Foreground, &mut |entry| held = holds(condition, entry))
             .await?;
-        if held { Ok(version) } else { Err(WriteError::ConditionFailed) }
+        if held { Ok(Some(version)) } else { Err(WriteError::ConditionFailed) }
+    }
+
+    /// Decides the conditions of a batch; gives the oldest version of the tree that an answer
+    /// belongs to.
+    async fn decide_all(&self, batch: &Batch<'_>) -> Result<Option<u64>, WriteError<D::Error>> {
+        let mut oldest: Option<u64> = None;
+        for op in batch.ops() {
+            let version = self.decide(op.key, &op.condition).await?;
+            oldest = oldest.min(version).or(oldest).or(version);
+        }
+        Ok(oldest)
+    }
+
+    /// Whether the tree has changed since a decision.
+    fn is_outdated(&self, decided: Option<u64>) -> bool {
+        decided.is_some_and(|version| version != self.state.borrow().tree.version)
     }
 
     /// Room for a write everywhere; the caller checks it again without an await between.
@@ -231,11 +251,12 @@ impl<D: Device> Store<'_, D> {
         let entry_len = op.header.head_len() + inline + ENTRY_OVERHEAD;
         let bytes = (op.header.head_len() + op.value.len()) as u64;
         let ticket = loop {
-            let decided = match &options.condition {
-                Condition::None => None,
-                condition => Some(core.decide(op.key, condition).await?),
-            };
+            let mut decided = core.decide(op.key, &options.condition).await?;
             core.make_write_room(entry_len, record_len, is_delete).await?;
+            if core.is_outdated(decided) {
+                // Making room changed the tree. Deciding again does not, so this ends.
+                decided = core.decide(op.key, &options.condition).await?;
+            }
             let mut state = core.state.borrow_mut();
             if !has_room(&mut state, entry_len, record_len) {
                 continue;
@@ -313,12 +334,11 @@ impl<D: Device> Store<'_, D> {
             return Err(WriteError::BatchTooLarge);
         }
         let ticket = loop {
-            let mut decided = None;
-            for op in batch.ops().filter(|op| op.condition != Condition::None) {
-                let version = core.decide(op.key, &op.condition).await?;
-                decided = Some(decided.map_or(version, |first: u64| first.min(version)));
-            }
+            let mut decided = core.decide_all(batch).await?;
             core.make_write_room(entries_len, record_len, is_delete).await?;
+            if core.is_outdated(decided) {
+                decided = core.decide_all(batch).await?;
+            }
             let mut state = core.state.borrow_mut();
             if !has_room(&mut state, entries_len, record_len) {
                 continue;
