@@ -47,7 +47,7 @@ impl<D: Device> Core<'_, D> {
         self.reserve() + 4 + zones / 128
     }
 
-    /// Whether a write may take a zone now, or use what is left of the head's.
+    /// Whether a write may go on: what is left of the head's zone stays for maintenance too.
     pub(crate) fn has_room_for_write(&self, is_delete: bool) -> bool {
         let state = self.state.borrow();
         let least = if is_delete { self.reserve() - RESERVE_FOR_DELETES } else { self.reserve() };
@@ -224,9 +224,18 @@ impl<D: Device> Core<'_, D> {
             if self.is_read_only() {
                 return Err(Fault::NoSpace);
             }
-            self.job_step(u64::MAX).await?;
+            self.large_step().await?;
         }
         Ok(())
+    }
+
+    /// A step of the job of any size; what the one before made dead is freed first when zones are
+    /// few. Under `jobs`.
+    async fn large_step(&self) -> Result<Step, Fault<D::Error>> {
+        if self.state.borrow().zones.free_count() < self.low_water() {
+            self.release_dead().await?;
+        }
+        self.job_step(u64::MAX).await
     }
 
     fn is_replay_bound(&self, state: &crate::state::State<'_>) -> bool {
@@ -291,7 +300,7 @@ impl<D: Device> Core<'_, D> {
         self.state.borrow_mut().full_merge = true;
         while self.state.borrow().full_merge && self.state.borrow().tree.deepest_tier().is_some() {
             let _guard = self.jobs.enter().await;
-            if self.job_step(u64::MAX).await? == Step::Idle {
+            if self.large_step().await? == Step::Idle {
                 break;
             }
         }

@@ -205,7 +205,10 @@ impl Plan {
                 self.cold_len = 0;
             }
         }
-        self.memtable_len += grow(0, 256 << 20, 5);
+        // Its flush must fit the zones that are kept free for maintenance, beside much else.
+        let zone_len = geometry.zone_blocks as usize * block_len;
+        let memtable_most = (2 * zone_len).min(256 << 20).saturating_sub(self.memtable_len);
+        self.memtable_len += grow(0, memtable_most, 5);
         self.node_buffers = (spare / 100 * 3 / node_len).clamp(1, NODE_BUFFERS_MAX);
         self.value_buffer_len = blocks(grow(self.value_buffer_len, whole_value.min(8 << 20), 3));
         self.value_buffers = (spare / 100 * 4 / self.value_buffer_len).clamp(1, VALUE_BUFFERS_MAX);

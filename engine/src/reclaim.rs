@@ -170,9 +170,10 @@ impl<D: Device> Core<'_, D> {
         Ok(Step::Did(did))
     }
 
-    /// Reclaims every zone that emptying gains at least a sixteenth of.
+    /// Reclaims every zone that emptying gains more of than a little.
     pub(crate) async fn reclaim_all(&self) -> Result<(), Fault<D::Error>> {
-        let gain = self.zone_payload() / 16;
+        // Survivors and the log are padded for each zone: that much is not gained.
+        let gain = (self.zone_payload() / 16).max(4 * u64::from(self.payload()));
         // Survivors fill their zones, so no zone is worth it twice but the one that was the head.
         for _ in 0..2 * self.media.geometry.zone_count {
             let _guard = self.jobs.enter().await;
