@@ -59,7 +59,8 @@ impl<'m, D: Device> Core<'m, D> {
         let room = tree.has_room(FLUSH_PIECES_MAX);
         let forced = state.full_merge || state.squeeze || !room;
         let cheap = self.is_bottom_cheap(&state);
-        let deepest = tree.deepest_tier().filter(|&level| ready(level) && (forced || cheap));
+        let due = |level| forced || cheap && 2 * tree.whole(level).count() >= fanout;
+        let deepest = tree.deepest_tier().filter(|&level| ready(level) && due(level));
         over.or(begun).or(deepest)
     }
 

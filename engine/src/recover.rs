@@ -40,7 +40,7 @@ use crate::state::{Core, State};
 use crate::zone::{Role, Zones};
 
 /// Reads that replaying the logs may take, about.
-pub(crate) const REPLAY_READS_MAX: u64 = 36;
+pub(crate) const REPLAY_READS_MAX: u64 = 56;
 
 /// The anchor zones of a device: the first zone, and the next one on another storage element or,
 /// where there is none nearby, the second.
