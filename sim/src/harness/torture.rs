@@ -35,7 +35,7 @@ pub const MEDIA: [&str; 10] = [
 ];
 
 /// Requests after which a life is held to turn in circles.
-const REQUESTS_MAX: u64 = 2_000_000;
+const REQUESTS_MAX: u64 = 20_000_000;
 
 /// What to torture with.
 #[derive(Clone, Debug)]
