@@ -284,6 +284,11 @@ impl<D: Device> Core<'_, D> {
         if value.len as usize > part_max {
             (overhead, part_max) = with_list(self.limits.fragments_max());
         }
+        // Known before anything is copied: a copy that comes to nothing still takes zones.
+        let pieces = (value.len as usize).div_ceil(part_max.max(1));
+        if found.places.len() - 1 + pieces > self.limits.fragments_max() {
+            return Ok(Moved::Pinned);
+        }
         let mut parts = Fragments::new();
         let mut at = 0;
         // A value that is not in many fragments already may fill up the zone's end with one.
