@@ -130,10 +130,11 @@ impl<'b> RecordReader<'b> {
         while self.checked < readable && self.check(media, self.checked) {
             self.checked += 1;
         }
-        if readable == 0 {
+        if readable < blocks && self.checked == readable {
+            // One more chance for the block that failed, and those behind it.
             self.load_singly(media, blocks).await?;
         }
-        if readable < blocks {
+        if readable < blocks && self.checked < blocks {
             // The zone's records end here; nothing behind is asked for again.
             self.zone.blocks = first + self.checked;
         }
