@@ -1,15 +1,17 @@
 //! Nodes kept in memory: a set-associative cache over one slab.
 //!
 //! A node is found by generation and block, so a node of a zone that was since emptied can never be
-//! taken for one of its successor. Eight frames make a set; the least recently used one goes first,
-//! data nodes before the nodes that lead to them.
+//! taken for one of its successor. Sixteen frames make a set; the least recently used one goes
+//! first, data nodes before the nodes that lead to them. A frame holds one node whole, or the
+//! [digests](crate::digest) of two.
 //!
 //! Invariants: `C1` only nodes whose seal was checked enter. `C2` frames never change but by
-//! `insert`.
+//! `insert` and `insert_digest`.
 
+use crate::digest::{self, Answer};
 use crate::format::node::{NodeType, node_type};
 
-const WAYS: usize = 8;
+const WAYS: usize = 16;
 /// How much longer an index node stays than a data node, in ticks of its set.
 const INDEX_CREDIT: u32 = 64;
 /// Bytes of bookkeeping a frame.
@@ -18,12 +20,35 @@ pub(crate) const FRAME_META_LEN: usize = size_of::<Frame>();
 use zerocopy::byteorder::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+/// Which node; generation 0 for none.
+#[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct Name {
+    generation: U32,
+    block: U32,
+}
+
+impl Name {
+    const NONE: Self = Self { generation: U32::ZERO, block: U32::ZERO };
+    /// In the second half of a frame: the first half's node takes the whole frame.
+    const WHOLE: Self = Self { generation: U32::MAX_VALUE, block: U32::ZERO };
+
+    fn new(generation: u32, block: u32) -> Self {
+        Self { generation: U32::new(generation), block: U32::new(block) }
+    }
+}
+
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Frame {
-    generation: U32,
-    block: U32,
+    halves: [Name; 2],
     used: U32,
+}
+
+impl Frame {
+    fn is_whole(&self) -> bool {
+        self.halves[1] == Name::WHOLE
+    }
 }
 
 /// The cache.
@@ -47,25 +72,34 @@ impl<'m> Cache<'m> {
         Self { frames, slab, node_len, clock: 1, hits: 0, misses: 0 }
     }
 
-    fn set(&self, generation: u32, block: u32) -> core::ops::Range<usize> {
+    fn set(&self, name: Name) -> core::ops::Range<usize> {
         let count = self.frames.len();
         let ways = WAYS.min(count);
         if ways == 0 {
             return 0..0;
         }
         let sets = count / ways;
-        let hash =
-            (u64::from(generation) << 32 | u64::from(block)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = (u64::from(name.generation.get()) << 32 | u64::from(name.block.get()))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let set = ((hash >> 32) as usize) % sets;
         set * ways..(set + 1) * ways
     }
 
+    fn node_at(&mut self, index: usize) -> &mut [u8] {
+        &mut self.slab[index * self.node_len..(index + 1) * self.node_len]
+    }
+
+    fn half_at(&mut self, index: usize, half: usize) -> &mut [u8] {
+        let len = self.node_len / 2;
+        &mut self.node_at(index)[half * len..(half + 1) * len]
+    }
+
     /// The node at this place, if it is here.
     pub(crate) fn get(&mut self, generation: u32, block: u32) -> Option<&[u8]> {
-        let set = self.set(generation, block);
-        let found = set.clone().find(|&index| {
+        let name = Name::new(generation, block);
+        let found = self.set(name).find(|&index| {
             let frame = &self.frames[index];
-            frame.generation.get() == generation && frame.block.get() == block
+            frame.halves[0] == name && frame.is_whole()
         });
         let Some(index) = found else {
             self.misses += 1;
@@ -73,32 +107,74 @@ impl<'m> Cache<'m> {
         };
         self.hits += 1;
         self.touch(index);
-        Some(&self.slab[index * self.node_len..(index + 1) * self.node_len])
+        Some(self.node_at(index))
+    }
+
+    /// What the digest of the node at this place, if it is here, says of a key.
+    pub(crate) fn ask_digest(
+        &mut self,
+        generation: u32,
+        block: u32,
+        hash: u64,
+        key_len: usize,
+    ) -> Option<Answer> {
+        let name = Name::new(generation, block);
+        let (index, half) = self.set(name).find_map(|index| {
+            let frame = &self.frames[index];
+            let half = frame.halves.iter().position(|&half| half == name)?;
+            (!frame.is_whole()).then_some((index, half))
+        })?;
+        self.hits += 1;
+        self.touch(index);
+        Some(digest::look(self.half_at(index, half), hash, key_len))
     }
 
     fn touch(&mut self, index: usize) {
         self.clock = self.clock.wrapping_add(1);
-        let node = &self.slab[index * self.node_len..];
-        let credit = if node_type(node) == Some(NodeType::Data) { 0 } else { INDEX_CREDIT };
-        let credit = credit * self.frames.len() as u32;
+        let leads =
+            self.frames[index].is_whole() && node_type(self.node_at(index)) != Some(NodeType::Data);
+        let credit = if leads { INDEX_CREDIT * self.frames.len() as u32 } else { 0 };
         self.frames[index].used = U32::new(self.clock.wrapping_add(credit));
+    }
+
+    /// The frame to give up for `name`: the one used longest ago.
+    fn victim(&self, name: Name) -> Option<usize> {
+        let clock = self.clock;
+        self.set(name).min_by_key(|&index| {
+            let frame = &self.frames[index];
+            let same = frame.halves[0] == name && frame.is_whole();
+            let empty = frame.halves[0] == Name::NONE;
+            let age = frame.used.get().wrapping_sub(clock) as i32;
+            (if same || empty { i32::MIN } else { age }, index)
+        })
     }
 
     /// Puts a checked node in the place of the one used longest ago.
     pub(crate) fn insert(&mut self, generation: u32, block: u32, node: &[u8]) {
-        let set = self.set(generation, block);
-        let clock = self.clock;
-        let victim = set.min_by_key(|&index| {
-            let frame = &self.frames[index];
-            let same = frame.generation.get() == generation && frame.block.get() == block;
-            let empty = frame.generation.get() == 0;
-            let age = frame.used.get().wrapping_sub(clock) as i32;
-            (if same || empty { i32::MIN } else { age }, index)
+        let name = Name::new(generation, block);
+        let Some(index) = self.victim(name) else { return };
+        self.node_at(index).copy_from_slice(node);
+        self.frames[index].halves = [name, Name::WHOLE];
+        self.touch(index);
+    }
+
+    /// Puts the digest of a checked node beside another, or in the place of what was used longest
+    /// ago; the node itself if it can have none.
+    pub(crate) fn insert_digest(&mut self, generation: u32, block: u32, node: &[u8], seed: u64) {
+        let name = Name::new(generation, block);
+        let beside = self.set(name).find(|&index| {
+            let [first, second] = self.frames[index].halves;
+            first != Name::NONE && second == Name::NONE
         });
-        let Some(index) = victim else { return };
-        self.slab[index * self.node_len..(index + 1) * self.node_len].copy_from_slice(node);
-        self.frames[index].generation = U32::new(generation);
-        self.frames[index].block = U32::new(block);
+        let Some(index) = beside.or_else(|| self.victim(name)) else { return };
+        let half = usize::from(beside.is_some());
+        if half == 0 {
+            self.frames[index].halves = [Name::NONE; 2];
+        }
+        if digest::write(node, seed, self.half_at(index, half)).is_none() {
+            return self.insert(generation, block, node);
+        }
+        self.frames[index].halves[half] = name;
         self.touch(index);
     }
 }

@@ -22,6 +22,7 @@ pub mod canary;
 mod checkpoint;
 mod compact;
 mod create;
+mod digest;
 pub mod error;
 mod flush;
 pub mod format;

@@ -11,11 +11,12 @@
 use core::cmp::Ordering;
 use shingle_hal::{Class, Device};
 
+use crate::digest::Answer;
 use crate::error::Fault;
 use crate::format::branch::Branch;
 use crate::format::data::Data;
 use crate::format::edit::PieceRecord;
-use crate::format::entry::{Entry, Kind, Rank};
+use crate::format::entry::{Entry, Fragment, Kind, Rank};
 use crate::format::node::{NodeType, Position, node_type};
 use crate::limits::{READ_ATTEMPTS_MAX, TREE_HEIGHT_MAX};
 use crate::run::cursor::malformed;
@@ -25,8 +26,11 @@ use crate::state::Core;
 /// What a step down the tree came to.
 enum Down {
     Child(u32),
+    /// A child that is a data node.
+    Leaf(u32),
     Absent,
-    Data,
+    /// The node itself is a data node.
+    Here,
 }
 
 /// What a run says of a key.
@@ -108,9 +112,21 @@ impl<D: Device> Core<'_, D> {
         class: Class,
         visit: &mut dyn FnMut(Option<&Entry<'_>>),
     ) -> Result<InRun, Fault<D::Error>> {
-        let absent = InRun { found: false, cover: 0 };
+        match self.leaf_for(run, key, class).await? {
+            Some((piece, node)) => self.find_in_data(&piece, node, key, seq, class, visit).await,
+            None => Ok(InRun { found: false, cover: 0 }),
+        }
+    }
+
+    /// The data node of a run where the versions of `key` begin, if the run may have any.
+    async fn leaf_for(
+        &self,
+        run: &Run,
+        key: &[u8],
+        class: Class,
+    ) -> Result<Option<(PieceRecord, u32)>, Fault<D::Error>> {
         let Some(piece) = self.piece_for(run, key, class).await? else {
-            return Ok(absent);
+            return Ok(None);
         };
         let hash = (!run.boundaries).then(|| self.shape.hash(key));
         let mut node = piece.nodes.checked_sub(1).ok_or_else(malformed)?;
@@ -121,15 +137,52 @@ impl<D: Device> Core<'_, D> {
                 .await?
                 .ok_or_else(malformed)?;
             match down {
-                Down::Absent => return Ok(absent),
+                Down::Absent => return Ok(None),
                 Down::Child(child) if child < node => node = child,
-                Down::Child(_) => return Err(malformed()),
-                Down::Data => {
-                    return self.find_in_data(&piece, node, key, seq, class, visit).await;
-                }
+                Down::Leaf(child) if child < node => return Ok(Some((piece, child))),
+                Down::Child(_) | Down::Leaf(_) => return Err(malformed()),
+                Down::Here => return Ok(Some((piece, node))),
             }
         }
         Err(malformed())
+    }
+
+    /// Where the newest value of `key` perhaps is, as the digests of nodes say (`digest`). `None`
+    /// if they cannot say, or the key is absent: then [`find`](Self::find) has the answer.
+    ///
+    /// What lies there counts only if the key stands before it.
+    pub(crate) async fn guess(
+        &self,
+        key: &[u8],
+        class: Class,
+    ) -> Result<Option<Fragment>, Fault<D::Error>> {
+        let (version, hash) = (self.state.borrow().tree.version, self.shape.hash(key));
+        if self.state.borrow().find_in_memory(key, u64::MAX, &mut |_| ()) {
+            return Ok(None);
+        }
+        for index in 0.. {
+            let run = {
+                let state = self.state.borrow();
+                let run = state.tree.runs().get(index).copied();
+                let Some(run) = run.filter(|run| state.tree.version == version && !run.boundaries)
+                else {
+                    return Ok(None);
+                };
+                (!state.tree.is_spent(&run, key)).then_some(run)
+            };
+            let Some(run) = run else { continue };
+            let Some((piece, node)) = self.leaf_for(&run, key, class).await? else { continue };
+            let block = piece.start + node * self.shape.node_blocks();
+            match self.ask_digest(piece.generation, block, hash, key.len(), class).await? {
+                Answer::Absent => {}
+                Answer::Perhaps(place) => {
+                    let unchanged = self.state.borrow().tree.version == version;
+                    return Ok(unchanged.then_some(place));
+                }
+                Answer::Unknown => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     /// Looks into a data node, and into the next while the versions of the key go on there.
@@ -211,13 +264,15 @@ fn compare_first(node: &[u8], key: &[u8]) -> Option<Ordering> {
 
 fn go_down(node: &[u8], key: &[u8], hash: Option<u64>) -> Option<Down> {
     if node_type(node)? == NodeType::Data {
-        return Some(Down::Data);
+        return Some(Down::Here);
     }
     let branch = Branch::new(node)?;
     if hash.is_some_and(|hash| !branch.may_contain(hash)) {
         return Some(Down::Absent);
     }
-    Some(Down::Child(branch.child_for(key)?.1))
+    let child = branch.child_for(key)?.1;
+    let is_leaf = node_type(node) == Some(NodeType::Branch);
+    Some(if is_leaf { Down::Leaf(child) } else { Down::Child(child) })
 }
 
 /// Looks for the version in one data node: found, and whether the key's versions may go on in the

@@ -13,6 +13,7 @@ use core::cell::{Cell, RefCell};
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::cache::Cache;
+use crate::digest::Answer;
 use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
@@ -367,6 +368,39 @@ impl<D: Device> Core<'_, D> {
         self.media.read_units(place, &mut buffer[..len], len, Structure::RunNode, class).await?;
         self.state.borrow_mut().cache.insert(generation, block, &buffer[..len]);
         Ok(visit(&buffer[..len]))
+    }
+
+    /// What the digest of the node at a place says of a key; it is made and kept if it is not
+    /// there. A node that is in the cache whole is to be asked itself.
+    pub(crate) async fn ask_digest(
+        &self,
+        generation: u32,
+        block: u32,
+        hash: u64,
+        key_len: usize,
+        class: Class,
+    ) -> Result<Answer, Fault<D::Error>> {
+        let start = {
+            let mut state = self.state.borrow_mut();
+            let state = &mut *state;
+            if let Some(answer) = state.cache.ask_digest(generation, block, hash, key_len) {
+                return Ok(answer);
+            }
+            if state.cache.get(generation, block).is_some() {
+                return Ok(Answer::Unknown);
+            }
+            state.zones.find(generation).map(|zone| state.zones.start(zone))
+        };
+        let Some(zone_start) = start else {
+            return Err(crate::run::cursor::malformed());
+        };
+        let mut buffer = self.nodes.take().await;
+        let place = Place { zone_start, generation, block };
+        let len = self.shape.node_len;
+        self.media.read_units(place, &mut buffer[..len], len, Structure::RunNode, class).await?;
+        let cache = &mut self.state.borrow_mut().cache;
+        cache.insert_digest(generation, block, &buffer[..len], self.shape.seed());
+        Ok(cache.ask_digest(generation, block, hash, key_len).unwrap_or(Answer::Unknown))
     }
 }
 

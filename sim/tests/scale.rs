@@ -68,10 +68,10 @@ fn large_values_fill_a_disk_at_its_own_rate() {
     };
     // Once over, so that what fits the cache is there, then the gets that count.
     let warm = env("SHINGLE_SCALE_WARM", 20_000).min(4 * count);
-    let mut meta = [0; 8];
+    let mut first = [0; 8];
     for _ in 0..warm {
         let key = key(pick());
-        let found = store.get_meta(&key, &mut meta, ReadOptions::default());
+        let found = store.get_at(&key, 0, &mut first, ReadOptions::default());
         assert!(drive.block_on(found).expect("get").is_some());
     }
     let before = store.media_stats().reads;

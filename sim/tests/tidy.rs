@@ -20,7 +20,7 @@ const RANKS: &[&[&str]] = &[
     &["format"],
     &["media"],
     &["zone"],
-    &["log", "memtable", "run", "manifest", "cache"],
+    &["log", "memtable", "run", "manifest", "cache", "digest"],
     &["versions", "plan"],
     &["state"],
     &["append", "checkpoint", "compact", "flush", "merge", "reclaim", "search", "value"],

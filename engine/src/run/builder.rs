@@ -89,7 +89,12 @@ impl Shape {
     }
 
     pub(crate) fn hash(&self, key: &[u8]) -> u64 {
-        filter::hash(u64::from(self.store_tag), key)
+        filter::hash(self.seed(), key)
+    }
+
+    /// What keys are hashed with.
+    pub(crate) fn seed(&self) -> u64 {
+        u64::from(self.store_tag)
     }
 }
 

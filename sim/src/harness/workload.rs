@@ -111,6 +111,8 @@ pub struct Profile {
     pub batch_max: u64,
     /// Most values are large, so that the log goes round and round.
     pub heavy: bool,
+    /// Most values are kept apart and have no metadata, so that leaves can have digests.
+    pub plain: bool,
     /// Bytes of values that the store is filled with at most.
     pub live_max: u64,
     /// Weights: changes, reads, background work, snapshots.
@@ -134,6 +136,7 @@ impl Profile {
         let live_max = capacity * choices.pick(&[5, 15, 30]) / 100;
         let len_max = limits.value_len_max.min(live_max / 4).min(1 << 20) as u32;
         let heavy = choices.once_in(3);
+        let plain = choices.once_in(4);
         let common = u64::from(geometry.block_len_bytes) * choices.pick(&[1, 4, 16]);
         // So much that all keys together stay below what the store is filled with at most.
         let common = if heavy { 2 * live_max / u64::from(keys) } else { common };
@@ -146,6 +149,7 @@ impl Profile {
             small_max: if wide { limits.separate_from_bytes.min(1000) } else { 64 },
             batch_max: if wide { 48 } else { 12 },
             heavy,
+            plain,
             live_max,
             weights: choices.pick(&[
                 [60, 20, 10, 10],
@@ -170,12 +174,15 @@ impl Profile {
             11..18 => choices.magnitude(u64::from(self.common_max.max(1))) as u32,
             _ => choices.magnitude(u64::from(self.len_max.max(1))) as u32,
         };
+        let plain = self.plain && !choices.once_in(16);
+        let len = if plain { len.max(apart) } else { len };
         let len = if live + u64::from(len) > self.live_max { len % 64 } else { len };
         let meta_len = match choices.below(8) {
             0 => choices.below(8) as u16,
             1 => choices.below(u64::from(self.meta_max) + 1) as u16,
             _ => 8,
         };
+        let meta_len = if plain { 0 } else { meta_len };
         let version_len = choices.pick(&[0, 8, 8, 8, meta_len]).min(meta_len);
         Shape { len: len.min(self.len_max), meta_len: meta_len.min(self.meta_max), version_len }
     }
@@ -318,10 +325,12 @@ pub fn draw_memory(choices: &mut Choices, geometry: &Geometry, limits: &Limits) 
     }
 }
 
-/// The bytes of a key; their order is that of the keys.
+/// The bytes of a key; their order is that of the keys. A dozen of all lengths are followed by a
+/// dozen of one length.
 #[must_use]
 pub fn key_bytes(key: Key) -> Vec<u8> {
     let mut bytes = format!("k{key:04}").into_bytes();
-    bytes.resize(5 + usize::from(key % 7) * 5, b'x');
+    let longer = if (key / 12).is_multiple_of(2) { key % 7 } else { 2 };
+    bytes.resize(5 + usize::from(longer) * 5, b'x');
     bytes
 }
