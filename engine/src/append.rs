@@ -12,10 +12,10 @@
 //! sync that makes a record durable makes the way to it durable. `A2` a zone is left behind only
 //! after everything in it was written, and its `End` record is its last.
 
-use shingle_hal::{Class, Device, ZoneId};
+use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::error::Fault;
+use crate::error::{Fault, is_of_zone, is_worn};
 use crate::format::edit::Change;
 use crate::format::seal::seal;
 use crate::limits::LOG_ZONES_AHEAD;
@@ -213,14 +213,24 @@ impl<D: Device> Core<'_, D> {
     /// zones are limited this is durable before another zone is begun: a cut that undid it would
     /// leave more of them than the next mount can do with.
     pub(crate) async fn give_back(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {
-        let device = &self.media.device;
-        let limited = self.media.geometry.active_zones_max.is_some();
-        let result = if limited { device.finish(zone).await } else { device.close(zone).await };
+        let media = &self.media;
+        let limited = media.geometry.active_zones_max.is_some();
+        let result = if limited { media.finish(zone).await } else { media.close(zone).await };
         match result {
             Ok(()) if limited => self.sync_device().await,
             Ok(()) => Ok(()),
+            // What it holds was written before; whether it can be written again is no matter now.
+            Err(error) if self.note_failed(zone, error.kind()) => Ok(()),
             Err(error) => self.poison(Fault::Device(error)),
         }
+    }
+
+    /// Takes note of a failure if it concerns `zone` alone.
+    pub(crate) fn note_failed(&self, zone: ZoneId, kind: ErrorKind) -> bool {
+        if is_worn(kind) {
+            self.state.borrow_mut().zones.get_mut(zone).set_sick();
+        }
+        is_of_zone(kind)
     }
 
     /// The header block of a zone, sealed.
@@ -240,23 +250,39 @@ impl<D: Device> Core<'_, D> {
         role: Role,
         record: bool,
     ) -> Result<ZoneId, Fault<D::Error>> {
-        self.reserve_generations().await?;
-        let taken = {
-            let mut state = self.state.borrow_mut();
-            state.zones.take(role, None).map(|zone| (zone, state.zones.begin_prepare(zone)))
+        // Each turn that finds no zone retires one.
+        let zone = loop {
+            self.reserve_generations().await?;
+            let taken = {
+                let mut state = self.state.borrow_mut();
+                state.zones.take(role, None).map(|zone| (zone, state.zones.begin_prepare(zone)))
+            };
+            let Some((zone, (needs_reset, conventional))) = taken else {
+                return Err(Fault::NoSpace);
+            };
+            match prepare(&self.media, zone, needs_reset, conventional).await {
+                Ok(()) => break zone,
+                Err(error) if is_of_zone(error.kind()) => self.give_up(zone).await?,
+                Err(error) => return self.poison(Fault::Device(error)),
+            }
         };
-        let Some((zone, (needs_reset, conventional))) = taken else {
-            return Err(Fault::NoSpace);
-        };
-        if let Err(error) = prepare(&self.media, zone, needs_reset, conventional).await {
-            return self.poison(Fault::Device(error));
-        }
         if record {
             let generation = self.state.borrow().zones.get(zone).generation.get();
             let change = Change::Take { zone: zone.0, generation, role: role as u8 };
             self.commit_edit(|_, edit| edit.push(&change)).await?;
         }
         Ok(zone)
+    }
+
+    /// Never uses a zone again that could not be made ready; the store promises less from now on.
+    async fn give_up(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {
+        self.commit_edit(|state, edit| {
+            state.zones.retire(zone);
+            edit.push(&Change::Retire { zone: zone.0 });
+        })
+        .await?;
+        self.capacity.set(self.capacity_bytes());
+        Ok(())
     }
 }
 

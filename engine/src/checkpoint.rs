@@ -17,13 +17,13 @@
 //! `K2` an edit that refers to nodes or records is written only after they are durable.
 //! `K3` both anchors are never without a superblock at once (canary `AnchorsResetTogether`).
 
-use shingle_hal::{Class, Device, ZoneId};
+use shingle_hal::{Class, Device, Error as _, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::error::Fault;
+use crate::error::{Fault, is_of_zone};
 use crate::format::edit::{Change, KEY_PART_LEN};
 use crate::format::superblock::{ManifestPlace, Superblock};
-use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS};
+use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS, ZONE_FAILURES_MAX};
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::media::Media;
 use crate::state::{Core, State};
@@ -52,8 +52,7 @@ pub(crate) async fn write_superblock<D: Device>(
 ) -> Result<(), D::Error> {
     if anchor.next >= anchor.blocks {
         if !anchor.conventional {
-            media.count_reset();
-            media.device.reset(anchor.zone).await?;
+            media.reset(anchor.zone).await?;
         }
         anchor.next = 0;
     }
@@ -62,14 +61,8 @@ pub(crate) async fn write_superblock<D: Device>(
     media.write(start.plus(u64::from(anchor.next)), block, Class::Maintenance).await?;
     anchor.next += 1;
     anchor.newest = superblock.ordinal;
-    media.device_close(anchor).await
-}
-
-impl<D: Device> Media<D> {
-    /// Gives back the open resource of an anchor between superblocks.
-    async fn device_close(&self, anchor: &Anchor) -> Result<(), D::Error> {
-        if anchor.conventional { Ok(()) } else { self.device.close(anchor.zone).await }
-    }
+    // Its open resource is given back between superblocks.
+    if anchor.conventional { Ok(()) } else { media.close(anchor.zone).await }
 }
 
 /// Where the snapshot of the state is written from.
@@ -97,7 +90,8 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
             return Err(Fault::NoSpace);
         }
         let Self { core, builder, copies, edit, part } = self;
-        manifest::append(&core.media, copies, builder, *edit, part, last).await
+        let written = manifest::append(&core.media, copies, builder, *edit, part, last).await;
+        written.map_err(|(zone, error)| core.zone_fault(zone, error))
     }
 
     async fn zones(&mut self) -> Result<(), Fault<D::Error>> {
@@ -186,8 +180,14 @@ impl<D: Device> Core<'_, D> {
         let (edit, mut part) = (manifest.next_edit, 0);
         let result =
             manifest::append(&self.media, &mut copies, &mut builder, edit, &mut part, true).await;
-        if let Err(fault) = result {
-            return self.poison(fault);
+        match result {
+            Ok(()) => {}
+            // A copy cannot go on there: a snapshot of what the edit made of the state takes its
+            // place, in other zones.
+            Err((zone, error)) if self.note_failed(zone, error.kind()) => {
+                return self.rotate(&mut memory).await;
+            }
+            Err((_, error)) => return self.poison(Fault::Device(error)),
         }
         let mut state = self.state.borrow_mut();
         state.manifest.copies = Some(copies);
@@ -224,12 +224,38 @@ impl<D: Device> Core<'_, D> {
 
     /// Writes a snapshot to fresh zones and publishes it. Under the `edits` lock.
     async fn rotate(&self, memory: &mut [u8]) -> Result<(), Fault<D::Error>> {
-        match self.rotate_steps(memory).await {
-            Ok(()) => Ok(()),
-            // Without room for a snapshot nothing more can be promised.
-            Err(fault) => {
+        let mut attempts = 0;
+        loop {
+            let fault = match self.rotate_steps(memory).await {
+                Ok(()) => return Ok(()),
+                Err(fault) => fault,
+            };
+            attempts += 1;
+            let of_zone = matches!(fault, Fault::Device(error) if is_of_zone(error.kind()));
+            if !of_zone || self.is_read_only() || attempts == ZONE_FAILURES_MAX {
+                // Without room for a snapshot nothing more can be promised.
                 self.state.borrow_mut().read_only = true;
-                self.poison(fault)
+                return self.poison(fault);
+            }
+            self.drop_unpublished_copies();
+        }
+    }
+
+    /// A failure in `zone`, of which note is taken.
+    fn zone_fault(&self, zone: ZoneId, error: D::Error) -> Fault<D::Error> {
+        self.note_failed(zone, error.kind());
+        Fault::Device(error)
+    }
+
+    /// Frees the zones of a snapshot that came to nothing: no superblock names them.
+    fn drop_unpublished_copies(&self) {
+        let mut state = self.state.borrow_mut();
+        let published = state.manifest.published;
+        for id in (0..state.zones.len()).map(ZoneId) {
+            let kept = published.is_some_and(|copies| copies.contains(&id));
+            if state.zones.get(id).role() == Role::Manifest && !kept {
+                state.zones.release(id);
+                state.zones.freed(id);
             }
         }
     }
@@ -237,7 +263,9 @@ impl<D: Device> Core<'_, D> {
     async fn rotate_steps(&self, memory: &mut [u8]) -> Result<(), Fault<D::Error>> {
         let old = self.state.borrow().manifest.published;
         self.give_back_after_mount(false).await?;
-        let copies = [self.new_copy().await?, self.new_copy().await?];
+        let first = self.new_copy(None).await?;
+        let element = self.state.borrow().zones.get(first.zone).element;
+        let copies = [first, self.new_copy(Some(element)).await?];
         let mut snapshot = {
             let mut state = self.state.borrow_mut();
             state.counters.snapshots += 1;
@@ -250,7 +278,8 @@ impl<D: Device> Core<'_, D> {
             let copy = snapshot.copies[index];
             let block = &mut snapshot.builder.first_block();
             self.zone_header(block, copy.generation, Role::Manifest);
-            self.media.write(copy.start, block, Class::Maintenance).await.map_err(Fault::Device)?;
+            let written = self.media.write(copy.start, block, Class::Maintenance).await;
+            written.map_err(|error| self.zone_fault(copy.zone, error))?;
         }
         let (counters, mark) = {
             let state = self.state.borrow();
@@ -280,10 +309,13 @@ impl<D: Device> Core<'_, D> {
                     continue;
                 }
                 // Partly written, it would hold an active resource until it is used again.
+                if state.zones.get(zone).role() != Role::Free {
+                    continue; // it failed, and was retired
+                }
                 state.zones.begin_prepare(zone);
             }
-            self.media.count_reset();
-            self.media.device.reset(zone).await.map_err(Fault::Device)?;
+            let reset = self.media.reset(zone).await;
+            reset.or_else(|error| self.free_zone_failed(zone, error))?;
         }
         let mut state = self.state.borrow_mut();
         let manifest = &mut state.manifest;
@@ -315,42 +347,54 @@ impl<D: Device> Core<'_, D> {
                 }
                 role
             };
-            let device = &self.media.device;
-            let done = match role {
-                Role::Anchor | Role::Manifest | Role::Retired => continue,
+            match role {
+                Role::Anchor | Role::Manifest | Role::Retired => {}
                 Role::Free => {
                     self.state.borrow_mut().zones.begin_prepare(id);
-                    self.media.count_reset();
-                    device.reset(id).await
+                    let reset = self.media.reset(id).await;
+                    reset.or_else(|error| self.free_zone_failed(id, error))?;
                 }
-                _ => device.finish(id).await,
-            };
-            done.map_err(Fault::Device)?;
+                _ => match self.media.finish(id).await {
+                    Err(error) if !self.note_failed(id, error.kind()) => {
+                        return Err(Fault::Device(error));
+                    }
+                    _ => {}
+                },
+            }
         }
         if used { self.sync_device().await } else { Ok(()) }
     }
 
+    /// A free zone could not be made ready: it is retired, if it alone is at fault.
+    fn free_zone_failed(&self, zone: ZoneId, error: D::Error) -> Result<(), Fault<D::Error>> {
+        if !is_of_zone(error.kind()) {
+            return Err(Fault::Device(error));
+        }
+        self.state.borrow_mut().zones.retire(zone);
+        self.capacity.set(self.capacity_bytes());
+        Ok(())
+    }
+
     /// A fresh zone for a copy; it needs no reserved generation, because its blocks are chained.
-    async fn new_copy(&self) -> Result<Copy, Fault<D::Error>> {
-        let (copy, (needs_reset, conventional)) = {
-            let mut state = self.state.borrow_mut();
-            let twin = state
-                .zones
-                .iter()
-                .filter(|(_, zone)| zone.role() == Role::Manifest)
-                .max_by_key(|(_, zone)| zone.generation.get())
-                .map(|(_, zone)| zone.element);
-            let Some(zone) = state.zones.take(Role::Manifest, twin) else {
-                return Err(Fault::NoSpace);
+    async fn new_copy(&self, not_on: Option<[u8; 2]>) -> Result<Copy, Fault<D::Error>> {
+        // Each turn that finds no zone retires one.
+        loop {
+            let (copy, (needs_reset, conventional)) = {
+                let mut state = self.state.borrow_mut();
+                let Some(zone) = state.zones.take(Role::Manifest, not_on) else {
+                    return Err(Fault::NoSpace);
+                };
+                let prepare = state.zones.begin_prepare(zone);
+                let entry = state.zones.get(zone);
+                let generation = entry.generation.get();
+                let start = state.zones.start(zone);
+                (Copy::new(zone, start, generation, entry.capacity.get()), prepare)
             };
-            let prepare = state.zones.begin_prepare(zone);
-            let entry = state.zones.get(zone);
-            let generation = entry.generation.get();
-            let start = state.zones.start(zone);
-            (Copy::new(zone, start, generation, entry.capacity.get()), prepare)
-        };
-        prepare(&self.media, copy.zone, needs_reset, conventional).await.map_err(Fault::Device)?;
-        Ok(copy)
+            match prepare(&self.media, copy.zone, needs_reset, conventional).await {
+                Ok(()) => return Ok(copy),
+                Err(error) => self.free_zone_failed(copy.zone, error)?,
+            }
+        }
     }
 
     /// Publishes a superblock in both anchors.
@@ -382,12 +426,19 @@ impl<D: Device> Core<'_, D> {
         // If a cut let one fall behind, that one goes first: a reset of the other would leave a
         // superblock whose manifest is long gone.
         let behind = usize::from(anchors[1].newest < anchors[0].newest);
+        let mut failed = None;
         for index in [behind, 1 - behind] {
             let anchor = &mut anchors[index];
-            write_superblock(&self.media, anchor, &superblock, block)
-                .await
-                .map_err(Fault::Device)?;
-            self.sync_device().await?;
+            match write_superblock(&self.media, anchor, &superblock, block).await {
+                Ok(()) => self.sync_device().await?,
+                // The other one will do; here, the next one is tried after a reset.
+                Err(error) if is_of_zone(error.kind()) && failed.is_none() => {
+                    anchor.next = anchor.blocks;
+                    failed = Some(index);
+                }
+                // Whether an anchor names the new copies now is unknown, so they must stay.
+                Err(error) => return self.poison(Fault::Device(error)),
+            }
         }
         self.state.borrow_mut().anchors = anchors;
         Ok(())
@@ -422,8 +473,7 @@ impl<D: Device> Core<'_, D> {
             // What was dead stays dead: only heads and pointers bring life, and neither can reach
             // a zone without bytes in use.
             for &zone in &dead {
-                state.zones.release(zone);
-                edit.push(&Change::Free { zone: zone.0 });
+                push_release(state, edit, zone);
             }
             state.tree.version += 1;
         })
@@ -437,6 +487,13 @@ impl<D: Device> Core<'_, D> {
         self.progress.notify();
         Ok(dead.len() as u32)
     }
+}
+
+/// Releases a zone, and says in the edit what becomes of it: free, or if it failed, retired.
+pub(crate) fn push_release(state: &mut State<'_>, edit: &mut EditBuilder<'_>, id: ZoneId) {
+    let sick = state.zones.get(id).is_sick();
+    state.zones.release(id);
+    edit.push(&if sick { Change::Retire { zone: id.0 } } else { Change::Free { zone: id.0 } });
 }
 
 /// Adds the generation limit to an edit when fewer than `least` are left.

@@ -27,12 +27,12 @@
 //! `J4` are the merge's and the flush's. All are checked by the harness: `sim/tests/exhaustive.rs`
 //! (scripts `flush` and `compaction`) and `sim/tests/torture.rs`.
 
-use shingle_hal::{Class, Device};
+use shingle_hal::{Class, Device, Error as _, ZoneId};
 
-use crate::error::Fault;
+use crate::error::{Fault, is_of_zone};
 use crate::flush::Flush;
 use crate::format::edit::{Change, PieceRecord};
-use crate::limits::MERGE_INPUTS_MAX;
+use crate::limits::{MERGE_INPUTS_MAX, ZONE_FAILURES_MAX};
 use crate::manifest::EditBuilder;
 use crate::merge::Merging;
 use crate::run::builder::{PieceBuilder, PiecePlace};
@@ -141,6 +141,17 @@ impl<'m, D: Device> Core<'m, D> {
 
     /// One step of the flush or merge under way, or of the next one that is due. Under `jobs`.
     pub(crate) async fn job_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
+        for _ in 0..ZONE_FAILURES_MAX {
+            match self.try_job_step(budget).await {
+                // The step left the zone that failed: it starts over from what is installed.
+                Err(Fault::Device(error)) if is_of_zone(error.kind()) && !self.is_read_only() => {}
+                other => return other,
+            }
+        }
+        Err(Fault::NoSpace)
+    }
+
+    async fn try_job_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
         let mut guard = JobGuard::take(self);
         let (frozen, room) = {
             let state = self.state.borrow();
@@ -175,14 +186,14 @@ impl<'m, D: Device> Core<'m, D> {
             return Ok(0);
         }
         let len = output.len() as u64;
-        let lba = {
+        let (zone, lba) = {
             let state = self.state.borrow();
             let head = state.run_heads[head_index(job.role)];
             let head = head.expect("a piece is written at its head");
-            state.zones.start(head.zone).plus(u64::from(block))
+            (head.zone, state.zones.start(head.zone).plus(u64::from(block)))
         };
         if let Err(error) = self.media.write(lba, output, Class::Maintenance).await {
-            return self.poison(Fault::Device(error));
+            return self.run_zone_failed(zone, error);
         }
         job.builder.output_written();
         let mut state = self.state.borrow_mut();
@@ -233,6 +244,13 @@ impl<'m, D: Device> Core<'m, D> {
         Err(Fault::NoSpace)
     }
 
+    /// A write to a run's zone failed: the job gives up the piece, and begins it anew elsewhere
+    /// ([`job_step`](Self::job_step)) if that zone alone is at fault.
+    fn run_zone_failed<T>(&self, zone: ZoneId, error: D::Error) -> Result<T, Fault<D::Error>> {
+        let fault = Fault::Device(error);
+        if self.note_failed(zone, error.kind()) { Err(fault) } else { self.poison(fault) }
+    }
+
     async fn leave_run_zone(&self, index: usize, head: RunHead) -> Result<(), Fault<D::Error>> {
         let conventional = {
             let mut state = self.state.borrow_mut();
@@ -273,7 +291,12 @@ impl<'m, D: Device> Core<'m, D> {
         let header = &mut buffer[..self.media.block_len()];
         self.zone_header(header, generation, role);
         if let Err(error) = self.media.write(start, header, Class::Maintenance).await {
-            return self.poison(Fault::Device(error));
+            let mut state = self.state.borrow_mut();
+            let left = state.zones.get_mut(zone);
+            left.set_head(false);
+            left.set_abandoned(!left.is_conventional());
+            drop(state);
+            return self.run_zone_failed(zone, error);
         }
         self.state.borrow_mut().run_heads[index] =
             Some(RunHead { zone, generation, next: 1, capacity });

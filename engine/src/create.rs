@@ -4,10 +4,10 @@
 //! written: a cut at any point leaves the old store as it was, a device without a store, or the
 //! new one, never an old superblock over overwritten zones.
 
-use shingle_hal::{Class, Device, Geometry, ZoneCondition, ZoneDescriptor, ZoneId};
+use shingle_hal::{Class, Device, Error as _, Geometry, ZoneCondition, ZoneDescriptor, ZoneId};
 
 use crate::checkpoint::{ANCHOR_BLOCKS, Anchor, write_superblock};
-use crate::error::{Fault, FormatError};
+use crate::error::{Fault, FormatError, is_of_zone};
 use crate::format::edit::{Change, LogPlace};
 use crate::format::seal::seal;
 use crate::format::superblock::{Limits, MAGIC, ManifestPlace, Superblock, VERSION};
@@ -219,7 +219,11 @@ async fn first_copies<D: Device>(
             }
             let condition = descriptor.condition;
             if !matches!(condition, ZoneCondition::NotWritePointer | ZoneCondition::Empty) {
-                media.device.reset(descriptor.zone).await.map_err(Fault::Device)?;
+                match media.reset(descriptor.zone).await {
+                    Ok(()) => {}
+                    Err(error) if is_of_zone(error.kind()) => continue,
+                    Err(error) => return Err(Fault::Device(error)),
+                }
             }
             let generation = found.len() as u32 + 1;
             let copy =
@@ -254,5 +258,6 @@ async fn write_manifest<D: Device>(
     builder.push(&Change::Counters { generation_limit, next_run: 1 });
     builder.push(&Change::Checkpoint { log: start, cold: start, seq: 0 });
     let edit = superblock.first_edit;
-    manifest::append(media, &mut copies, &mut builder, edit, &mut 0, true).await
+    let written = manifest::append(media, &mut copies, &mut builder, edit, &mut 0, true).await;
+    written.map_err(|(_, error)| Fault::Device(error))
 }

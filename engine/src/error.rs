@@ -4,7 +4,7 @@
 //! ([`WriteError::ValueTooLong`] and its like). Nothing here holds text to parse.
 
 use core::fmt;
-use shingle_hal::{ErrorKind, Extent};
+use shingle_hal::{Disposition, ErrorKind, Extent};
 
 /// What was read when a check failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +106,19 @@ impl<E: shingle_hal::Error> Fault<E> {
             _ => Self::Device(error),
         }
     }
+}
+
+/// Whether an error concerns one zone alone: the device serves the others on.
+pub(crate) const fn is_of_zone(kind: ErrorKind) -> bool {
+    let disposition = kind.disposition();
+    matches!(disposition, Disposition::Report | Disposition::Retire | Disposition::Remap)
+        || matches!(kind, ErrorKind::Timeout)
+}
+
+/// Whether a zone that failed so is not to be written again, now or after a reset.
+pub(crate) const fn is_worn(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WriteFault { .. })
+        || matches!(kind.disposition(), Disposition::Retire | Disposition::Remap)
 }
 
 /// Why a store could not be formatted.

@@ -134,12 +134,13 @@ impl<D: Device> Core<'_, D> {
 
     /// Begins to merge into the bottom before there is no room, and ends when there is some.
     fn note_use(&self) {
-        let left = self.capacity.saturating_sub(self.used_bytes());
+        let capacity = self.capacity.get();
+        let left = capacity.saturating_sub(self.used_bytes());
         let mut state = self.state.borrow_mut();
-        if left < self.capacity / 64 {
+        if left < capacity / 64 {
             let tiers = state.tree.tier_nodes() * 8 > state.tree.nodes_of_level(BOTTOM);
             state.squeeze |= tiers;
-        } else if left > (self.capacity / 32).max(state.wanted) {
+        } else if left > (capacity / 32).max(state.wanted) {
             state.squeeze = false;
             state.wanted = 0;
         }
@@ -360,6 +361,6 @@ impl<D: Device> Core<'_, D> {
 
     /// Whether `bytes` more fit what the store promises to hold.
     pub(crate) fn has_capacity(&self, bytes: u64) -> bool {
-        self.used_bytes() + bytes <= self.capacity
+        self.used_bytes() + bytes <= self.capacity.get()
     }
 }

@@ -11,7 +11,6 @@
 
 use shingle_hal::{Class, Device, Lba, ZoneId};
 
-use crate::error::Fault;
 use crate::format::edit::{Change, EDIT_HEADER_LEN, EditHeader};
 use crate::format::seal::{le_u32, seal};
 use crate::limits::SEAL_LEN;
@@ -154,7 +153,7 @@ async fn append_copy<D: Device>(
     edit: u64,
     first_part: u32,
     last: bool,
-) -> Result<(), Fault<D::Error>> {
+) -> Result<(), (ZoneId, D::Error)> {
     let blocks = builder.block_count();
     let block_len = builder.block_len;
     assert!(copy.next + blocks <= copy.capacity, "N1: checked before");
@@ -176,7 +175,8 @@ async fn append_copy<D: Device>(
     }
     let lba = copy.start.plus(u64::from(copy.next));
     let len = blocks as usize * block_len;
-    media.write(lba, &builder.buffer[..len], Class::Maintenance).await.map_err(Fault::Device)?;
+    let written = media.write(lba, &builder.buffer[..len], Class::Maintenance).await;
+    written.map_err(|error| (copy.zone, error))?;
     copy.next += blocks;
     copy.chain = chain;
     Ok(())
@@ -185,7 +185,7 @@ async fn append_copy<D: Device>(
 /// Appends blocks of one edit to both copies. `part` counts the edit's blocks over calls.
 ///
 /// # Errors
-/// The device's; the copies may then differ.
+/// The device's, and which zone it failed in; the copies may then differ.
 pub(crate) async fn append<D: Device>(
     media: &Media<D>,
     copies: &mut [Copy; 2],
@@ -193,7 +193,7 @@ pub(crate) async fn append<D: Device>(
     edit: u64,
     part: &mut u32,
     last: bool,
-) -> Result<(), Fault<D::Error>> {
+) -> Result<(), (ZoneId, D::Error)> {
     if builder.fill > 0 || (builder.blocks == 0 && last) {
         builder.close_block();
     }

@@ -8,7 +8,9 @@
 //! canary `UnboundSeal`). `M2` no request crosses the longest transfer.
 
 use core::cell::Cell;
-use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request};
+use shingle_hal::{
+    Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId,
+};
 
 use crate::error::{Damage, Fault, Structure};
 use crate::format::seal::{Identity, check};
@@ -194,7 +196,33 @@ impl<D: Device> Media<D> {
         self.device.sync().await
     }
 
-    pub(crate) fn count_reset(&self) {
+    /// Empties a zone.
+    pub(crate) async fn reset(&self, zone: ZoneId) -> Result<(), D::Error> {
         self.count(|s| s.resets += 1);
+        self.insist(|| self.device.reset(zone)).await
+    }
+
+    /// Makes a zone full.
+    pub(crate) async fn finish(&self, zone: ZoneId) -> Result<(), D::Error> {
+        self.insist(|| self.device.finish(zone)).await
+    }
+
+    /// Gives back a zone's open resource.
+    pub(crate) async fn close(&self, zone: ZoneId) -> Result<(), D::Error> {
+        self.insist(|| self.device.close(zone)).await
+    }
+
+    /// Asks again where no answer came: what is asked for does nothing the second time.
+    async fn insist<F: Future<Output = Result<(), D::Error>>>(
+        &self,
+        ask: impl Fn() -> F,
+    ) -> Result<(), D::Error> {
+        for _ in 0..RETRIES {
+            match ask().await {
+                Err(error) if error.kind() == ErrorKind::Timeout => {}
+                other => return other,
+            }
+        }
+        ask().await
     }
 }

@@ -52,7 +52,7 @@ pub(crate) async fn open<'m, D: Device>(
     let mut core = assemble(media, memory, superblock, anchors)?;
     core.report_zones().await.map_err(OpenError::Device)?;
     core.load_manifest().await?;
-    core.capacity = core.capacity_bytes();
+    core.capacity.set(core.capacity_bytes());
     core.zone_record_max = core.zone_record_max();
     core.replay().await?;
     Ok(core)
@@ -151,7 +151,7 @@ fn assemble<D: Device>(
         commits: Lock::default(),
         progress: Signal::default(),
         job: Cell::new(Some(Job::new(builder, inputs))),
-        capacity: 0,
+        capacity: Cell::new(0),
         zone_record_max: 0,
         reclaiming: Cell::new(None),
     })

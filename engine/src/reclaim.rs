@@ -25,9 +25,9 @@
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
+use crate::checkpoint::push_release;
 use crate::compact::Step;
 use crate::error::Fault;
-use crate::format::edit::Change;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
@@ -402,10 +402,9 @@ impl<D: Device> Core<'_, D> {
         }
         let id = victim.zone;
         self.commit_edit(|state, edit| {
-            state.zones.release(id);
+            push_release(state, edit, id);
             state.tree.version += 1;
             state.counters.reclaims += 1;
-            edit.push(&Change::Free { zone: id.0 });
         })
         .await?;
         self.sync_device().await?;

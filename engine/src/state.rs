@@ -284,7 +284,7 @@ pub(crate) struct Core<'m, D> {
     /// The flush or merge under way, and its buffers.
     pub(crate) job: Cell<Option<crate::compact::Job<'m>>>,
     /// Bytes that the store promises to hold.
-    pub(crate) capacity: u64,
+    pub(crate) capacity: Cell<u64>,
     /// The longest record that every zone can take.
     pub(crate) zone_record_max: usize,
     /// The zone being reclaimed and how far.

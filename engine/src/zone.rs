@@ -113,6 +113,7 @@ const PINNED: u8 = 8;
 const ACTIVE: u8 = 16;
 const PENDING: u8 = 32;
 const ABANDONED: u8 = 64;
+const SICK: u8 = 128;
 pub(crate) const ZONE_LEN: usize = size_of::<Zone>();
 const SLOTS_PER_ZONE: usize = 2;
 
@@ -155,6 +156,13 @@ impl Zone {
     }
     pub(crate) fn set_abandoned(&mut self, abandoned: bool) {
         self.set_flag(ABANDONED, abandoned);
+    }
+    /// The zone failed: what it holds may be read, but nothing more is written to it, ever.
+    pub(crate) fn is_sick(&self) -> bool {
+        self.flags & SICK != 0
+    }
+    pub(crate) fn set_sick(&mut self) {
+        self.set_flag(SICK, true);
     }
     /// The device held a resource for it when it was opened.
     pub(crate) fn take_active(&mut self) -> bool {
@@ -217,6 +225,7 @@ impl<'m> Zones<'m> {
             matches!(descriptor.condition, ZoneCondition::Empty | ZoneCondition::NotWritePointer);
         zone.set_flag(NEEDS_RESET, !empty);
         zone.set_flag(ACTIVE, descriptor.condition.is_active());
+        zone.set_flag(SICK, !descriptor.condition.is_usable());
         zone.written = U32::new(descriptor.write_pointer.0);
         if descriptor.condition.is_usable() && zone.role() == Role::Retired {
             zone.set_role(Role::Free);
@@ -396,12 +405,16 @@ impl<'m> Zones<'m> {
         self.index_remove(id);
     }
 
-    /// The edit that releases the zone is durable.
+    /// The edit that releases the zone is durable: it is free, or if it failed, retired.
     pub(crate) fn freed(&mut self, id: ZoneId) {
         let zone = self.get_mut(id);
         assert!(zone.role() == Role::Releasing);
-        zone.set_role(Role::Free);
         zone.generation = U32::new(0);
+        if zone.is_sick() {
+            zone.set_role(Role::Retired);
+            return;
+        }
+        zone.set_role(Role::Free);
         zone.set_flag(NEEDS_RESET, true);
         self.free += 1;
     }
@@ -474,11 +487,7 @@ pub(crate) async fn prepare<D: Device>(
     needs_reset: bool,
     conventional: bool,
 ) -> Result<(), D::Error> {
-    if needs_reset && !conventional {
-        media.count_reset();
-        media.device.reset(id).await?;
-    }
-    Ok(())
+    if needs_reset && !conventional { media.reset(id).await } else { Ok(()) }
 }
 
 impl Zones<'_> {

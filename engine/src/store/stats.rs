@@ -114,7 +114,7 @@ impl<D: Device> Store<'_, D> {
         let counters = state.counters;
         let pieces = state.tree.pieces();
         Stats {
-            capacity_bytes: self.core.capacity,
+            capacity_bytes: self.core.capacity.get(),
             used_bytes,
             free_zones: state.zones.free_count(),
             zone_count: state.zones.len(),
