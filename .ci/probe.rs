@@ -96,7 +96,7 @@ impl Device for Ram {
 
 async fn use_store(device: Ram, memory: &mut [u8]) -> Option<()> {
     let limits = Limits::for_geometry(&device.geometry());
-    let options = FormatOptions { store_id: black_box([7; 16]), limits };
+    let options = FormatOptions { store_id: black_box([7; 16]), limits, mirror: false };
     format(&device, memory, &options).await.ok()?;
     let store = Store::open(device, memory).await.ok()?;
     store.put(b"key", Meta::NONE, black_box(b"value"), WriteOptions::DURABLE).await.ok()?;

@@ -18,7 +18,7 @@ use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone, is_worn};
 use crate::format::edit::Change;
 use crate::format::seal::seal;
-use crate::limits::LOG_ZONES_AHEAD;
+use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD};
 use crate::log::head::HeadZone;
 use crate::state::{Core, Side};
 use crate::zone::{Role, prepare};
@@ -45,8 +45,71 @@ impl<D: Device> Core<'_, D> {
         };
         let guard = WriteGuard { core: self, side, done: false };
         let class = if side == Side::Log { Class::Foreground } else { Class::Maintenance };
-        let result = self.media.write(writing.lba, &writing.buffer[..writing.len], class).await;
+        let data = &writing.buffer[..writing.len];
+        let result = match self.media.write(writing.lba, data, class).await {
+            Err(error) if is_of_zone(error.kind()) => {
+                self.write_elsewhere(side, writing.first, data, error).await
+            }
+            other => other.map_err(Fault::Device),
+        };
         guard.finish(writing, result)
+    }
+
+    /// The zone of a head could not be written at its block `first`: takes another, in which the
+    /// zone goes on from there, and writes `data` to that. What was appended keeps its place in
+    /// the logical zone, so nothing that refers to it changes.
+    ///
+    /// The edit is written before the first block (`A1`), so a sync that makes the block durable
+    /// makes the way to it durable.
+    async fn write_elsewhere(
+        &self,
+        side: Side,
+        first: u32,
+        data: &[u8],
+        error: D::Error,
+    ) -> Result<(), Fault<D::Error>> {
+        let mut error = error;
+        for _ in 1..EXTENTS_MAX {
+            let zone = self.state.borrow_mut().head(side).zone;
+            let Some(zone) = zone else { break };
+            let (begins, last) = {
+                let state = self.state.borrow();
+                let extents = state.zones.extents(zone.id);
+                extents.last().copied().unwrap_or((0, zone.id))
+            };
+            if !self.note_failed(last, error.kind()) {
+                break;
+            }
+            let next = self.take_zone(Role::Extension, None, false).await?;
+            let (fits, lba) = {
+                let state = self.state.borrow();
+                let entry = state.zones.get(next);
+                let like = entry.is_conventional() == state.zones.get(zone.id).is_conventional();
+                let fits = like && entry.capacity.get() >= zone.capacity - first;
+                (fits, state.zones.start(next))
+            };
+            if !fits {
+                break;
+            }
+            self.commit_edit(|state, edit| {
+                let generation = state.zones.get(next).generation.get();
+                let role = Role::Extension as u8;
+                edit.push(&Change::Take { zone: next.0, generation, role });
+                let from = first - begins;
+                state.zones.extend(last, from, next);
+                edit.push(&Change::Extend { zone: last.0, from, into: next.0 });
+                let map = state.zones.map(zone.id);
+                if let Some(head) = &mut state.head(side).zone {
+                    head.map = map;
+                }
+            })
+            .await?;
+            match self.media.write(lba, data, Class::Foreground).await {
+                Ok(()) => return self.give_back(last).await,
+                Err(again) => error = again,
+            }
+        }
+        Err(Fault::Device(error))
     }
 
     /// Makes everything appended to a head up to `ticket` durable. One caller writes and syncs for
@@ -127,11 +190,11 @@ impl<D: Device> Core<'_, D> {
         let state = &mut *state;
         let zone = state.zones.get(next);
         let generation = zone.generation.get();
-        let start = state.zones.start(next);
+        let map = state.zones.map(next);
         let capacity = zone.capacity.get();
         let sequential = !zone.is_conventional();
         state.zones.get_mut(next).set_head(true);
-        let head = HeadZone { id: next, generation, start, capacity, sequential };
+        let head = HeadZone { id: next, generation, map, capacity, sequential };
         state.head(side).start(head, |block| self.zone_header(block, generation, role));
         Ok(())
     }
@@ -148,11 +211,11 @@ impl<D: Device> Core<'_, D> {
             state.zones.free_count() > 4 * low + LOG_ZONES_AHEAD as u32
         };
         if side == Side::Cold || !plenty {
-            return self.take_zone(role, true).await;
+            return self.take_zone(role, None, true).await;
         }
         let mut taken = heapless::Vec::<ZoneId, LOG_ZONES_AHEAD>::new();
         while !taken.is_full() {
-            let zone = self.take_zone(role, false).await?;
+            let zone = self.take_zone(role, None, false).await?;
             let _ = taken.push(zone);
         }
         self.commit_edit(|state, edit| {
@@ -189,18 +252,18 @@ impl<D: Device> Core<'_, D> {
         }
         // The head is leaving, so nobody appends meanwhile.
         self.write_out(side, true).await?;
-        let (left, conventional) = {
+        let (last, left, conventional) = {
             let mut state = self.state.borrow_mut();
             let head = state.head(side);
             assert!(!head.is_dirty(), "A2: a zone is left with unwritten records");
             let left = old.capacity.saturating_sub(head.first_buffered_block());
-            let zone = state.zones.get_mut(old.id);
-            zone.set_head(false);
-            zone.written = (old.capacity - left).into();
-            (left, zone.is_conventional())
+            state.zones.set_written(old.id, old.capacity - left);
+            state.zones.get_mut(old.id).set_head(false);
+            let last = state.zones.extents(old.id).last().map_or(old.id, |(_, last)| *last);
+            (last, left, state.zones.get(last).is_conventional())
         };
         if left > 0 && !conventional {
-            self.give_back(old.id).await
+            self.give_back(last).await
         } else if self.media.geometry.active_zones_max.is_some() {
             // A cut would take back the last blocks, and so that the zone is full.
             self.sync_device().await
@@ -243,11 +306,12 @@ impl<D: Device> Core<'_, D> {
         seal(block, 0, self.media.identity(generation, 0));
     }
 
-    /// Takes a free zone, resets it if it must be, and (with `record`) writes the edit that says
-    /// so.
+    /// Takes a free zone, if possible on another element than `not_on`, resets it if it must be,
+    /// and (with `record`) writes the edit that says so.
     pub(crate) async fn take_zone(
         &self,
         role: Role,
+        not_on: Option<[u8; 2]>,
         record: bool,
     ) -> Result<ZoneId, Fault<D::Error>> {
         // Each turn that finds no zone retires one.
@@ -255,7 +319,8 @@ impl<D: Device> Core<'_, D> {
             self.reserve_generations().await?;
             let taken = {
                 let mut state = self.state.borrow_mut();
-                state.zones.take(role, None).map(|zone| (zone, state.zones.begin_prepare(zone)))
+                let taken = state.zones.take(role, not_on);
+                taken.map(|zone| (zone, state.zones.begin_prepare(zone)))
             };
             let Some((zone, (needs_reset, conventional))) = taken else {
                 return Err(Fault::NoSpace);
@@ -297,7 +362,7 @@ impl<'m, D: Device> WriteGuard<'_, 'm, D> {
     fn finish(
         mut self,
         writing: crate::log::head::Writing<'m>,
-        result: Result<(), D::Error>,
+        result: Result<(), Fault<D::Error>>,
     ) -> Result<(), Fault<D::Error>> {
         self.done = true;
         {
@@ -306,7 +371,7 @@ impl<'m, D: Device> WriteGuard<'_, 'm, D> {
             state.read_only |= result.is_err();
         }
         self.core.progress.notify();
-        result.map_err(Fault::Device)
+        result
     }
 }
 

@@ -62,7 +62,7 @@
 //!     node_len_bytes: 512,
 //!     separate_from_bytes: 128,
 //! };
-//! let options = FormatOptions { store_id: *b"sixteen bytes id", limits };
+//! let options = FormatOptions { store_id: *b"sixteen bytes id", limits, mirror: false };
 //! Blocking::format(&zones, &mut memory, &options).unwrap();
 //!
 //! let store = Blocking::open(&zones, &mut memory).unwrap();

@@ -22,7 +22,7 @@ use shingle_hal::{Class, Device, Error as _, ZoneId};
 use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone};
 use crate::format::edit::{Change, KEY_PART_LEN};
-use crate::format::superblock::{ManifestPlace, Superblock};
+use crate::format::superblock::{ManifestPlace, Superblock, VERSION};
 use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS, ZONE_FAILURES_MAX};
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::media::Media;
@@ -99,7 +99,12 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
         for id in 0..count {
             let zone = *self.core.state.borrow().zones.get(ZoneId(id));
             match zone.role() {
-                Role::Log | Role::Cold | Role::Run | Role::Bottom => {
+                Role::Log
+                | Role::Cold
+                | Role::Run
+                | Role::Bottom
+                | Role::Extension
+                | Role::Twin => {
                     let generation = zone.generation.get();
                     let role = zone.role() as u8;
                     self.push(&Change::Take { zone: id, generation, role }).await?;
@@ -109,6 +114,14 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     }
                     if zone.sealed.get() > 0 {
                         self.push(&Change::Seal { zone: id, end: zone.sealed.get() }).await?;
+                    }
+                    let extension = self.core.state.borrow().zones.extension(ZoneId(id));
+                    if let Some((from, into)) = extension {
+                        self.push(&Change::Extend { zone: id, from, into: into.0 }).await?;
+                    }
+                    let twin = self.core.state.borrow().zones.twin(ZoneId(id));
+                    if let Some(twin) = twin {
+                        self.push(&Change::Twin { zone: id, twin: twin.0 }).await?;
                     }
                 }
                 Role::Retired => self.push(&Change::Retire { zone: id }).await?,
@@ -341,7 +354,7 @@ impl<D: Device> Core<'_, D> {
                 let zone = state.zones.get_mut(id);
                 let role = zone.role();
                 // During replay the ends of log zones are not in the snapshot yet.
-                let early = used && replaying && !role.holds_runs();
+                let early = used && replaying && role.holds_values();
                 if (role == Role::Free) == used || early || !zone.take_active() || zone.is_head() {
                     continue;
                 }
@@ -409,6 +422,7 @@ impl<D: Device> Core<'_, D> {
             state.manifest.ordinal += 1;
             let mut superblock = self.superblock.get();
             superblock.ordinal = state.manifest.ordinal;
+            superblock.version = VERSION;
             superblock.first_edit = edit;
             superblock.manifest =
                 copies.map(|copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation });
@@ -481,7 +495,7 @@ impl<D: Device> Core<'_, D> {
         self.sync_device().await?;
         let mut state = self.state.borrow_mut();
         for &zone in &dead {
-            state.zones.freed(zone);
+            freed(&mut state, zone);
         }
         drop(state);
         self.progress.notify();
@@ -489,11 +503,22 @@ impl<D: Device> Core<'_, D> {
     }
 }
 
-/// Releases a zone, and says in the edit what becomes of it: free, or if it failed, retired.
+/// Releases a logical zone, and says in the edit what becomes of its zones: free, or those that
+/// failed, retired.
 pub(crate) fn push_release(state: &mut State<'_>, edit: &mut EditBuilder<'_>, id: ZoneId) {
-    let sick = state.zones.get(id).is_sick();
-    state.zones.release(id);
-    edit.push(&if sick { Change::Retire { zone: id.0 } } else { Change::Free { zone: id.0 } });
+    for zone in state.zones.members(id) {
+        let sick = state.zones.get(zone).is_sick();
+        state.zones.release(zone);
+        let zone = zone.0;
+        edit.push(&if sick { Change::Retire { zone } } else { Change::Free { zone } });
+    }
+}
+
+/// The edit that released a logical zone is durable.
+pub(crate) fn freed(state: &mut State<'_>, id: ZoneId) {
+    for zone in state.zones.members(id) {
+        state.zones.freed(zone);
+    }
 }
 
 /// Adds the generation limit to an edit when fewer than `least` are left.
@@ -516,6 +541,8 @@ pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
     }
     match zone.role() {
         Role::Run | Role::Bottom => true,
+        // The zone it was to be the twin of is gone, or never had it.
+        Role::Twin => !state.zones.is_twin_of_any(id),
         Role::Log | Role::Cold => is_behind(state, id),
         _ => false,
     }

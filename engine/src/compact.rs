@@ -27,7 +27,7 @@
 //! `J4` are the merge's and the flush's. All are checked by the harness: `sim/tests/exhaustive.rs`
 //! (scripts `flush` and `compaction`) and `sim/tests/torture.rs`.
 
-use shingle_hal::{Class, Device, Error as _, ZoneId};
+use shingle_hal::{Device, Error as _, ZoneId};
 
 use crate::error::{Fault, is_of_zone};
 use crate::flush::Flush;
@@ -133,9 +133,11 @@ impl<'m, D: Device> Core<'m, D> {
             zone.set_pending(false);
         }
         if let Some(head) = state.run_heads[head_index(role)].take() {
-            let zone = state.zones.get_mut(head.zone);
-            zone.set_head(false);
-            zone.set_abandoned(head.next < head.capacity && !zone.is_conventional());
+            for id in core::iter::once(head.zone).chain(head.twin) {
+                let zone = state.zones.get_mut(id);
+                zone.set_head(false);
+                zone.set_abandoned(head.next < head.capacity && !zone.is_conventional());
+            }
         }
     }
 
@@ -186,13 +188,9 @@ impl<'m, D: Device> Core<'m, D> {
             return Ok(0);
         }
         let len = output.len() as u64;
-        let (zone, lba) = {
-            let state = self.state.borrow();
-            let head = state.run_heads[head_index(job.role)];
-            let head = head.expect("a piece is written at its head");
-            (head.zone, state.zones.start(head.zone).plus(u64::from(block)))
-        };
-        if let Err(error) = self.media.write(lba, output, Class::Maintenance).await {
+        let head = self.state.borrow().run_heads[head_index(job.role)];
+        let head = head.expect("a piece is written at its head");
+        if let Err((zone, error)) = self.write_both(head.zone, head.twin, block, output).await {
             return self.run_zone_failed(zone, error);
         }
         job.builder.output_written();
@@ -252,18 +250,19 @@ impl<'m, D: Device> Core<'m, D> {
     }
 
     async fn leave_run_zone(&self, index: usize, head: RunHead) -> Result<(), Fault<D::Error>> {
-        let conventional = {
-            let mut state = self.state.borrow_mut();
-            state.run_heads[index] = None;
-            let zone = state.zones.get_mut(head.zone);
-            zone.set_head(false);
-            zone.is_conventional()
-        };
-        if head.next < head.capacity && !conventional {
-            self.give_back(head.zone).await
-        } else {
-            Ok(())
+        self.state.borrow_mut().run_heads[index] = None;
+        for id in core::iter::once(head.zone).chain(head.twin) {
+            let conventional = {
+                let mut state = self.state.borrow_mut();
+                let zone = state.zones.get_mut(id);
+                zone.set_head(false);
+                zone.is_conventional()
+            };
+            if head.next < head.capacity && !conventional {
+                self.give_back(id).await?;
+            }
         }
+        Ok(())
     }
 
     /// Gives back the resources of zones whose job was abandoned.
@@ -280,27 +279,33 @@ impl<'m, D: Device> Core<'m, D> {
 
     async fn start_run_zone(&self, index: usize, role: Role) -> Result<(), Fault<D::Error>> {
         self.leave_abandoned_zones().await?;
-        let zone = self.take_zone(role, true).await?;
-        let (generation, capacity, start) = {
-            let mut state = self.state.borrow_mut();
-            state.zones.get_mut(zone).set_head(true);
+        let zone = self.take_zone(role, None, false).await?;
+        let twin = self.take_twin(zone).await?;
+        let (generation, capacity) = {
+            let state = self.state.borrow();
             let entry = state.zones.get(zone);
-            (entry.generation.get(), entry.capacity.get(), state.zones.start(zone))
+            (entry.generation.get(), entry.capacity.get())
         };
+        self.commit_edit(|state, edit| {
+            for id in core::iter::once(zone).chain(twin) {
+                state.zones.get_mut(id).set_head(true);
+            }
+            // From now on the step can be cut short: `abandon_job` leaves the zones.
+            state.run_heads[index] = Some(RunHead { zone, generation, next: 1, capacity, twin });
+            edit.push(&Change::Take { zone: zone.0, generation, role: role as u8 });
+            if let Some(twin) = twin {
+                let generation = state.zones.get(twin).generation.get();
+                edit.push(&Change::Take { zone: twin.0, generation, role: Role::Twin as u8 });
+                assert!(state.zones.set_twin(zone, twin), "a fresh zone is nobody's twin");
+                edit.push(&Change::Twin { zone: zone.0, twin: twin.0 });
+            }
+        })
+        .await?;
         let mut buffer = self.nodes.take().await;
         let header = &mut buffer[..self.media.block_len()];
         self.zone_header(header, generation, role);
-        if let Err(error) = self.media.write(start, header, Class::Maintenance).await {
-            let mut state = self.state.borrow_mut();
-            let left = state.zones.get_mut(zone);
-            left.set_head(false);
-            left.set_abandoned(!left.is_conventional());
-            drop(state);
-            return self.run_zone_failed(zone, error);
-        }
-        self.state.borrow_mut().run_heads[index] =
-            Some(RunHead { zone, generation, next: 1, capacity });
-        Ok(())
+        let written = self.write_both(zone, twin, 0, header).await;
+        written.or_else(|(zone, error)| self.run_zone_failed(zone, error))
     }
 }
 

@@ -31,6 +31,9 @@ pub struct FormatOptions {
     pub store_id: [u8; 16],
     /// What is fixed from now on.
     pub limits: Limits,
+    /// Whether keys, metadata and small values are kept on two storage elements, where there are.
+    /// What an element that dies takes with it is then large values alone.
+    pub mirror: bool,
 }
 
 impl Limits {
@@ -109,6 +112,10 @@ pub async fn format<D: Device>(
     if geometry.active_zones_max.is_some_and(|max| max < 10) {
         return Err(FormatError::UnsupportedGeometry("at least 10 active zones are needed"));
     }
+    if options.mirror && geometry.active_zones_max.is_some_and(|max| max < 14) {
+        let why = "to keep keys twice, at least 14 active zones are needed";
+        return Err(FormatError::UnsupportedGeometry(why));
+    }
     options.limits.check(&geometry).map_err(FormatError::InvalidOptions)?;
     let needed_bytes = 4 * block_len;
     if memory.len() < needed_bytes {
@@ -154,6 +161,7 @@ async fn write_store<D: Device>(
         limits: options.limits,
         manifest: [ManifestPlace { zone: 0, generation: 0 }; 2],
         first_edit: 1,
+        mirror: options.mirror && media.geometry.element_count > 1,
     };
     media.set_store_tag(superblock.store_tag());
     let copies = first_copies(media, &descriptors).await?;

@@ -12,21 +12,25 @@
 //! value_len u24, generation u24, offset u32
 //! ```
 //!
-//! A digest answers "not here", "perhaps there" or "look yourself". It is made only of nodes that
-//! hold whole values kept apart, without metadata, under keys of one length: then the bytes before
-//! the value are the key and nothing else could stand there.
+//! A digest answers "not here", "perhaps there" or "look yourself". It is made of nodes under whose
+//! keys, all of one length, stand whole values kept apart, without metadata: then the bytes before
+//! the value are the key and nothing else could stand there. A few other entries (values in
+//! fragments, as each zone has one at its end) may be among them; their generation is 0, which no
+//! zone has, and the node itself must be asked.
 //!
 //! Invariants: `I1` "not here" is true. `I2` of the answers "perhaps there" exactly those are wrong
 //! that the comparison with the key before the value refuses.
 
 use crate::format::data::Data;
-use crate::format::entry::{Fragment, Kind};
+use crate::format::entry::{Fragment, Kind, Place};
 use crate::format::filter;
 use crate::format::node::KeyBuf;
 
 const HEADER: usize = 4;
 const HASH_LEN: usize = 2;
 const PLACE_LEN: usize = 10;
+/// One in so many entries may be of another kind.
+const OTHERS_SHARE: usize = 8;
 /// The longest key that nodes with a digest have.
 const KEY_LEN_MAX: usize = 64;
 
@@ -56,20 +60,27 @@ pub(crate) fn write(node: &[u8], seed: u64, out: &mut [u8]) -> Option<()> {
     let mut key = KeyBuf::new(&mut room);
     let mut position = data.first(&mut key).ok()?;
     let key_len = key.len;
+    let mut others = 0;
     let slots = hashes.chunks_exact_mut(HASH_LEN).zip(places.chunks_exact_mut(PLACE_LEN));
     for (hash, place) in slots {
         let at = position?;
         let entry = data.entry_at(at)?;
-        let small = entry.value_len < 1 << 24 && entry.meta.is_empty();
-        let target = entry.place().filter(|place| place.generation < 1 << 24)?;
-        if entry.kind != Kind::Pointer || !small || key.len != key_len {
+        if key.len != key_len {
             return None;
         }
+        let plain = entry.kind == Kind::Pointer && entry.meta.is_empty();
+        let small = plain && entry.value_len < 1 << 24;
+        let target = entry.place().filter(|place| small && place.generation < 1 << 24);
+        others += usize::from(target.is_none());
+        let target = target.unwrap_or(Place { generation: 0, offset: 0 });
         hash.copy_from_slice(&short(filter::hash(seed, key.key())));
         place[..3].copy_from_slice(&entry.value_len.to_le_bytes()[..3]);
         place[3..6].copy_from_slice(&target.generation.to_le_bytes()[..3]);
         place[6..].copy_from_slice(&target.offset.to_le_bytes());
         position = data.next(at, &mut key).ok()?;
+    }
+    if others > count / OTHERS_SHARE {
+        return None;
     }
     head[..2].copy_from_slice(&(count as u16).to_le_bytes());
     head[2..].copy_from_slice(&(key_len as u16).to_le_bytes());
@@ -91,8 +102,12 @@ pub(crate) fn look(digest: &[u8], hash: u64, key_len: usize) -> Answer {
     }
     let (places, _) = places.as_chunks::<PLACE_LEN>();
     let &[a, b, c, d, e, f, g, h, i, j] = &places[index];
+    let generation = u32::from_le_bytes([d, e, f, 0]);
+    if generation == 0 {
+        return Answer::Unknown;
+    }
     Answer::Perhaps(Fragment {
-        generation: u32::from_le_bytes([d, e, f, 0]),
+        generation,
         offset: u32::from_le_bytes([g, h, i, j]),
         len: u32::from_le_bytes([a, b, c, 0]),
     })
@@ -107,7 +122,7 @@ fn short(hash: u64) -> [u8; HASH_LEN] {
 mod tests {
     use super::*;
     use crate::format::data::DataBuilder;
-    use crate::format::entry::{Entry, Place, encode_place};
+    use crate::format::entry::{Entry, encode_place};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -131,7 +146,7 @@ mod tests {
         fn digest_of_a_node_leads_to_every_value_and_denies_no_key(
             keys in prop::collection::btree_map(
                 prop::collection::vec(any::<u8>(), 9),
-                (0u32..1 << 24, any::<u32>(), 0u64..1 << 24), 0..400),
+                (1u32..1 << 24, any::<u32>(), 0u64..1 << 24), 0..400),
             other in prop::collection::vec(any::<u8>(), 8..10),
         ) {
             let keys: BTreeMap<_, _> = keys
@@ -174,6 +189,26 @@ mod tests {
             assert!(builder.push(&mut node, b"key", &entry));
             builder.finish(&mut node);
             assert!(write(&node, SEED, &mut out).is_none());
+        }
+    }
+
+    #[test]
+    fn digest_with_a_few_other_entries_sends_to_the_node_for_them() {
+        let mut node = vec![0; 4096];
+        let mut builder = DataBuilder::new(&mut node);
+        let mut body = [0; 10];
+        let len = encode_place(Place { generation: 5, offset: 6 }, &mut body).expect("fits");
+        for key in 0..20u8 {
+            let pointer = Entry::pointer(1, 700, &body[..len]);
+            let entry = if key % 10 == 3 { Entry::tombstone(1) } else { pointer };
+            assert!(builder.push(&mut node, &[key], &entry));
+        }
+        builder.finish(&mut node);
+        let mut digest = vec![0; 2048];
+        assert!(write(&node, SEED, &mut digest).is_some());
+        for key in 0..20u8 {
+            let answer = look(&digest, filter::hash(SEED, &[key]), 1);
+            assert_eq!(answer == Answer::Unknown, key % 10 == 3, "{key}: {answer:?}");
         }
     }
 }

@@ -11,7 +11,8 @@
 //! 3. `append.rs` writes the buffer and syncs, once for all who wait.
 //! 4. `flush.rs` turns memtables into runs (`run/`), `merge.rs` merges runs, `reclaim.rs` empties
 //!    log zones, all a step at a time (`compact.rs`), paced by `maintain.rs`.
-//! 5. `checkpoint.rs` records in the manifest what changed; `recover.rs` reads it all back.
+//! 5. `checkpoint.rs` records in the manifest what changed; `recover.rs` and `replay.rs` read it
+//!    all back.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
@@ -26,6 +27,7 @@ mod digest;
 pub mod error;
 mod flush;
 pub mod format;
+mod health;
 pub mod limits;
 mod log;
 mod maintain;
@@ -37,11 +39,13 @@ mod open;
 pub mod plan;
 mod reclaim;
 mod recover;
+mod replay;
 mod run;
 mod search;
 mod state;
 pub mod store;
 mod sync;
+mod twin;
 mod value;
 mod versions;
 pub mod zone;

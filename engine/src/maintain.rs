@@ -14,7 +14,7 @@
 //! Invariants: `P1` a step does a bounded amount of media work. `P2` without room for a write,
 //! steps are taken until there is room or nothing is left to do; only then the store is full.
 
-use shingle_hal::Device;
+use shingle_hal::{Device, ZoneId};
 
 use crate::compact::Step;
 use crate::error::Fault;
@@ -27,6 +27,8 @@ use crate::state::Core;
 pub(crate) const RANGES_AT_ONCE: usize = 16;
 /// Zones that only maintenance may take: flush, merge, survivors, manifest copies, changes of zone.
 const RESERVE: u32 = 12;
+/// And where zones of runs have twins: those of a flush, a merge, and a rebuild.
+const RESERVE_FOR_TWINS: u32 = 8;
 /// Of these, what deletes may use up.
 const RESERVE_FOR_DELETES: u32 = 6;
 
@@ -38,7 +40,12 @@ impl<D: Device> Core<'_, D> {
 
     /// Free zones below which nothing but deletes and maintenance may take one.
     pub(crate) fn reserve(&self) -> u32 {
-        RESERVE
+        if self.is_mirrored() { RESERVE + RESERVE_FOR_TWINS } else { RESERVE }
+    }
+
+    /// How often a node of a run is written.
+    pub(crate) fn run_copies(&self) -> u64 {
+        if self.is_mirrored() { 2 } else { 1 }
     }
 
     /// Free zones below which reclaim is due.
@@ -64,6 +71,7 @@ impl<D: Device> Core<'_, D> {
         if self.is_read_only() {
             return Ok(Step::Idle);
         }
+        self.learn_events().await?;
         let free = self.state.borrow().zones.free_count();
         if free < self.low_water() * 2 {
             let freed = self.release_dead().await?;
@@ -72,6 +80,18 @@ impl<D: Device> Core<'_, D> {
             }
         }
         let budget = self.step_bytes();
+        if free > self.reserve() / 2 {
+            match self.rebuild_step(budget).await? {
+                Step::Idle => {}
+                did => return Ok(did),
+            }
+            if self.has_failed_log_zone() {
+                match self.reclaim_step(budget, u64::MAX).await? {
+                    Step::Idle => {}
+                    did => return Ok(did),
+                }
+            }
+        }
         // A flush goes before all else, and levels are kept short, or the survivors' own entries
         // would pile up; any other merge gives way to reclaim when zones run out.
         let urgent = free <= self.reserve() + 1;
@@ -230,6 +250,23 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
+    /// Flushes until no memtable refers to a zone; false if that does not end. Under `jobs`.
+    pub(crate) async fn flush_entries_of(&self, zone: ZoneId) -> Result<bool, Fault<D::Error>> {
+        for _ in 0..4 {
+            {
+                let mut state = self.state.borrow_mut();
+                if state.zones.get(zone).live_mem.get() == 0 {
+                    return Ok(true);
+                }
+                if state.frozen.is_none() {
+                    state.freeze();
+                }
+            }
+            self.flush_now(true).await?;
+        }
+        Ok(false)
+    }
+
     /// A step of the job of any size; what the one before made dead is freed first when zones are
     /// few. Under `jobs`.
     async fn large_step(&self) -> Result<Step, Fault<D::Error>> {
@@ -240,7 +277,7 @@ impl<D: Device> Core<'_, D> {
     }
 
     fn is_replay_bound(&self, state: &crate::state::State<'_>) -> bool {
-        state.replay_cost() > self.plan.window_len as u64 * crate::recover::REPLAY_READS_MAX
+        state.replay_cost() > self.plan.window_len as u64 * crate::replay::REPLAY_READS_MAX
     }
 
     /// Makes room for a write, or finds that the store is full.
@@ -331,7 +368,7 @@ impl<D: Device> Core<'_, D> {
         let node_blocks = u64::from(self.shape.node_blocks());
         let (mut zones, mut for_values, mut for_runs) = (0, 0, 0);
         for (_, zone) in state.zones.iter() {
-            if zone.role() != crate::zone::Role::Retired {
+            if zone.role() != crate::zone::Role::Retired && !zone.is_sick() {
                 zones += 1;
                 let blocks = u64::from(zone.capacity.get().saturating_sub(1));
                 for_values += blocks;
@@ -352,7 +389,9 @@ impl<D: Device> Core<'_, D> {
             version != state.tree.version || at > appended || appended - at > self.zone_payload();
         if stale {
             let node_blocks = self.shape.node_blocks();
-            let bytes = state.used_blocks(node_blocks, self.payload()) * u64::from(self.payload());
+            let (payload, copies) = (self.payload(), self.run_copies());
+            let blocks = state.used_blocks(node_blocks, payload, copies);
+            let bytes = blocks * u64::from(payload);
             state.used = (appended, state.tree.version, bytes);
             return bytes;
         }

@@ -14,7 +14,7 @@ use shingle_hal::{Class, Device, Lba, ZoneId};
 use crate::format::edit::{Change, EDIT_HEADER_LEN, EditHeader};
 use crate::format::seal::{le_u32, seal};
 use crate::limits::SEAL_LEN;
-use crate::media::{Media, Place};
+use crate::media::{Media, Place, ZoneMap};
 
 /// One copy that is open for appending.
 #[derive(Clone, Copy, Debug)]
@@ -230,7 +230,7 @@ pub(crate) enum Next {
 impl Cursor {
     /// Before the snapshot of a copy whose zone is written up to `limit`.
     pub(crate) fn new(zone_start: Lba, generation: u32, limit: u32, first_edit: u64) -> Self {
-        let place = Place { zone_start, generation, block: 1 };
+        let place = Place { map: ZoneMap::of(zone_start), generation, block: 1 };
         Self { place, limit, chain: 0, edit: first_edit, part: 0 }
     }
 

@@ -8,12 +8,11 @@
 //! canary `UnboundSeal`). `M2` no request crosses the longest transfer.
 
 use core::cell::Cell;
-use shingle_hal::{
-    Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId,
-};
+use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId};
 
 use crate::error::{Damage, Fault, Structure};
 use crate::format::seal::{Identity, check};
+use crate::limits::EXTENTS_MAX;
 
 /// How often a request that asks to be retried is retried.
 const RETRIES: u32 = 3;
@@ -36,11 +35,55 @@ pub struct MediaStats {
     pub resets: u64,
 }
 
+/// Where the blocks of a logical zone lie: in the zone it began in and, where a write failed, in
+/// the zones it went on in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ZoneMap {
+    /// The logical block that each extent begins at, and where that block is.
+    extents: [(u32, Lba); EXTENTS_MAX],
+    count: usize,
+}
+
+impl ZoneMap {
+    /// A zone in one extent.
+    pub(crate) fn of(start: Lba) -> Self {
+        Self { extents: [(0, start); EXTENTS_MAX], count: 1 }
+    }
+
+    /// From `block` on the zone goes on at `start`. False if it has too many extents.
+    pub(crate) fn extend(&mut self, block: u32, start: Lba) -> bool {
+        let before = self.extents[self.count - 1].0;
+        assert!(block >= before, "extents stand in order");
+        let Some(extent) = self.extents.get_mut(self.count) else { return false };
+        *extent = (block, start);
+        self.count += 1;
+        true
+    }
+
+    /// The index of the extent that holds `block`.
+    fn extent_of(&self, block: u32) -> usize {
+        let later = self.extents[1..self.count].iter().take_while(|(from, _)| *from <= block);
+        later.count()
+    }
+
+    /// Where a block is.
+    pub(crate) fn lba(&self, block: u32) -> Lba {
+        let (from, start) = self.extents[self.extent_of(block)];
+        start.plus(u64::from(block - from))
+    }
+
+    /// How many of the `count` blocks from `block` on lie side by side.
+    pub(crate) fn together(&self, block: u32, count: u32) -> u32 {
+        let next = self.extents[..self.count].get(self.extent_of(block) + 1);
+        next.map_or(count, |(from, _)| count.min(from - block))
+    }
+}
+
 /// Where a row of sealed units lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    /// First block of the zone.
-    pub(crate) zone_start: Lba,
+    /// The zone.
+    pub(crate) map: ZoneMap,
     /// Generation of the zone.
     pub(crate) generation: u32,
     /// First block, counted from the start of the zone.
@@ -144,10 +187,16 @@ impl<D: Device> Media<D> {
         debug_assert!(
             unit_len.is_multiple_of(self.block_len()) && buf.len().is_multiple_of(unit_len)
         );
-        let start = place.zone_start.plus(u64::from(place.block));
-        let blocks = (buf.len() / self.block_len()) as u32;
-        if let Err(error) = self.read_raw(start, buf, class).await {
-            return Err(Fault::of_read(error, Extent::new(start, blocks), structure));
+        let (mut block, mut rest) = (place.block, &mut *buf);
+        while !rest.is_empty() {
+            let left = (rest.len() / self.block_len()) as u32;
+            let blocks = place.map.together(block, left);
+            let (part, behind) = rest.split_at_mut(blocks as usize * self.block_len());
+            let start = place.map.lba(block);
+            if let Err(error) = self.read_raw(start, part, class).await {
+                return Err(Fault::of_read(error, Extent::new(start, blocks), structure));
+            }
+            (block, rest) = (block + blocks, behind);
         }
         self.check_units(place, buf, unit_len, structure).map_err(Fault::Damaged)
     }
@@ -164,7 +213,7 @@ impl<D: Device> Media<D> {
         for (index, unit) in buf.chunks_exact(unit_len).enumerate() {
             let block = place.block + index as u32 * unit_blocks;
             if let Err(check) = check(unit, self.identity(place.generation, block)) {
-                let start = place.zone_start.plus(u64::from(block));
+                let start = place.map.lba(block);
                 return Err(Damage { extent: Extent::new(start, unit_blocks), structure, check });
             }
         }

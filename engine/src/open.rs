@@ -126,6 +126,8 @@ fn assemble<D: Device>(
         counters: Counters::default(),
         unsynced: true,
         replaying: false,
+        gap: None,
+        lost_seqs: None,
         read_only: false,
         used: (0, u64::MAX, 0),
         full_merge: false,
@@ -154,6 +156,7 @@ fn assemble<D: Device>(
         capacity: Cell::new(0),
         zone_record_max: 0,
         reclaiming: Cell::new(None),
+        rebuilding: Cell::new(None),
     })
 }
 

@@ -25,7 +25,7 @@
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::push_release;
+use crate::checkpoint::{freed, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
@@ -57,6 +57,8 @@ pub(crate) struct Victim {
     sealed: u32,
     /// Bytes of the last record: what is read ahead of one that is longer is read for nothing.
     record_len: u32,
+    /// Something in it could not be read; what is alive there stays behind.
+    damaged: bool,
 }
 
 /// What became of a value.
@@ -84,26 +86,33 @@ impl<D: Device> Core<'_, D> {
     fn pick_victim(&self, gain_min: u64) -> Option<Victim> {
         let state = self.state.borrow();
         let payload = u64::from(self.payload());
-        let candidate = state
-            .zones
-            .iter()
-            .filter(|(id, zone)| {
-                zone.role().holds_values()
-                    && !zone.is_pinned()
-                    && crate::checkpoint::is_behind(&state, *id)
-            })
-            .map(|(id, zone)| (id, u64::from(zone.live.get()) + u64::from(zone.live_mem.get())))
-            .min_by_key(|&(_, live)| live);
-        let (id, live) = candidate?;
+        // Zones that failed go first, whatever is gained.
+        let failed = state.zones.iter().find(|(id, _)| is_failed_victim(&state, *id));
+        let id = if let Some((id, _)) = failed {
+            id
+        } else {
+            let candidate = state
+                .zones
+                .iter()
+                .filter(|(id, _)| is_victim(&state, *id))
+                .map(|(id, zone)| (id, u64::from(zone.live.get()) + u64::from(zone.live_mem.get())))
+                .min_by_key(|&(_, live)| live);
+            let (id, live) = candidate?;
+            let capacity = u64::from(state.zones.get(id).capacity.get() - 1) * payload;
+            if live.saturating_add(gain_min) > capacity {
+                return None;
+            }
+            id
+        };
         let zone = state.zones.get(id);
-        let capacity = u64::from(zone.capacity.get() - 1) * payload;
-        if live + gain_min > capacity {
-            return None;
-        }
         let log_zone = LogZone {
-            start: state.zones.start(id),
+            map: state.zones.map(id),
             generation: zone.generation.get(),
-            blocks: if zone.written.get() > 0 { zone.written.get() } else { zone.capacity.get() },
+            blocks: if zone.written.get() > 0 {
+                state.zones.written(id)
+            } else {
+                zone.capacity.get()
+            },
         };
         Some(Victim {
             zone: id,
@@ -115,7 +124,14 @@ impl<D: Device> Core<'_, D> {
             record_end: 0,
             sealed: zone.sealed.get(),
             record_len: 0,
+            damaged: false,
         })
+    }
+
+    /// Whether a log zone that failed is to be emptied.
+    pub(crate) fn has_failed_log_zone(&self) -> bool {
+        let state = self.state.borrow();
+        state.zones.iter().any(|(id, _)| is_failed_victim(&state, id))
     }
 
     /// Whether a zone picked earlier is still what it was: it may have been found dead meanwhile.
@@ -193,8 +209,17 @@ impl<D: Device> Core<'_, D> {
         if victim.sealed > 0 && victim.offset + 1 >= victim.sealed {
             return Ok(false);
         }
-        let Some(header) = reader.record(&self.media, victim.offset).await? else {
-            return Ok(false);
+        let header = match reader.record(&self.media, victim.offset).await? {
+            Some(header) => header,
+            None => {
+                let end = victim.log_zone.blocks;
+                let Some(next) = reader.resync(&self.media, victim.offset, end).await? else {
+                    return Ok(false);
+                };
+                (victim.damaged, victim.offset) = (true, next);
+                reader.renew(end);
+                return Ok(true);
+            }
         };
         let Some(end) = header.offset.checked_add(header.len) else {
             return Ok(false);
@@ -220,15 +245,18 @@ impl<D: Device> Core<'_, D> {
     ) -> Result<Moved, Fault<D::Error>> {
         let at = victim.op_at;
         let Some(op) = reader.op(&self.media, at).await? else {
-            victim.ops_left = 0;
+            victim.leave_record(reader);
             return Ok(Moved::Done);
         };
         let value_at = at + OP_HEADER_LEN as u32 + op.head_len() as u32;
         let mut outcome = Moved::Done;
         let apart = op.value_len >= self.limits.separate_from_bytes && op.kind == OpKind::Put;
-        if (apart || op.kind == OpKind::Fragment)
-            && reader.covers(&self.media, at, OP_HEADER_LEN + op.head_len()).await?
-        {
+        if apart || op.kind == OpKind::Fragment {
+            let head_len = OP_HEADER_LEN + op.head_len();
+            if !reader.covers(&self.media, at, head_len).await? {
+                victim.leave_record(reader);
+                return Ok(Moved::Done);
+            }
             let generation = victim.log_zone.generation;
             let value = Fragment { generation, offset: value_at, len: op.value_len };
             // A short value comes with its neighbours in the window; a long one has a read of
@@ -236,12 +264,20 @@ impl<D: Device> Core<'_, D> {
             let len = op.op_len();
             let held = len <= reader.reach() / 4 && reader.covers(&self.media, at, len).await?;
             // The longer look may have ended at a block that cannot be read.
-            if !held && !reader.covers(&self.media, at, OP_HEADER_LEN + op.head_len()).await? {
-                return Err(crate::run::cursor::malformed());
+            if !held && !reader.covers(&self.media, at, head_len).await? {
+                victim.leave_record(reader);
+                return Ok(Moved::Done);
             }
             let held = held.then(|| reader.bytes(value_at, op.value_len as usize));
             let key = reader.bytes(at + OP_HEADER_LEN as u32, usize::from(op.key_len));
-            outcome = self.move_value(key, value, held, did).await?;
+            outcome = match self.move_value(key, value, held, did).await {
+                // It cannot be read: its entry stays, and says where it was.
+                Err(Fault::Damaged(_)) => {
+                    victim.damaged = true;
+                    Moved::Done
+                }
+                other => other?,
+            };
         }
         if !matches!(outcome, Moved::Again) {
             victim.ops_left -= 1;
@@ -389,7 +425,14 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Everything alive has been moved: makes the copies durable, then frees the zone.
+    ///
+    /// What could not be moved is lost: entries go on to name a generation that no zone has. An
+    /// entry in a memtable must be in a run first, for replay passes over one whose zone is gone.
     async fn free_victim(&self, victim: &Victim) -> Result<(), Fault<D::Error>> {
+        if victim.damaged && !self.flush_entries_of(victim.zone).await? {
+            self.state.borrow_mut().zones.get_mut(victim.zone).set_pinned(true);
+            return Ok(());
+        }
         let tickets = {
             let mut state = self.state.borrow_mut();
             [state.head(Side::Log).appended, state.head(Side::Cold).appended]
@@ -408,9 +451,34 @@ impl<D: Device> Core<'_, D> {
         })
         .await?;
         self.sync_device().await?;
-        self.state.borrow_mut().zones.freed(id);
+        freed(&mut self.state.borrow_mut(), id);
         self.progress.notify();
         Ok(())
+    }
+}
+
+/// Whether a zone can be reclaimed.
+fn is_victim(state: &State<'_>, id: ZoneId) -> bool {
+    let zone = state.zones.get(id);
+    let readable = || !state.zones.members(id).iter().any(|id| state.zones.get(*id).is_offline());
+    zone.role().holds_values()
+        && !zone.is_pinned()
+        && crate::checkpoint::is_behind(state, id)
+        && readable()
+}
+
+/// Whether a zone can be reclaimed and should be, because it failed.
+fn is_failed_victim(state: &State<'_>, id: ZoneId) -> bool {
+    let zone = state.zones.get(id);
+    (zone.is_damaged() || zone.is_sick()) && is_victim(state, id)
+}
+
+impl Victim {
+    /// The rest of the record cannot be read: what is alive in it stays behind.
+    fn leave_record(&mut self, reader: &mut RecordReader<'_>) {
+        self.ops_left = 0;
+        self.damaged = true;
+        reader.renew(self.log_zone.blocks);
     }
 }
 

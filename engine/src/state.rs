@@ -47,6 +47,7 @@ pub(crate) struct RunHead {
     pub(crate) generation: u32,
     pub(crate) next: u32,
     pub(crate) capacity: u32,
+    pub(crate) twin: Option<ZoneId>,
 }
 
 impl RunHead {
@@ -54,6 +55,18 @@ impl RunHead {
     pub(crate) fn nodes_of(&self, node_blocks: u32) -> u32 {
         self.capacity.saturating_sub(1) / node_blocks
     }
+}
+
+/// A pair of zones of runs being rebuilt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rebuild {
+    /// The pair's generation.
+    pub(crate) generation: u32,
+    /// Where the new copy goes.
+    pub(crate) into: ZoneId,
+    /// The next block to copy, and the end.
+    pub(crate) next: u32,
+    pub(crate) end: u32,
 }
 
 /// Counts since open, for `stats`.
@@ -67,6 +80,7 @@ pub(crate) struct Counters {
     pub(crate) moved_bytes: u64,
     pub(crate) run_bytes: u64,
     pub(crate) snapshots: u64,
+    pub(crate) rebuilds: u64,
     /// `appended` of the log when the bottom was last merged.
     pub(crate) bottom_merge_at: u64,
 }
@@ -114,6 +128,10 @@ pub(crate) struct State<'m> {
     pub(crate) unsynced: bool,
     /// Recovery is still reading the logs.
     pub(crate) replaying: bool,
+    /// Records of the log could not be read: the last sequence number before them.
+    pub(crate) gap: Option<u64>,
+    /// Sequence numbers among which are those of records that could not be read at open.
+    pub(crate) lost_seqs: Option<(u64, u64)>,
     /// A write failed: nothing is written any more.
     pub(crate) read_only: bool,
     /// Bytes in use when the log had `.0` bytes and the tree version `.1`.
@@ -139,6 +157,21 @@ impl<'m> State<'m> {
     /// The side whose head a record for `side` really goes to.
     pub(crate) fn real_side(&self, side: Side) -> Side {
         if self.cold.is_some() { side } else { Side::Log }
+    }
+
+    /// Replay met damage: records are missing behind what it has read.
+    pub(crate) fn begin_gap(&mut self) {
+        let seq = self.seq;
+        self.gap.get_or_insert(seq);
+    }
+
+    /// Replay goes on at `seq`: what is missing lies before it.
+    pub(crate) fn end_gap(&mut self, seq: u64) {
+        let Some(before) = self.gap.take() else { return };
+        if seq > before + 1 {
+            let first = self.lost_seqs.map_or(before + 1, |(first, _)| first);
+            self.lost_seqs = Some((first, seq - 1));
+        }
     }
 
     /// Where both logs stand now.
@@ -230,14 +263,15 @@ impl<'m> State<'m> {
     }
 
     /// Blocks of values that something refers to, and of runs.
-    pub(crate) fn used_blocks(&self, node_blocks: u32, payload: u32) -> u64 {
+    pub(crate) fn used_blocks(&self, node_blocks: u32, payload: u32, copies: u64) -> u64 {
         let values: u64 = self
             .zones
             .iter()
-            .filter(|(_, zone)| zone.role().holds_values())
+            .filter(|(_, zone)| zone.role().holds_values() && !zone.is_sick())
             .map(|(_, zone)| u64::from(zone.live.get()) + u64::from(zone.live_mem.get()))
             .sum();
-        values.div_ceil(u64::from(payload)) + self.tree.node_count() * u64::from(node_blocks)
+        values.div_ceil(u64::from(payload))
+            + self.tree.node_count() * copies * u64::from(node_blocks)
     }
 
     /// Panics if an invariant does not hold.
@@ -289,6 +323,8 @@ pub(crate) struct Core<'m, D> {
     pub(crate) zone_record_max: usize,
     /// The zone being reclaimed and how far.
     pub(crate) reclaiming: Cell<Option<crate::reclaim::Victim>>,
+    /// The pair of zones being rebuilt and how far.
+    pub(crate) rebuilding: Cell<Option<Rebuild>>,
 }
 
 impl<D: Device> Core<'_, D> {
@@ -343,6 +379,36 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
+    /// Reads nodes of a run, checked.
+    pub(crate) async fn read_nodes(
+        &self,
+        generation: u32,
+        block: u32,
+        out: &mut [u8],
+        class: Class,
+    ) -> Result<(), Fault<D::Error>> {
+        let map = self.state.borrow().zones.map_of(generation);
+        let map = map.ok_or_else(crate::run::cursor::malformed)?;
+        let place = Place { map, generation, block };
+        let len = self.shape.node_len;
+        let whole = self.media.read_units(place, out, len, Structure::RunNode, class).await;
+        if !matches!(whole, Err(Fault::Damaged(_))) {
+            return whole;
+        }
+        // Each node from the copy that gives it.
+        let blocks = (block..).step_by(self.shape.node_blocks() as usize);
+        for (block, node) in blocks.zip(out.chunks_exact_mut(len)) {
+            let place = Place { map, generation, block };
+            match self.media.read_units(place, node, len, Structure::RunNode, class).await {
+                Err(fault @ Fault::Damaged(_)) => {
+                    self.read_from_twin(generation, block, node, class, fault).await?;
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     /// The node at a place, from the cache or the device, given to `visit`.
     pub(crate) async fn node<R>(
         &self,
@@ -351,23 +417,14 @@ impl<D: Device> Core<'_, D> {
         class: Class,
         visit: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, Fault<D::Error>> {
-        let start = {
-            let mut state = self.state.borrow_mut();
-            let state = &mut *state;
-            if let Some(node) = state.cache.get(generation, block) {
-                return Ok(visit(node));
-            }
-            state.zones.find(generation).map(|zone| state.zones.start(zone))
-        };
-        let Some(zone_start) = start else {
-            return Err(crate::run::cursor::malformed());
-        };
+        if let Some(node) = self.state.borrow_mut().cache.get(generation, block) {
+            return Ok(visit(node));
+        }
         let mut buffer = self.nodes.take().await;
-        let place = Place { zone_start, generation, block };
-        let len = self.shape.node_len;
-        self.media.read_units(place, &mut buffer[..len], len, Structure::RunNode, class).await?;
-        self.state.borrow_mut().cache.insert(generation, block, &buffer[..len]);
-        Ok(visit(&buffer[..len]))
+        let node = &mut buffer[..self.shape.node_len];
+        self.read_nodes(generation, block, node, class).await?;
+        self.state.borrow_mut().cache.insert(generation, block, node);
+        Ok(visit(node))
     }
 
     /// What the digest of the node at a place says of a key; it is made and kept if it is not
@@ -380,26 +437,20 @@ impl<D: Device> Core<'_, D> {
         key_len: usize,
         class: Class,
     ) -> Result<Answer, Fault<D::Error>> {
-        let start = {
-            let mut state = self.state.borrow_mut();
-            let state = &mut *state;
-            if let Some(answer) = state.cache.ask_digest(generation, block, hash, key_len) {
+        {
+            let cache = &mut self.state.borrow_mut().cache;
+            if let Some(answer) = cache.ask_digest(generation, block, hash, key_len) {
                 return Ok(answer);
             }
-            if state.cache.get(generation, block).is_some() {
+            if cache.get(generation, block).is_some() {
                 return Ok(Answer::Unknown);
             }
-            state.zones.find(generation).map(|zone| state.zones.start(zone))
-        };
-        let Some(zone_start) = start else {
-            return Err(crate::run::cursor::malformed());
-        };
+        }
         let mut buffer = self.nodes.take().await;
-        let place = Place { zone_start, generation, block };
-        let len = self.shape.node_len;
-        self.media.read_units(place, &mut buffer[..len], len, Structure::RunNode, class).await?;
+        let node = &mut buffer[..self.shape.node_len];
+        self.read_nodes(generation, block, node, class).await?;
         let cache = &mut self.state.borrow_mut().cache;
-        cache.insert_digest(generation, block, &buffer[..len], self.shape.seed());
+        cache.insert_digest(generation, block, node, self.shape.seed());
         Ok(cache.ask_digest(generation, block, hash, key_len).unwrap_or(Answer::Unknown))
     }
 }
@@ -428,24 +479,6 @@ impl<'m, D: Device> Core<'m, D> {
         let state = self.state.borrow();
         let run = state.tree.run(run)?;
         (index < run.count).then(|| state.tree.piece_at(&run, index).compare_first(key))?
-    }
-
-    async fn read_nodes(
-        &self,
-        generation: u32,
-        block: u32,
-        out: &mut [u8],
-        class: Class,
-    ) -> Result<(), Fault<D::Error>> {
-        let start = {
-            let state = self.state.borrow();
-            state.zones.find(generation).map(|zone| state.zones.start(zone))
-        };
-        let Some(zone_start) = start else {
-            return Err(crate::run::cursor::malformed());
-        };
-        let place = Place { zone_start, generation, block };
-        self.media.read_units(place, out, self.shape.node_len, Structure::RunNode, class).await
     }
 }
 

@@ -73,16 +73,13 @@ impl<D: Device> Core<'_, D> {
                 Held::Between(side, false) => self.write_out(side, true).await?,
             }
         }
-        let start = {
-            let state = self.state.borrow();
-            state.zones.find(generation).map(|zone| state.zones.start(zone))
-        };
-        let Some(zone_start) = start else {
-            return Err(malformed());
-        };
-        let place = Place { zone_start, generation, block: first };
-        self.media.read_units(place, raw, block_len, Structure::Value, class).await?;
-        Ok(in_block)
+        let map = self.state.borrow().zones.map_of(generation);
+        let place = Place { map: map.ok_or_else(malformed)?, generation, block: first };
+        let read = self.media.read_units(place, raw, block_len, Structure::Value, class).await;
+        if let Err(Fault::Damaged(_)) = read {
+            self.note_damaged(generation);
+        }
+        read.map(|()| in_block)
     }
 
     fn held(&self, generation: u32, first: u32, blocks: u32, raw: &mut [u8]) -> Held {
@@ -221,9 +218,9 @@ impl<D: Device> Core<'_, D> {
 
     /// The damage of a value that another key owns.
     fn not_owned(&self, generation: u32, offset: u32) -> Fault<D::Error> {
-        let state = self.state.borrow();
-        let Some(zone) = state.zones.find(generation) else { return malformed() };
-        let lba = state.zones.start(zone).plus(u64::from(1 + offset / self.payload()));
+        let map = self.state.borrow().zones.map_of(generation);
+        let Some(map) = map else { return malformed() };
+        let lba = map.lba(1 + offset / self.payload());
         let (extent, structure) = (Extent::new(lba, 1), Structure::Value);
         Fault::Damaged(Damage { extent, structure, check: Check::OtherKey })
     }

@@ -18,12 +18,13 @@
 //! of Free zones (`check_invariants`).
 
 use shingle_hal::{Device, Lba, ZoneCondition, ZoneDescriptor, ZoneId, ZoneType};
-use zerocopy::byteorder::little_endian::{I32, U32};
+use zerocopy::byteorder::little_endian::{I32, U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::format::entry::{Entry, Kind};
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
-use crate::media::Media;
+use crate::limits::EXTENTS_MAX;
+use crate::media::{Media, ZoneMap};
 
 /// What a zone is used for. Values are on media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +49,10 @@ pub enum Role {
     Retired = 7,
     /// Holds nothing any more, but the edit that says so is not durable yet.
     Releasing = 8,
+    /// Holds what follows in a log's zone that could not be written to its end.
+    Extension = 9,
+    /// Holds the same blocks as a zone of runs on another storage element.
+    Twin = 10,
 }
 
 impl Role {
@@ -64,6 +69,8 @@ impl Role {
             6 => Self::Bottom,
             7 => Self::Retired,
             8 => Self::Releasing,
+            9 => Self::Extension,
+            10 => Self::Twin,
             _ => return None,
         })
     }
@@ -81,7 +88,7 @@ impl Role {
     }
 }
 
-/// A zone as the table keeps it: 37 bytes, no alignment.
+/// A zone as the table keeps it: 50 bytes, no alignment.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Zone {
@@ -97,23 +104,30 @@ pub(crate) struct Zone {
     /// Change of `live` by the merge under way.
     pub(crate) merge_delta: I32,
     role: u8,
-    flags: u8,
+    flags: U16,
     /// Values being written in fragments that have one here: nothing refers to it yet.
     pub(crate) pens: u8,
     pub(crate) element: [u8; 2],
     /// One more than the payload offset at which recovery found the zone's records to end; 0 for
     /// a zone whose end a record marks.
     pub(crate) sealed: U32,
+    /// One more than the zone it goes on in from its block `extends_from`; 0 for none.
+    extension: U32,
+    extends_from: U32,
+    /// One more than the zone that holds the same blocks; 0 for none.
+    twin: U32,
 }
 
-const NEEDS_RESET: u8 = 1;
-const CONVENTIONAL: u8 = 2;
-const OPEN_HEAD: u8 = 4;
-const PINNED: u8 = 8;
-const ACTIVE: u8 = 16;
-const PENDING: u8 = 32;
-const ABANDONED: u8 = 64;
-const SICK: u8 = 128;
+const NEEDS_RESET: u16 = 1;
+const CONVENTIONAL: u16 = 2;
+const OPEN_HEAD: u16 = 4;
+const PINNED: u16 = 8;
+const ACTIVE: u16 = 16;
+const PENDING: u16 = 32;
+const ABANDONED: u16 = 64;
+const SICK: u16 = 128;
+const DAMAGED: u16 = 256;
+const OFFLINE: u16 = 512;
 pub(crate) const ZONE_LEN: usize = size_of::<Zone>();
 const SLOTS_PER_ZONE: usize = 2;
 
@@ -125,53 +139,75 @@ impl Zone {
         self.role = role as u8;
     }
     pub(crate) fn is_conventional(&self) -> bool {
-        self.flags & CONVENTIONAL != 0
+        self.has_flag(CONVENTIONAL)
     }
     /// Something is still being appended to the zone.
     pub(crate) fn is_head(&self) -> bool {
-        self.flags & OPEN_HEAD != 0
+        self.has_flag(OPEN_HEAD)
     }
     pub(crate) fn set_head(&mut self, head: bool) {
         self.set_flag(OPEN_HEAD, head);
     }
     /// It holds pieces that no edit names yet.
     pub(crate) fn is_pending(&self) -> bool {
-        self.flags & PENDING != 0
+        self.has_flag(PENDING)
     }
     pub(crate) fn set_pending(&mut self, pending: bool) {
         self.set_flag(PENDING, pending);
     }
     /// Reclaim found something in it that a snapshot needs.
     pub(crate) fn is_pinned(&self) -> bool {
-        self.flags & PINNED != 0
+        self.has_flag(PINNED)
     }
     pub(crate) fn set_pinned(&mut self, pinned: bool) {
         self.set_flag(PINNED, pinned);
     }
     /// Whether nothing more goes into it, although the device still holds a resource for it.
     pub(crate) fn take_abandoned(&mut self) -> bool {
-        let abandoned = self.flags & ABANDONED != 0;
+        let abandoned = self.has_flag(ABANDONED);
         self.set_flag(ABANDONED, false);
-        abandoned && self.role().holds_runs()
+        abandoned && (self.role().holds_runs() || self.role() == Role::Twin)
     }
     pub(crate) fn set_abandoned(&mut self, abandoned: bool) {
         self.set_flag(ABANDONED, abandoned);
     }
     /// The zone failed: what it holds may be read, but nothing more is written to it, ever.
     pub(crate) fn is_sick(&self) -> bool {
-        self.flags & SICK != 0
+        self.has_flag(SICK)
     }
     pub(crate) fn set_sick(&mut self) {
         self.set_flag(SICK, true);
     }
+    /// Something in it could not be read: it is to be rebuilt from its twin, or emptied.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.has_flag(DAMAGED)
+    }
+    pub(crate) fn set_damaged(&mut self, damaged: bool) {
+        self.set_flag(DAMAGED, damaged);
+    }
+    /// Nothing in it can be read, nor written.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.has_flag(OFFLINE)
+    }
+    /// Takes over a condition that the device reports of a zone in use.
+    pub(crate) fn set_condition(&mut self, condition: ZoneCondition) {
+        let offline = condition == ZoneCondition::Offline;
+        self.set_flag(SICK, self.is_sick() || !condition.is_usable());
+        self.set_flag(OFFLINE, offline);
+        self.set_flag(DAMAGED, self.is_damaged() || offline);
+    }
     /// The device held a resource for it when it was opened.
     pub(crate) fn take_active(&mut self) -> bool {
-        let active = self.flags & ACTIVE != 0;
+        let active = self.has_flag(ACTIVE);
         self.set_flag(ACTIVE, false);
         active
     }
-    fn set_flag(&mut self, flag: u8, on: bool) {
-        self.flags = if on { self.flags | flag } else { self.flags & !flag };
+    fn has_flag(&self, flag: u16) -> bool {
+        self.flags.get() & flag != 0
+    }
+    fn set_flag(&mut self, flag: u16, on: bool) {
+        let flags = self.flags.get();
+        self.flags = U16::new(if on { flags | flag } else { flags & !flag });
     }
 }
 
@@ -225,7 +261,7 @@ impl<'m> Zones<'m> {
             matches!(descriptor.condition, ZoneCondition::Empty | ZoneCondition::NotWritePointer);
         zone.set_flag(NEEDS_RESET, !empty);
         zone.set_flag(ACTIVE, descriptor.condition.is_active());
-        zone.set_flag(SICK, !descriptor.condition.is_usable());
+        zone.set_condition(descriptor.condition);
         zone.written = U32::new(descriptor.write_pointer.0);
         if descriptor.condition.is_usable() && zone.role() == Role::Retired {
             zone.set_role(Role::Free);
@@ -238,6 +274,11 @@ impl<'m> Zones<'m> {
     }
     pub(crate) fn free_count(&self) -> u32 {
         self.free
+    }
+    /// Zones that are not written any more because they failed.
+    pub(crate) fn failed_count(&self) -> u32 {
+        let failed = |zone: &&Zone| zone.is_sick() || zone.role() == Role::Retired;
+        self.table.iter().filter(failed).count() as u32
     }
     /// Blocks that every zone that can be written takes.
     pub(crate) fn capacity_min(&self) -> u32 {
@@ -257,6 +298,119 @@ impl<'m> Zones<'m> {
         Lba(u64::from(zone.0) * u64::from(self.zone_blocks))
     }
 
+    /// The zone that `zone` goes on in, and from which of its blocks.
+    pub(crate) fn extension(&self, zone: ZoneId) -> Option<(u32, ZoneId)> {
+        let entry = self.get(zone);
+        let next = ZoneId(entry.extension.get().checked_sub(1)?);
+        let role = (next.0 < self.len()).then(|| self.get(next).role())?;
+        let there = matches!(role, Role::Extension | Role::Releasing);
+        there.then_some((entry.extends_from.get(), next))
+    }
+
+    /// A logical zone's zones: the logical block that each holds first.
+    pub(crate) fn extents(&self, zone: ZoneId) -> heapless::Vec<(u32, ZoneId), EXTENTS_MAX> {
+        let mut extents = heapless::Vec::new();
+        let (mut from, mut last) = (0u32, zone);
+        while extents.push((from, last)).is_ok() {
+            let Some((blocks, next)) = self.extension(last) else { break };
+            (from, last) = (from.saturating_add(blocks), next);
+        }
+        extents
+    }
+
+    /// Where the blocks of a logical zone are.
+    pub(crate) fn map(&self, zone: ZoneId) -> ZoneMap {
+        let mut map = ZoneMap::of(self.start(zone));
+        for (from, next) in &self.extents(zone)[1..] {
+            map.extend(*from, self.start(*next));
+        }
+        map
+    }
+
+    /// As [`extend`](Self::extend), as the manifest says. False if that cannot be.
+    pub(crate) fn extend_known(&mut self, zone: ZoneId, block: u32, next: ZoneId) -> bool {
+        let taken = self.table.iter().any(|entry| entry.extension.get() == next.0 + 1);
+        let fits = !taken && zone != next && block <= self.get(zone).capacity.get();
+        if fits {
+            self.extend(zone, block, next);
+        }
+        fits
+    }
+
+    /// `zone`, which was written up to `block`, goes on in `next`.
+    pub(crate) fn extend(&mut self, zone: ZoneId, block: u32, next: ZoneId) {
+        let entry = self.get_mut(zone);
+        entry.extension = U32::new(next.0 + 1);
+        entry.extends_from = U32::new(block);
+    }
+
+    /// The zone that holds the same blocks as this one.
+    pub(crate) fn twin(&self, zone: ZoneId) -> Option<ZoneId> {
+        let twin = ZoneId(self.get(zone).twin.get().checked_sub(1)?);
+        let role = (twin.0 < self.len()).then(|| self.get(twin).role())?;
+        matches!(role, Role::Twin | Role::Releasing).then_some(twin)
+    }
+
+    /// From now on `twin` holds the same blocks as `zone`; whether it is nobody's already.
+    pub(crate) fn set_twin(&mut self, zone: ZoneId, twin: ZoneId) -> bool {
+        let free = !self.is_twin_of_any(twin) && zone != twin;
+        if free {
+            self.get_mut(zone).twin = U32::new(twin.0 + 1);
+        }
+        free
+    }
+
+    /// Whether some zone has `twin` for its twin.
+    pub(crate) fn is_twin_of_any(&self, twin: ZoneId) -> bool {
+        self.table.iter().any(|zone| zone.twin.get() == twin.0 + 1 && zone.role().holds_runs())
+    }
+
+    /// The twin of `zone` takes its place, generation and all; `zone` itself is retired, or free
+    /// once that is durable. False if it has no twin.
+    pub(crate) fn promote_twin(&mut self, zone: ZoneId) -> bool {
+        let Some(twin) = self.twin(zone).filter(|_| self.get(zone).role().holds_runs()) else {
+            return false;
+        };
+        self.index_remove(zone);
+        self.index_remove(twin);
+        let old = *self.get(zone);
+        let new = self.get_mut(twin);
+        (new.generation, new.live, new.role) = (old.generation, old.live, old.role);
+        (new.live_mem, new.flush_delta, new.merge_delta) =
+            (old.live_mem, old.flush_delta, old.merge_delta);
+        new.twin = U32::new(0);
+        let old = self.get_mut(zone);
+        old.twin = U32::new(0);
+        old.generation = U32::new(0);
+        old.set_role(Role::Releasing);
+        self.index_insert(twin);
+        true
+    }
+
+    /// All zones of a logical zone: where it goes on, and its twin.
+    pub(crate) fn members(&self, zone: ZoneId) -> heapless::Vec<ZoneId, { EXTENTS_MAX + 1 }> {
+        let extents = self.extents(zone);
+        extents.iter().map(|(_, id)| *id).chain(self.twin(zone)).collect()
+    }
+
+    /// Blocks that a logical zone was written up to: all of them where the device cannot tell.
+    pub(crate) fn written(&self, zone: ZoneId) -> u32 {
+        let extents = self.extents(zone);
+        let Some(&(from, last)) = extents.last() else { return 0 };
+        let entry = self.get(last);
+        let blocks = if entry.is_conventional() { entry.capacity } else { entry.written };
+        from.saturating_add(blocks.get())
+    }
+
+    /// Takes note of how far a logical zone is written.
+    pub(crate) fn set_written(&mut self, zone: ZoneId, blocks: u32) {
+        let extents = self.extents(zone);
+        for (index, &(from, id)) in extents.iter().enumerate() {
+            let next = extents.get(index + 1).map_or(blocks, |(next, _)| *next);
+            self.get_mut(id).written = U32::new(next - from);
+        }
+    }
+
     /// The zone of this generation.
     pub(crate) fn find(&self, generation: u32) -> Option<ZoneId> {
         let mask = self.slots.len() - 1;
@@ -268,6 +422,11 @@ impl<'m> Zones<'m> {
             }
             slot = (slot + 1) & mask;
         }
+    }
+
+    /// Where the blocks of the logical zone of this generation are.
+    pub(crate) fn map_of(&self, generation: u32) -> Option<ZoneMap> {
+        self.find(generation).map(|zone| self.map(zone))
     }
 
     fn home(generation: u32, mask: usize) -> usize {
@@ -318,7 +477,8 @@ impl<'m> Zones<'m> {
                 continue;
             }
             // Logs go where zones are written in order: there, replay is short.
-            let misplaced = role.holds_values() && zone.is_conventional();
+            let in_order = role.holds_values() || role == Role::Extension;
+            let misplaced = in_order && zone.is_conventional();
             if misplaced || not_on == Some(zone.element) {
                 fallback = fallback.or(Some(id));
                 continue;
@@ -353,6 +513,10 @@ impl<'m> Zones<'m> {
         zone.set_pending(false);
         zone.set_abandoned(false);
         zone.sealed = U32::new(0);
+        zone.extension = U32::new(0);
+        zone.extends_from = U32::new(0);
+        zone.twin = U32::new(0);
+        zone.set_damaged(false);
         self.free -= 1;
         self.index_insert(id);
     }
@@ -462,6 +626,9 @@ impl<'m> Zones<'m> {
             if !matches!(zone.role(), Role::Free | Role::Releasing | Role::Retired | Role::Anchor) {
                 assert_eq!(self.find(zone.generation.get()), Some(id), "Z2");
             }
+            if let Some(twin) = self.twin(id) {
+                assert_ne!(zone.element, self.get(twin).element, "D1");
+            }
         }
     }
 }
@@ -494,7 +661,7 @@ impl Zones<'_> {
     /// What [`prepare`] needs to know; clears the need for a reset.
     pub(crate) fn begin_prepare(&mut self, id: ZoneId) -> (bool, bool) {
         let zone = self.get_mut(id);
-        let needs = zone.flags & NEEDS_RESET != 0;
+        let needs = zone.has_flag(NEEDS_RESET);
         zone.set_flag(NEEDS_RESET, false);
         (needs, zone.is_conventional())
     }

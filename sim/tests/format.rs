@@ -179,17 +179,19 @@ fn superblock_fields_are_in_this_order() {
             ManifestPlace { zone: 1012, generation: 1013 },
         ],
         first_edit: 1014,
+        mirror: true,
     };
     let mut block = [0; 512];
     superblock.encode(&mut block, 3);
     let mut expected = Vec::new();
-    // Every number of the struct is one more than the one before, `version` apart.
+    // Every number of the struct is one more than the one before, `version` and `mirror` apart.
     let mut next = 1000;
     for row in table("Superblock") {
         let (value, raw): (u64, &[u8]) = match row[0].as_str() {
             "magic" => (0, &MAGIC),
             "store_id" => (0, b"sixteen bytes id"),
             "version" => (VERSION.into(), &[]),
+            "mirror" => (1, &[]),
             _ => {
                 next += 1;
                 (next, &[])
@@ -261,6 +263,9 @@ fn changes_have_these_numbers_and_fields() {
         Change::MergeEnd { level: 1 },
         Change::Checkpoint { log: place(301, 302), cold: place(303, 304), seq: 305 },
         Change::Counters { generation_limit: 301, next_run: 302 },
+        Change::Extend { zone: 301, from: 302, into: 303 },
+        Change::Twin { zone: 301, twin: 302 },
+        Change::Promote { zone: 301 },
     ];
     let rows = table("Change");
     assert_eq!(rows.len(), changes.len(), "rows for every change");

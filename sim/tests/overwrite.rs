@@ -158,7 +158,7 @@ fn overwrite(case: &Case<'_>) -> Outcome {
     let drive = Drive::new(spec.clone(), 5);
     let limits = Limits::for_geometry(&drive.geometry());
     let mut memory = vec![0; case.memory_len];
-    let options = FormatOptions { store_id: [3; 16], limits };
+    let options = FormatOptions { store_id: [3; 16], limits, mirror: false };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
     let capacity = store.stats().capacity_bytes;

@@ -1,7 +1,8 @@
 //! Scale: what a drive of real size costs to fill, to read, and to mount.
 //!
 //! `SHINGLE_SCALE_GIB` sets how much is written to the 14 TB-class drive (2048 is the whole run);
-//! `SHINGLE_SCALE_KEYS` the most keys of the mount test. Figures are virtual time and counts.
+//! `SHINGLE_SCALE_MEMORY_MIB` the engine's memory there, `SHINGLE_SCALE_KEYS` the most keys of the
+//! mount test. Figures are virtual time and counts.
 
 use shingle_engine::{FormatOptions, Limits, Meta, ReadOptions, Store, WriteOptions, format};
 use shingle_hal::Device;
@@ -25,9 +26,9 @@ fn large_values_fill_a_disk_at_its_own_rate() {
     let gib = env("SHINGLE_SCALE_GIB", 4);
     let spec = MediaSpec::by_name("smr-14tb").expect("a medium");
     let drive = Drive::new(spec.clone(), 1);
-    let mut memory = vec![0; 64 << 20];
+    let mut memory = vec![0; (env("SHINGLE_SCALE_MEMORY_MIB", 64) << 20) as usize];
     let limits = Limits::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [9; 16], limits };
+    let options = FormatOptions { store_id: [9; 16], limits, mirror: false };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
     eprintln!("{:?}", store.plan());
@@ -111,7 +112,7 @@ fn mount_costs_the_same_for_few_and_many_keys() {
         let drive = Drive::new(spec, 1);
         let mut memory = vec![0; 64 << 20];
         let limits = Limits::for_geometry(&drive.geometry());
-        let options = FormatOptions { store_id: [9; 16], limits };
+        let options = FormatOptions { store_id: [9; 16], limits, mirror: false };
         drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
         let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
         for index in 0..count {

@@ -22,8 +22,11 @@ fn put_survives_a_power_cut() {
         let drive = Drive::new(spec, 1);
         let small = media.starts_with("nor");
         let mut memory = vec![0u8; if small { 256 << 10 } else { 8 << 20 }];
-        let options =
-            FormatOptions { store_id: [7; 16], limits: Limits::for_geometry(&drive.geometry()) };
+        let options = FormatOptions {
+            store_id: [7; 16],
+            limits: Limits::for_geometry(&drive.geometry()),
+            mirror: false,
+        };
         let n = if small { 60 } else { 200 };
         drive.block_on(format(&&drive, &mut memory, &options)).unwrap();
         for round in 0..12 {

@@ -17,7 +17,7 @@ fn value_of_another_key_is_damage() {
     let drive = Drive::new(spec, 1);
     let mut memory = vec![0; 4 << 20];
     let limits = Limits::for_geometry(&shingle_hal::Device::geometry(&drive));
-    let options = FormatOptions { store_id: [1; 16], limits };
+    let options = FormatOptions { store_id: [1; 16], limits, mirror: false };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
     let mut bytes = vec![0; 32 << 10];

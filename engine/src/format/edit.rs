@@ -139,6 +139,27 @@ pub enum Change<'a> {
         /// The next run.
         next_run: u32,
     },
+    /// A zone could not be written on: from this block on, what it holds is in another.
+    Extend {
+        /// Which.
+        zone: u32,
+        /// The first block that is not in it.
+        from: u32,
+        /// The other zone, which holds that block first.
+        into: u32,
+    },
+    /// A zone of runs has its blocks in another zone, too.
+    Twin {
+        /// Which.
+        zone: u32,
+        /// The other zone.
+        twin: u32,
+    },
+    /// A zone of runs is given up, and its twin takes its place.
+    Promote {
+        /// Which.
+        zone: u32,
+    },
 }
 
 /// The header of a manifest block.

@@ -10,8 +10,8 @@ use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, SEAL_LEN};
 
 /// The first bytes of every superblock.
 pub const MAGIC: [u8; 8] = *b"SHINGLE\0";
-/// The format this code writes, and the only one it reads.
-pub const VERSION: u16 = 1;
+/// The format this code writes; it reads this one and those before.
+pub const VERSION: u16 = 2;
 /// The generation in the seal of anchor blocks, which outlive every reset of their zone.
 pub const ANCHOR_GENERATION: u32 = u32::MAX;
 
@@ -53,7 +53,7 @@ pub struct ManifestPlace {
 pub struct Superblock {
     /// Must be [`MAGIC`].
     pub magic: [u8; 8],
-    /// Must be [`VERSION`].
+    /// The format, at most [`VERSION`].
     pub version: u16,
     /// Counts publications; the highest valid one wins.
     pub ordinal: u64,
@@ -71,6 +71,8 @@ pub struct Superblock {
     pub manifest: [ManifestPlace; 2],
     /// Number of the first edit after the snapshot.
     pub first_edit: u64,
+    /// Whether runs are kept on two storage elements. In version 1 a zero stands here.
+    pub mirror: bool,
 }
 
 const fn identity(block: u32) -> Identity {

@@ -22,6 +22,7 @@ use crate::format::record::{RECORD_HEADER_LEN, RecordHeader, RecordKind};
 use crate::format::seal::{Identity, seal};
 use crate::limits::SEAL_LEN;
 use crate::log::index::{Note, Notes};
+use crate::media::ZoneMap;
 
 /// Bytes of records that an index covers.
 const INDEX_STRETCH: u32 = 24 << 20;
@@ -33,7 +34,7 @@ const NO_RECORD: u32 = 0xffff;
 pub(crate) struct HeadZone {
     pub(crate) id: ZoneId,
     pub(crate) generation: u32,
-    pub(crate) start: Lba,
+    pub(crate) map: ZoneMap,
     /// Blocks that can be written, the header included.
     pub(crate) capacity: u32,
     /// Whether what lies before a block that survives a cut survives too.
@@ -45,6 +46,8 @@ pub(crate) struct Writing<'m> {
     pub(crate) buffer: &'m mut [u8],
     pub(crate) lba: Lba,
     pub(crate) len: usize,
+    /// The zone block that it begins at.
+    pub(crate) first: u32,
     /// The zone block behind the last one.
     pub(crate) blocks: u32,
     /// `Head::appended` when the write was begun, as far as it is covered.
@@ -376,8 +379,9 @@ impl<'m> Head<'m> {
         self.writing = true;
         Some(Writing {
             buffer,
-            lba: zone.start.plus(u64::from(first)),
+            lba: zone.map.lba(first),
             len,
+            first,
             blocks: first + blocks,
             covers: self.appended - carried as u64,
         })

@@ -14,12 +14,12 @@ use crate::error::{Fault, Structure};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, RECORD_HEADER_LEN, RecordHeader};
 use crate::format::seal::le_u32;
 use crate::limits::SEAL_LEN;
-use crate::media::{Media, Place};
+use crate::media::{Media, Place, ZoneMap};
 
 /// A zone to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogZone {
-    pub(crate) start: Lba,
+    pub(crate) map: ZoneMap,
     pub(crate) generation: u32,
     /// Blocks that may hold records, the header included.
     pub(crate) blocks: u32,
@@ -52,6 +52,45 @@ impl<'b> RecordReader<'b> {
     pub(crate) fn new(zone: LogZone, buffer: &'b mut [u8], block_len: usize) -> Self {
         assert!(buffer.len() >= 2 * block_len);
         Self { zone, buffer, block_len, first: 0, checked: 0, ended: false, tail: None }
+    }
+
+    /// Forgets what was found so far: the zone may have `blocks` blocks again.
+    pub(crate) fn renew(&mut self, blocks: u32) {
+        self.zone.blocks = blocks;
+        (self.first, self.checked, self.ended, self.tail) = (0, 0, false, None);
+    }
+
+    /// Where the next record begins behind damage at `offset`, before block `end`: in the first
+    /// whole block in which one begins behind it. The window is empty then.
+    ///
+    /// # Errors
+    /// The device's.
+    ///
+    /// # Cost
+    /// A read for each block that is passed over.
+    pub(crate) async fn resync<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        offset: u32,
+        end: u32,
+    ) -> Result<Option<u32>, Fault<D::Error>> {
+        self.renew(end);
+        for block in 1 + offset / self.payload()..end {
+            let place = self.place(block);
+            let unit = &mut self.buffer[..self.block_len];
+            let (len, class) = (self.block_len, Class::Maintenance);
+            match media.read_units(place, unit, len, Structure::LogRecord, class).await {
+                Ok(()) => {}
+                Err(Fault::Damaged(_)) => continue,
+                Err(fault) => return Err(fault),
+            }
+            let first = le_u32(&self.buffer[len - SEAL_LEN..]) & 0xffff;
+            let start = (block - 1) * self.payload() + first;
+            if first < self.payload() && start > offset {
+                return Ok(Some(start));
+            }
+        }
+        Ok(None)
     }
 
     fn payload(&self) -> u32 {
@@ -116,10 +155,10 @@ impl<'b> RecordReader<'b> {
     ) -> Result<(), Fault<D::Error>> {
         let room = (self.buffer.len() / self.block_len) as u32;
         let room = room.min(media.geometry.transfer_blocks_max);
-        let blocks = room.min(self.zone.blocks - first);
+        let blocks = self.zone.map.together(first, room.min(self.zone.blocks - first));
         self.first = first;
         let place = self.place(first);
-        let start = place.zone_start.plus(u64::from(first));
+        let start = place.map.lba(first);
         let len = blocks as usize * self.block_len;
         let whole = media.read_raw(start, &mut self.buffer[..len], Class::Maintenance).await;
         self.checked = 0;
@@ -217,7 +256,7 @@ impl<'b> RecordReader<'b> {
     }
 
     fn place(&self, block: u32) -> Place {
-        Place { zone_start: self.zone.start, generation: self.zone.generation, block }
+        Place { map: self.zone.map, generation: self.zone.generation, block }
     }
 
     fn check<D: Device>(&self, media: &Media<D>, index: u32) -> bool {

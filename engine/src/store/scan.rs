@@ -45,6 +45,9 @@ pub struct Item<'i> {
     pub version_len: usize,
     /// Bytes of the value.
     pub value_len: u64,
+    /// Whether the value is known to be lost, whole or in part, without reading it: the zone or the
+    /// storage element that held it is gone.
+    pub lost: bool,
 }
 
 /// A key in a buffer.
@@ -240,10 +243,32 @@ impl<D: Device> Scan<'_, '_, '_, D> {
         Ok(None)
     }
 
+    /// The next entry whose value is known to be lost; `None` when there is none up to the end of
+    /// the range. Such a key answers `Damaged` until it is overwritten or deleted.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    ///
+    /// # Cost
+    /// That of passing over the keys between; no value is read.
+    pub async fn next_lost(&mut self) -> Result<Option<Item<'_>>, ReadError<D::Error>> {
+        loop {
+            match self.next().await? {
+                None => return Ok(None),
+                Some(item) if !item.lost => {}
+                Some(_) => break,
+            }
+        }
+        Ok(self.item())
+    }
+
     /// The entry that [`next`](Self::next) returned last.
     fn item(&self) -> Option<Item<'_>> {
+        let core = &self.store.core;
         let (entry, _) = Entry::decode(&self.entry[..self.entry_len])?;
+        let lost = crate::health::is_lost(&core.state.borrow(), &entry, core.payload());
         Some(Item {
+            lost,
             key: self.from.get(),
             meta: entry.meta,
             version_len: usize::from(entry.version_len),

@@ -17,6 +17,12 @@ pub struct Stats {
     pub capacity_bytes: u64,
     /// Bytes of them in use, dead ones counted until they are known to be dead.
     pub used_bytes: u64,
+    /// First and last of the sequence numbers among which are those of records that could not be
+    /// read when the store was opened: writes that were in no run yet, and whose place in the log
+    /// was damaged. The last is `u64::MAX - 1` if nothing was found behind them.
+    pub lost_seqs: Option<(u64, u64)>,
+    /// Zones that failed: nothing more is written to them.
+    pub failed_zones: u32,
     /// Zones that hold nothing.
     pub free_zones: u32,
     /// Zones of the device.
@@ -27,6 +33,8 @@ pub struct Stats {
     pub flushes: u64,
     /// Merges ended since open.
     pub merges: u64,
+    /// Zones of runs rebuilt from their twins since open.
+    pub rebuilds: u64,
     /// Zones emptied by reclaim since open.
     pub reclaims: u64,
     /// Bytes of values that reclaim moved since open.
@@ -92,6 +100,7 @@ impl<D: Device> Store<'_, D> {
         let branch = node_len / (zone_len / node_len).saturating_sub(1).max(1);
         let node = node_len + key_len as u64 + ENTRY_HEAD_BYTES + branch;
         let in_run = node.div_ceil(in_node.max(1)) + FILTER_BYTES;
+        let in_run = in_run * self.core.run_copies();
         if !apart {
             return in_run;
         }
@@ -116,11 +125,14 @@ impl<D: Device> Store<'_, D> {
         Stats {
             capacity_bytes: self.core.capacity.get(),
             used_bytes,
+            lost_seqs: state.lost_seqs,
+            failed_zones: state.zones.failed_count(),
             free_zones: state.zones.free_count(),
             zone_count: state.zones.len(),
             user_bytes: counters.user_bytes,
             flushes: counters.flushes,
             merges: counters.merges,
+            rebuilds: counters.rebuilds,
             reclaims: counters.reclaims,
             moved_bytes: counters.moved_bytes,
             run_bytes: counters.run_bytes,

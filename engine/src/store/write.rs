@@ -19,7 +19,7 @@ use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, STREAMS_MAX};
 use crate::log::index::Note;
 use crate::maintain::RANGES_AT_ONCE;
 use crate::reclaim::Fragments;
-use crate::recover::apply_op;
+use crate::replay::apply_op;
 use crate::state::{Core, Side, State};
 use crate::store::Store;
 use crate::store::batch::Batch;
@@ -134,8 +134,8 @@ impl<D: Device> Core<'_, D> {
             self.make_durable(Side::Log, ticket).await.map_err(|fault| self.read_only_or(fault))?;
         }
         match self.pay(bytes).await {
-            // The write is done; what maintenance lacks, the next one is told.
-            Ok(()) | Err(Fault::NoSpace | Fault::NoMemory) => Ok(()),
+            // The write is done; what maintenance lacks, or cannot read, the next one is told.
+            Ok(()) | Err(Fault::NoSpace | Fault::NoMemory | Fault::Damaged(_)) => Ok(()),
             Err(fault) => Err(fault.into()),
         }
     }

@@ -133,6 +133,10 @@ pub(crate) struct FormatArgs {
     /// Format the drive in an image that exists; everything on it is lost
     #[arg(long)]
     pub(crate) force: bool,
+    /// Keep keys, metadata and small values on two storage elements, so that an element that dies
+    /// takes large values alone with it
+    #[arg(long)]
+    pub(crate) mirror: bool,
     /// Longest key in bytes
     #[arg(long, value_name = "BYTES")]
     pub(crate) key_max: Option<u16>,

@@ -84,7 +84,7 @@ fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failu
     let mut store_id = [0; 16];
     shingle_sim::synthetic::fill(seed, 0, &mut store_id);
     let limits = limits(args, drive);
-    let options = FormatOptions { store_id, limits };
+    let options = FormatOptions { store_id, limits, mirror: args.mirror };
     let len = args.place.memory.unwrap_or(memory_len(drive) as u64);
     let mut memory = allocate(len)?;
     drive

@@ -94,7 +94,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         args,
         &mut memory,
         &mut sources,
-        &FormatOptions { store_id, limits },
+        &FormatOptions { store_id, limits, mirror: false },
         &mut summary,
     )?;
     image.save()?;

@@ -374,7 +374,7 @@ impl<'s> Stage<'s> {
     }
 
     fn format(&self, drive: &Drive, name: u8) -> Done<bool> {
-        let options = FormatOptions { store_id: [name; 16], limits: self.limits };
+        let options = FormatOptions { store_id: [name; 16], limits: self.limits, mirror: false };
         let mut memory = vec![0; 8 * drive.geometry().block_len_bytes as usize];
         match drive.block_on(format(&drive, &mut memory, &options)) {
             Ok(()) => Ok(true),

@@ -208,6 +208,8 @@ struct Bed<'c> {
     summary: Summary,
     /// Writers beside each other.
     lanes: usize,
+    /// Whether runs are kept on two elements.
+    mirror: bool,
 }
 
 impl<'c> Bed<'c> {
@@ -224,9 +226,11 @@ impl<'c> Bed<'c> {
         let profile = Profile::draw(&mut choices, &geometry, &limits, capacity);
         let drawn = choices.pick(&[1, 1, 1, 2, 3]);
         let lanes = config.writers.unwrap_or(drawn);
+        let room = geometry.active_zones_max.is_none_or(|max| max >= 14);
+        let mirror = choices.once_in(3) && geometry.element_count > 1 && room;
         oracle.replace(Oracle::new(profile.keys));
         let summary = Summary::default();
-        Self { drive, oracle, limits, profile, choices, config, setting, summary, lanes }
+        Self { drive, oracle, limits, profile, choices, config, setting, summary, lanes, mirror }
     }
 
     fn summary(&self) -> Summary {
@@ -292,7 +296,7 @@ impl<'c> Bed<'c> {
         for life in 0..8u8 {
             let mut store_id = [life; 16];
             store_id[..8].copy_from_slice(&self.choices.word().to_le_bytes());
-            let options = FormatOptions { store_id, limits: self.limits };
+            let options = FormatOptions { store_id, limits: self.limits, mirror: self.mirror };
             let cut = self.config.cuts && life < 7 && self.choices.once_in(4);
             if cut {
                 self.drive.cut_after(self.choices.magnitude(20));

@@ -27,6 +27,8 @@ pub(super) fn colour(role: Role) -> (u8, u8, u8) {
         Role::Bottom => (70, 170, 80),
         Role::Retired => (40, 40, 40),
         Role::Releasing => (150, 120, 170),
+        Role::Extension => (40, 90, 190),
+        Role::Twin => (130, 140, 60),
     }
 }
 
@@ -41,6 +43,8 @@ fn letter(cell: &Cell) -> char {
         Role::Cold => 'c',
         Role::Run => 'r',
         Role::Bottom => 'b',
+        Role::Extension => 'e',
+        Role::Twin => 't',
     };
     if cell.live >= 0.5 { letter.to_ascii_uppercase() } else { letter }
 }
