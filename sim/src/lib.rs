@@ -4,6 +4,7 @@
 
 pub mod drive;
 pub mod exec;
+pub mod fault;
 pub mod harness;
 pub mod image;
 pub mod media;
@@ -12,4 +13,5 @@ pub mod timing;
 
 pub use drive::{Drive, DriveError, Outcome};
 pub use exec::Executor;
+pub use fault::FaultPlan;
 pub use image::{Image, ImageError};

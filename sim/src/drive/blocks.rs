@@ -218,6 +218,15 @@ impl Blocks {
         !self.is_backed(zone) && self.zones.get(&zone).is_none_or(|z| z.is_free(at, count))
     }
 
+    /// A row of blocks of `zone` that were written, as first block and count: the one at `at`, the
+    /// next one, or the first.
+    pub(crate) fn row_near(&self, zone: u32, at: u32) -> Option<(u32, u32)> {
+        let runs = &self.zones.get(&zone)?.runs;
+        let covers = runs.range(..=at).next_back().filter(|(start, run)| *start + run.len() > at);
+        let next = covers.or_else(|| runs.range(at..).next()).or_else(|| runs.iter().next());
+        next.map(|(&start, run)| (start, run.len()))
+    }
+
     /// The contents of `zone`, to be changed.
     pub(crate) fn zone_mut(&mut self, zone: u32) -> &mut ZoneBlocks {
         let backed = self.is_backed(zone);

@@ -12,6 +12,7 @@ use super::flight::{Flight, Sleep};
 use super::power::Outcome;
 use super::state::{Issued, Refused, State};
 use super::stats::{LABELS_MAX, Stats};
+use crate::fault::{FaultCounts, FaultHit, FaultPlan};
 use crate::media::MediaSpec;
 use crate::timing::Timing;
 
@@ -157,6 +158,34 @@ impl Drive {
     /// Lets `event` come out of [`poll_event`](Device::poll_event).
     pub fn push_event(&self, event: Event) {
         self.state.borrow_mut().events.push_back(event);
+    }
+
+    /// From now on `plan` is in force instead of any before it, whose faults are lifted; `seed`
+    /// decides what it leaves to chance. Counts and hits begin anew. A copy of the drive copies
+    /// what the plan did so far; an image keeps none of it. See [`fault`](crate::fault).
+    ///
+    /// # Panics
+    /// If a rule of the plan makes no sense.
+    pub fn set_faults(&self, plan: &FaultPlan, seed: u64) {
+        self.state.borrow_mut().set_faults(plan, seed);
+    }
+
+    /// Ends the plan and shows the pristine medium again; zones and capacities come back as they
+    /// were, with an event for each.
+    pub fn lift_faults(&self) {
+        self.state.borrow_mut().lift_faults();
+    }
+
+    /// How often each kind of fault struck since the plan was set; it may be lifted by now.
+    #[must_use]
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.state.borrow().struck.counts
+    }
+
+    /// What was hit, and where, since the last such call; repetitions of what sticks are left out.
+    #[must_use]
+    pub fn take_fault_hits(&self) -> Vec<FaultHit> {
+        std::mem::take(&mut self.state.borrow_mut().struck.hits)
     }
 
     /// Counts what is asked of `zone` under `label` from now on.

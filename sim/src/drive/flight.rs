@@ -30,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) planned: Result<(), ErrorKind>,
     /// The answer it gave; `None` while in flight.
     pub(crate) answer: Option<Result<(), ErrorKind>>,
+    /// It completes so much later than the time model says.
+    pub(crate) extra_ns: u64,
     /// Nobody waits for it: its future was dropped.
     pub(crate) orphan: bool,
     /// Whom to wake.
@@ -39,12 +41,13 @@ pub(crate) struct Entry {
 impl Entry {
     /// A request that has just been issued.
     pub(crate) const fn new(duty: Duty, planned: Result<(), ErrorKind>) -> Self {
-        Self { duty, planned, answer: None, orphan: false, waker: None }
+        Self { duty, planned, answer: None, extra_ns: 0, orphan: false, waker: None }
     }
 
     /// The same request in a copy of the drive, where nobody waits for it.
     pub(crate) fn orphaned(&self) -> Self {
-        Self { orphan: true, ..Self::new(self.duty.clone(), self.planned) }
+        let same = Self::new(self.duty.clone(), self.planned);
+        Self { orphan: true, extra_ns: self.extra_ns, ..same }
     }
 }
 

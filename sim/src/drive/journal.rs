@@ -42,7 +42,7 @@ pub(crate) enum Deed {
 /// One unsynced effect on a sequential zone.
 #[derive(Clone, Debug)]
 pub(crate) struct Effect {
-    id: u64,
+    pub(crate) id: u64,
     done: bool,
     pub(crate) deed: Deed,
     pub(crate) after: Point,
@@ -58,6 +58,15 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// How many blocks were written before the writes at the end of the line; `None` if it does not
+    /// end in a write.
+    pub(crate) fn tail_from(&self) -> Option<u32> {
+        let is_write = |effect: &Effect| matches!(effect.deed, Deed::Write(_));
+        let others = self.effects.iter().rposition(|effect| !is_write(effect));
+        let before = others.map_or(0, |at| at + 1);
+        (before < self.effects.len()).then(|| self.point(before).written)
+    }
+
     /// The state after the first `effects` effects.
     pub(crate) fn point(&self, effects: usize) -> Point {
         match effects {
@@ -93,6 +102,14 @@ pub(crate) struct Patches {
     pub(crate) writes: BTreeMap<u64, Patch>,
     /// Per block, oldest first.
     pub(crate) blocks: BTreeMap<u32, Vec<Before>>,
+}
+
+impl Mark {
+    /// Leaves what happened in `zones` unsynced.
+    pub(crate) fn leave(&mut self, zones: &[u32]) {
+        self.lines.retain(|(zone, _)| !zones.contains(zone));
+        self.patches.retain(|(zone, _)| !zones.contains(zone));
+    }
 }
 
 /// What a sync will cover.
@@ -197,6 +214,48 @@ impl Journal {
                 self.patches.remove(zone);
             }
         }
+    }
+
+    /// The writes at the end of sequential `zone`'s line never were, from block `keep` on.
+    pub(crate) fn cut_tail(&mut self, zone: u32, keep: u32) {
+        let Some(line) = self.lines.get_mut(&zone) else {
+            return;
+        };
+        while line.effects.back().is_some_and(|effect| effect.after.written > keep) {
+            let before = line.point(line.effects.len() - 1);
+            let Some(effect) = line.effects.pop_back() else {
+                break;
+            };
+            if before.written < keep {
+                let after = Point { written: keep, full: false };
+                let deed = Deed::Write(keep - before.written);
+                line.effects.push_back(Effect { deed, after, ..effect });
+            }
+        }
+        if line.effects.is_empty() {
+            self.lines.remove(&zone);
+        }
+    }
+
+    /// The writes to conventional `zone` from request `from` on never were; what each block held
+    /// before them.
+    pub(crate) fn cut_patches(&mut self, zone: u32, from: u64) -> Vec<(u32, Option<Run>)> {
+        let Some(patches) = self.patches.get_mut(&zone) else {
+            return Vec::new();
+        };
+        let mut held = Vec::new();
+        for (&block, history) in &mut patches.blocks {
+            if let Some(at) = history.iter().position(|before| before.id >= from) {
+                held.push((block, history[at].block.clone()));
+                history.truncate(at);
+            }
+        }
+        patches.blocks.retain(|_, history| !history.is_empty());
+        patches.writes.retain(|&id, _| id < from);
+        if patches.writes.is_empty() {
+            self.patches.remove(&zone);
+        }
+        held
     }
 
     /// Forgets everything.

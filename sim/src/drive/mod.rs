@@ -10,6 +10,7 @@
 //!                                 ├─> journal   what a power cut may still undo
 //!                                 └─> flight    requests in flight, virtual clock
 //! power_on ────> power ───────────────> journal, blocks, zones
+//! set_faults ──> faulty, spoil ───────> all of these, where a rule of the plan strikes
 //! ```
 //!
 //! A request takes effect when its future is first polled, in that order; it *completes* when the
@@ -20,11 +21,13 @@ mod backing;
 mod blocks;
 mod device;
 mod error;
+mod faulty;
 mod flight;
 mod journal;
 mod mix;
 mod power;
 mod run;
+mod spoil;
 mod state;
 mod stats;
 mod stored;
@@ -32,6 +35,7 @@ mod zones;
 
 pub use device::Drive;
 pub use error::DriveError;
+pub(crate) use mix::{Rng, mix};
 pub use power::Outcome;
 pub use stats::{Counts, LABELS_MAX, Stats};
 pub(crate) use stored::Stored;

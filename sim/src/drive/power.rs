@@ -112,9 +112,10 @@ impl State {
         for (zone, fates) in verdict.fates {
             self.apply_fates(zone, &fates);
         }
-        self.apply_cuts(&verdict.cuts);
-        self.journal.clear();
+        let undone = self.apply_cuts(&verdict.cuts);
         self.zones.close_all();
+        self.spoil_power_on(&undone);
+        self.journal.clear();
         self.events.clear();
         self.cut = false;
         self.trace.add(0x6f6e_2121);
@@ -180,18 +181,21 @@ impl State {
     }
 
     /// Brings each sequential zone to where its line was cut; first those that release resources.
-    fn apply_cuts(&mut self, cuts: &[(u32, Cut)]) {
+    /// Returns the zones whose reset was undone, with the request that was to reset them.
+    fn apply_cuts(&mut self, cuts: &[(u32, Cut)]) -> Vec<(u32, u64)> {
+        let mut undone = Vec::new();
         let mut points = Vec::with_capacity(cuts.len());
         for &(zone, cut) in cuts {
             let line = &self.journal.lines[&zone];
             let point = cut.point(line);
             let later = line.effects.iter().skip(cut.effects);
-            let held = later.filter_map(|effect| match &effect.deed {
-                Deed::Reset(held) => Some(held.clone()),
+            let mut held = later.filter_map(|effect| match &effect.deed {
+                Deed::Reset(held) => Some((effect.id, held.clone())),
                 Deed::Write(_) | Deed::Finish => None,
             });
-            if let Some(held) = held.clone().next() {
+            if let Some((id, held)) = held.next() {
                 self.blocks.put(zone, held);
+                undone.push((zone, id));
             }
             self.blocks.zone_mut(zone).truncate(point.written);
             if let Some(tear) = cut.torn {
@@ -207,6 +211,7 @@ impl State {
                 self.zones.restore(zone, point.written, point.full);
             }
         }
+        undone
     }
 
     fn apply_fates(&mut self, zone: u32, fates: &Fates) {

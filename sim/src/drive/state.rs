@@ -4,15 +4,15 @@
 //! checks and effects, then `launch` (hand it to the time model). A request that is refused as a
 //! caller's bug changed nothing and is answered at once.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::task::Waker;
 
 use shingle_hal::{Class, ErrorKind, Event, Geometry, Lba, ZoneCondition, ZoneDescriptor, ZoneId};
 
 use super::blocks::{Blocks, ReadError};
+use super::faulty::{Faults, Struck};
 use super::flight::{Duty, Entry};
-
 use super::journal::{Deed, Journal, Point};
 use super::mix::{Rng, Trace};
 use super::stats::Stats;
@@ -48,28 +48,36 @@ pub(crate) struct State {
     pub(crate) labels: BTreeMap<u32, u8>,
     pub(crate) trace: Trace,
     pub(crate) rng: Rng,
+    /// The plan in force.
+    pub(crate) faults: Option<Box<Faults>>,
+    /// What the last plan did.
+    pub(crate) struck: Struck,
+    /// Requests that complete later than the time model said, as time and id.
+    pub(crate) late: BTreeSet<(u64, u64)>,
 }
 
 /// Where a data request goes.
 #[derive(Clone, Copy)]
-struct Place {
-    zone: u32,
-    at: u32,
-    count: u32,
+pub(crate) struct Place {
+    pub(crate) zone: u32,
+    pub(crate) at: u32,
+    pub(crate) count: u32,
 }
 
 /// What a request that was accepted hands to the time model.
-struct Accepted {
+pub(crate) struct Accepted {
     op: Op,
     place: Place,
     class: Class,
     unwritten: bool,
     duty: Duty,
-    planned: Result<(), ErrorKind>,
+    pub(crate) planned: Result<(), ErrorKind>,
+    /// It completes so much later than the time model says.
+    pub(crate) extra_ns: u64,
 }
 
 impl Accepted {
-    const fn control() -> Self {
+    pub(crate) const fn control() -> Self {
         Self {
             op: Op::Control,
             place: Place { zone: 0, at: 0, count: 0 },
@@ -77,6 +85,7 @@ impl Accepted {
             unwritten: false,
             duty: Duty::None,
             planned: Ok(()),
+            extra_ns: 0,
         }
     }
 }
@@ -117,6 +126,9 @@ impl State {
             labels: BTreeMap::new(),
             trace: Trace::new(seed),
             rng: Rng::new(seed),
+            faults: None,
+            struck: Struck::default(),
+            late: BTreeSet::new(),
             spec: Rc::new(spec),
         }
     }
@@ -147,13 +159,20 @@ impl State {
             labels: self.labels.clone(),
             trace: self.trace,
             rng: self.rng.clone(),
+            faults: self.faults.clone(),
+            struck: self.struck.clone(),
+            late: self.late.clone(),
         }
     }
 
     /// Reads; the bytes are in `buf` at once, the answer comes with the completion.
     pub(crate) fn read(&mut self, start: Lba, buf: &mut [u8], class: Class) -> Issued {
         let last = self.begin(Op::Read, start.0, buf.len() as u64, class)?;
-        let accepted = self.try_read(start, buf, class);
+        let accepted = self.gated(Op::Read, start.0, buf.len() as u64, |state| {
+            let accepted = state.try_read(start, buf, class)?;
+            Ok(state.spoil_read(accepted.place, buf, accepted))
+        });
+        self.spoil_unread(&accepted, buf);
         self.launch(last, accepted)
     }
 
@@ -193,13 +212,20 @@ impl State {
     pub(crate) fn write(&mut self, start: Lba, data: &[u8], class: Class) -> Issued {
         let last = self.begin(Op::Write, start.0, data.len() as u64, class)?;
         self.trace.add(crc32c::crc32c(data).into());
-        let accepted = self.try_write(start, data, class);
+        let accepted = self.gated(Op::Write, start.0, data.len() as u64, |state| {
+            state.try_write(start, data, class)
+        });
         self.launch(last, accepted)
     }
 
     fn try_write(&mut self, start: Lba, data: &[u8], class: Class) -> Result<Accepted, ErrorKind> {
         let place = self.locate(start, data.len())?;
-        let Place { zone, at, count } = place;
+        let (count, planned) = self.spoil_write(place, data)?;
+        let Place { zone, at, .. } = place;
+        if count == 0 {
+            return Ok(Accepted { op: Op::Write, place, class, planned, ..Accepted::control() });
+        }
+        let data = &data[..count as usize * self.spec.block_len_bytes as usize];
         let before = self.point(zone);
         self.zones.write(zone, at, count)?;
         if self.zones.is_conventional(zone) {
@@ -217,6 +243,7 @@ impl State {
             place,
             class,
             duty: Duty::Effect(zone),
+            planned,
             ..Accepted::control()
         })
     }
@@ -224,12 +251,11 @@ impl State {
     /// Makes what completed so far durable, once it completes.
     pub(crate) fn sync(&mut self) -> Issued {
         let last = self.begin(Op::Sync, 0, 0, Class::Foreground)?;
-        let accepted = Accepted {
-            op: Op::Sync,
-            duty: Duty::Sync(self.journal.mark(None)),
-            ..Accepted::control()
-        };
-        self.launch(last, Ok(accepted))
+        let accepted = self.gated(Op::Sync, 0, 0, |state| {
+            let (duty, planned) = state.spoil_sync(state.journal.mark(None));
+            Ok(Accepted { op: Op::Sync, duty, planned, ..Accepted::control() })
+        });
+        self.launch(last, accepted)
     }
 
     /// Describes zones from `first` on; how many.
@@ -256,20 +282,25 @@ impl State {
     pub(crate) fn switch(&mut self, zone: ZoneId, open: bool) -> Issued {
         let op = Op::Control;
         let last = self.begin(op, u64::from(zone.0), u64::from(open), Class::Foreground)?;
-        let switched = self.check_zone(zone).and_then(|()| match open {
-            true => self.zones.open(zone.0),
-            false => self.zones.close(zone.0),
+        let accepted = self.gated(op, zone.0.into(), 0, |state| {
+            state.check_zone(zone)?;
+            match open {
+                true => state.zones.open(zone.0)?,
+                false => state.zones.close(zone.0)?,
+            }
+            Ok(Accepted::control())
         });
-        self.launch(last, switched.map(|()| Accepted::control()))
+        self.launch(last, accepted)
     }
 
     /// Finishes `zone`.
     pub(crate) fn finish(&mut self, zone: ZoneId) -> Issued {
         let last = self.begin(Op::Finish, u64::from(zone.0), 0, Class::Foreground)?;
-        let accepted = self.check_zone(zone).and_then(|()| {
-            let before = self.point(zone.0);
-            let changed = self.zones.finish(zone.0)?;
-            let left = self.zones.capacity(zone.0) - before.written;
+        let accepted = self.gated(Op::Finish, zone.0.into(), 0, |state| {
+            state.check_zone(zone)?;
+            let before = state.point(zone.0);
+            let changed = state.zones.finish(zone.0)?;
+            let left = state.zones.capacity(zone.0) - before.written;
             let accepted = Accepted {
                 op: Op::Finish,
                 place: Place {
@@ -281,8 +312,8 @@ impl State {
                 ..Accepted::control()
             };
             if changed {
-                let after = self.point(zone.0);
-                self.journal.add(zone.0, self.issued, before, Deed::Finish, after);
+                let after = state.point(zone.0);
+                state.journal.add(zone.0, state.issued, before, Deed::Finish, after);
             }
             Ok(accepted)
         });
@@ -292,13 +323,13 @@ impl State {
     /// Resets `zone`.
     pub(crate) fn reset(&mut self, zone: ZoneId) -> Issued {
         let last = self.begin(Op::Reset, u64::from(zone.0), 0, Class::Foreground)?;
-        let accepted = self.check_zone(zone).and_then(|()| {
-            let before = self.point(zone.0);
-            self.zones.reset(zone.0)?;
+        let accepted = self.gated(Op::Reset, zone.0.into(), 0, |state| {
+            state.check_zone(zone)?;
+            let before = state.point(zone.0);
+            state.zones.reset(zone.0)?;
             if before != Point::default() {
-                let held = self.blocks.take(zone.0);
-                let after = Point::default();
-                self.journal.add(zone.0, self.issued, before, Deed::Reset(held), after);
+                let (held, after) = state.take_contents(zone.0);
+                state.journal.add(zone.0, state.issued, before, Deed::Reset(held), after);
             }
             Ok(Accepted {
                 op: Op::Reset,
@@ -313,16 +344,21 @@ impl State {
     /// Lets the next thing happen, a timer or a completion; `None` when there is nothing to come,
     /// otherwise whom to wake.
     pub(crate) fn advance(&mut self) -> Option<Option<Waker>> {
-        if self.held.is_none() {
-            self.held = self.timing.next_completion();
-        }
+        let late = self.pull();
+        let next_ns = late.or(self.held).map(|(_, at_ns)| at_ns);
         if let Some(timer) = self.timers.first_entry()
-            && self.held.is_none_or(|(_, at_ns)| timer.key().0 <= at_ns)
+            && next_ns.is_none_or(|at_ns| timer.key().0 <= at_ns)
         {
             self.now_ns = self.now_ns.max(timer.key().0);
             return Some(Some(timer.remove()));
         }
-        let (id, at_ns) = self.held.take()?;
+        let (id, at_ns) = match late {
+            Some((id, at_ns)) => {
+                self.late.remove(&(at_ns, id));
+                (id, at_ns)
+            }
+            None => self.held.take()?,
+        };
         self.now_ns = self.now_ns.max(at_ns);
         Some(self.complete(id))
     }
@@ -358,6 +394,7 @@ impl State {
         self.trace.add(0x6375_7421);
         self.timing.power_cut(self.now_ns);
         self.held = None;
+        self.late.clear();
         self.flights.retain(|_, entry| !entry.orphan);
         let flights = self.flights.values_mut();
         let lost = flights.filter(|entry| entry.answer.is_none());
@@ -387,11 +424,12 @@ impl State {
         for word in [op as u64, at, len, class as u64] {
             self.trace.add(word);
         }
+        let cut = self.spoil_arrival(op, at, len);
         if op == Op::Read && self.armed_changes {
-            return Ok(false);
+            return Ok(cut);
         }
         self.armed = self.armed.map(|left| left - 1);
-        Ok(self.armed == Some(0))
+        Ok(cut || self.armed == Some(0))
     }
 
     /// Hands an accepted request to the time model, or fails power, or refuses.
@@ -419,7 +457,8 @@ impl State {
             unwritten: accepted.unwritten,
         };
         self.timing.submit(self.now_ns, work);
-        let entry = Entry::new(accepted.duty, accepted.planned);
+        let mut entry = Entry::new(accepted.duty, accepted.planned);
+        entry.extra_ns = accepted.extra_ns;
         self.flights.insert(self.issued, entry);
         Ok(self.issued)
     }

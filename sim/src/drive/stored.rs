@@ -80,8 +80,8 @@ impl Drive {
     pub(crate) fn at_rest(&self) -> Stored {
         let state = self.state.borrow();
         let held = state.blocks.held(state.zones.len());
-        let zones = (0..).zip(held).map(|(zone, held)| {
-            let (condition, capacity, written) = state.zones.stored(zone);
+        let zones = state.pristine_zones().into_iter().zip(held).map(|(zone, held)| {
+            let (condition, capacity, written) = zone;
             (condition, capacity, written, held)
         });
         Stored {

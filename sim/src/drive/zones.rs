@@ -138,6 +138,29 @@ impl ZoneTable {
     /// # Errors
     /// Those of [`write`](shingle_hal::Device::write) that depend on the zone.
     pub(crate) fn write(&mut self, zone: u32, at: u32, count: u32) -> Result<(), ErrorKind> {
+        self.check_write(zone, at, count)?;
+        if self.is_conventional(zone) {
+            return Ok(());
+        }
+        let z = self.zones[zone as usize];
+        let end = at + count;
+        if !z.condition.is_open() {
+            self.take_open(zone)?;
+        }
+        self.zones[zone as usize].written = end;
+        if end == z.capacity {
+            self.become_condition(zone, ZoneCondition::Full);
+        } else if z.condition != ZoneCondition::ExplicitOpen {
+            self.become_condition(zone, ZoneCondition::ImplicitOpen);
+        }
+        Ok(())
+    }
+
+    /// Whether [`write`](Self::write) would succeed.
+    ///
+    /// # Errors
+    /// What it would fail with.
+    pub(crate) fn check_write(&self, zone: u32, at: u32, count: u32) -> Result<(), ErrorKind> {
         let z = self.zones[zone as usize];
         let end = u64::from(at) + u64::from(count);
         self.check_alive(zone)?;
@@ -157,16 +180,7 @@ impl ZoneTable {
         if end > u64::from(z.capacity) {
             return Err(ErrorKind::CrossesZone);
         }
-        if !z.condition.is_open() {
-            self.take_open(zone)?;
-        }
-        self.zones[zone as usize].written = end as u32;
-        if end == u64::from(z.capacity) {
-            self.become_condition(zone, ZoneCondition::Full);
-        } else if z.condition != ZoneCondition::ExplicitOpen {
-            self.become_condition(zone, ZoneCondition::ImplicitOpen);
-        }
-        Ok(())
+        if z.condition.is_open() { Ok(()) } else { self.check_open(zone) }
     }
 
     /// Opens `zone` explicitly.
@@ -249,6 +263,30 @@ impl ZoneTable {
         self.become_condition(zone, condition);
     }
 
+    /// `zone`, which was taken out of use, is again what [`stored`](Self::stored) said of it; full
+    /// if no more zones may be active.
+    pub(crate) fn bring_back(&mut self, zone: u32, stored: (ZoneCondition, u32, u32)) {
+        let (condition, capacity, written) = stored;
+        let condition = match condition.is_active() && self.active_left() == 0 {
+            true => ZoneCondition::Full,
+            false => condition,
+        };
+        let z = &mut self.zones[zone as usize];
+        (z.capacity, z.written) = (capacity, written);
+        self.become_condition(zone, condition);
+    }
+
+    /// How many more zones may become active.
+    pub(crate) fn active_left(&self) -> u32 {
+        self.active_max - self.active
+    }
+
+    /// `zone` can hold `capacity` blocks from now on; it holds fewer, or is full.
+    pub(crate) fn set_capacity(&mut self, zone: u32, capacity: u32) {
+        assert!(capacity > 0 && capacity <= self.zone_blocks);
+        self.zones[zone as usize].capacity = capacity;
+    }
+
     /// What an image keeps of `zone`: its condition at rest, capacity and blocks written.
     pub(crate) fn stored(&self, zone: u32) -> (ZoneCondition, u32, u32) {
         let z = &self.zones[zone as usize];
@@ -313,17 +351,24 @@ impl ZoneTable {
     /// Makes sure that `zone`, which is not open, may become so; closes the implicitly open zone
     /// that was used longest ago if that is what it takes.
     fn take_open(&mut self, zone: u32) -> Result<(), ErrorKind> {
+        self.check_open(zone)?;
+        if self.open >= self.open_max
+            && let Some((_, &oldest)) = self.implicit.first_key_value()
+        {
+            self.become_condition(oldest, self.condition_at_rest(oldest));
+        }
+        Ok(())
+    }
+
+    /// Whether `zone`, which is not open, may become so.
+    fn check_open(&self, zone: u32) -> Result<(), ErrorKind> {
         if !self.condition(zone).is_active() && self.active >= self.active_max {
             return Err(ErrorKind::TooManyActiveZones);
         }
-        if self.open < self.open_max {
-            return Ok(());
+        match self.open < self.open_max || !self.implicit.is_empty() {
+            true => Ok(()),
+            false => Err(ErrorKind::TooManyOpenZones),
         }
-        let Some((_, &oldest)) = self.implicit.first_key_value() else {
-            return Err(ErrorKind::TooManyOpenZones);
-        };
-        self.become_condition(oldest, self.condition_at_rest(oldest));
-        Ok(())
     }
 
     /// The only place where a condition changes; keeps the counts (Z1, Z3).
