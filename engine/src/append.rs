@@ -72,12 +72,13 @@ impl<D: Device> Core<'_, D> {
         for _ in 1..EXTENTS_MAX {
             let zone = self.state.borrow_mut().head(side).zone;
             let Some(zone) = zone else { break };
-            let (begins, last) = {
+            let (begins, last, full) = {
                 let state = self.state.borrow();
                 let extents = state.zones.extents(zone.id);
-                extents.last().copied().unwrap_or((0, zone.id))
+                let (begins, last) = extents.last().copied().unwrap_or((0, zone.id));
+                (begins, last, extents.is_full())
             };
-            if !self.note_failed(last, error.kind()) {
+            if !self.note_failed(last, error.kind()) || full {
                 break;
             }
             let next = self.take_zone(Role::Extension, None, false).await?;
@@ -99,9 +100,7 @@ impl<D: Device> Core<'_, D> {
                 state.zones.extend(last, from, next);
                 edit.push(&Change::Extend { zone: last.0, from, into: next.0 });
                 let map = state.zones.map(zone.id);
-                if let Some(head) = &mut state.head(side).zone {
-                    head.map = map;
-                }
+                state.head(side).go_on_in(map);
             })
             .await?;
             match self.media.write(lba, data, Class::Foreground).await {

@@ -53,7 +53,7 @@ pub const READ_ATTEMPTS_MAX: usize = 64;
 /// Generations that one manifest edit reserves.
 pub const GENERATIONS_RESERVED: u32 = 1024;
 /// Extents of a logical zone: the zone it began in, and those it went on in when writes failed.
-pub const EXTENTS_MAX: usize = 4;
+pub const EXTENTS_MAX: usize = 8;
 /// Zones that fail one after the other before a step gives up.
 pub const ZONE_FAILURES_MAX: usize = 8;
 /// Anchor zones.

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Invariants: `D1` a zone and its twin lie on different elements. `D2` both hold the same bytes,
-//! up to where the zone was written, or one of them is marked damaged. Tests: `sim/tests/twin.rs`.
+//! up to where the zone was written, or one of them is marked damaged. Tests: `sim/tests/parts.rs`.
 
 use shingle_hal::{Class, Device, Error as _, ZoneId};
 

@@ -77,6 +77,8 @@ pub(crate) struct Head<'m> {
     pub(crate) writing: bool,
     /// The zone is being left: nothing more goes into it.
     pub(crate) leaving: bool,
+    /// Nothing but the `End` and what goes with it is to go into the zone.
+    ending: bool,
     notes: Notes<'m>,
     /// Bytes between indexes.
     stretch: u32,
@@ -105,6 +107,7 @@ impl<'m> Head<'m> {
             synced: 0,
             writing: false,
             leaving: false,
+            ending: false,
             notes: Notes::new(notes),
             stretch: INDEX_STRETCH,
             walk_cost: 0,
@@ -127,7 +130,7 @@ impl<'m> Head<'m> {
 
     /// Payload bytes left in the zone for records, the `End` record's kept back.
     pub(crate) fn zone_room(&self) -> u32 {
-        if self.leaving {
+        if self.leaving || self.ending {
             return 0;
         }
         let index = self.notes.index_len(self.pos);
@@ -164,6 +167,7 @@ impl<'m> Head<'m> {
         assert!(!self.writing, "L2");
         self.zone = Some(zone);
         self.leaving = false;
+        self.ending = false;
         self.settle(0);
         self.notes.start();
         self.first_block = 0;
@@ -172,6 +176,15 @@ impl<'m> Head<'m> {
         self.tagged_block = 0;
         let active = self.active.as_mut().expect("no write under way");
         header(&mut active[..self.block_len]);
+    }
+
+    /// The zone goes on in others, as `map` says, but no further than what was appended: a drive on
+    /// which many writes fail has few extents in a zone.
+    pub(crate) fn go_on_in(&mut self, map: ZoneMap) {
+        if let Some(zone) = &mut self.zone {
+            zone.map = map;
+            self.ending = true;
+        }
     }
 
     /// Appends a record made of `parts`. Returns its offset.

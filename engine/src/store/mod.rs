@@ -82,7 +82,9 @@ impl<'m, D: Device> Store<'m, D> {
     /// See [`WriteError`].
     pub async fn checkpoint(&self) -> Result<(), WriteError<D::Error>> {
         self.sync().await?;
-        self.core.flush_all().await.map_err(WriteError::from)
+        self.core.flush_all().await.map_err(WriteError::from)?;
+        // The edit that names the runs: until it is durable, replay needs the log.
+        self.core.sync_device().await.map_err(WriteError::from)
     }
 
     /// Does background work until nothing is due or `steps` steps were taken; returns the steps

@@ -1,0 +1,255 @@
+//! A drive that fails in parts: what each failure costs, and that nothing else is lost.
+//!
+//! Each test writes a store, lets one part of the drive fail, and compares every key with what was
+//! acknowledged: whatever comes back is right, what does not come back says `Damaged`, and the list
+//! of lost keys is exactly those.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use shingle_engine::{
+    Direction, Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Store,
+    WriteOptions, format,
+};
+use shingle_hal::Device;
+use shingle_sim::fault::FaultPlan;
+use shingle_sim::media::MediaSpec;
+use shingle_sim::{Drive, Outcome, synthetic};
+
+const MEDIA: &str = "smr:zones=240,zone-kib=256,conventional=0,elements=4,timing=instant";
+const MEMORY_LEN: usize = 2 << 20;
+const DURABLE: WriteOptions<'static> = WriteOptions::DURABLE;
+
+/// A key and what it holds: the seed of its value, and its length.
+type Model = BTreeMap<u32, (u64, usize)>;
+
+fn key(index: u32) -> [u8; 8] {
+    (u64::from(index) << 20).to_be_bytes()
+}
+
+fn new_drive(mirror: bool) -> Drive {
+    let drive = Drive::new(MediaSpec::parse(MEDIA).expect("a medium"), 1);
+    let mut memory = vec![0; MEMORY_LEN];
+    let limits = Limits::for_geometry(&drive.geometry());
+    let options = FormatOptions { store_id: [5; 16], limits, mirror };
+    drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
+    drive
+}
+
+fn plan(text: &str) -> FaultPlan {
+    text.parse().expect("a plan")
+}
+
+/// Puts a key with a value of its own; small ones go into runs, large ones stay in the log.
+fn put(drive: &Drive, store: &Store<'_, &Drive>, model: &mut Model, index: u32, round: u64) {
+    let seed = u64::from(index) << 16 | round;
+    let len = if index % 3 == 0 { 100 } else { 5000 + (index as usize % 7) * 3000 };
+    let value = synthetic::value(seed, len);
+    let options = WriteOptions { durability: Durability::Durable, ..DURABLE };
+    drive
+        .block_on(store.put(&key(index), Meta::NONE, &value, options))
+        .unwrap_or_else(|error| panic!("put {index}: {error}"));
+    model.insert(index, (seed, len));
+}
+
+/// Reads every key; gives those that are lost. Panics if anything that comes back is wrong.
+fn lost_by_get(drive: &Drive, store: &Store<'_, &Drive>, model: &Model) -> BTreeSet<u32> {
+    let mut lost = BTreeSet::new();
+    let mut out = vec![0; 64 << 10];
+    for (&index, &(seed, len)) in model {
+        let got = drive.block_on(store.get(&key(index), &mut out, ReadOptions::default()));
+        match got {
+            Ok(Some(found)) => {
+                assert_eq!(found.value_len as usize, len, "key {index}");
+                assert!(out[..len] == synthetic::value(seed, len), "key {index}: wrong data");
+            }
+            Ok(None) => panic!("key {index} is absent"),
+            Err(ReadError::Damaged(_)) => drop(lost.insert(index)),
+            Err(error) => panic!("key {index}: {error}"),
+        }
+    }
+    lost
+}
+
+/// What the store says is lost, without reading values; and counts the keys.
+fn lost_by_list(drive: &Drive, store: &Store<'_, &Drive>, model: &Model) -> BTreeSet<u32> {
+    let mut scratch = vec![0; store.scan_memory_len() + (1 << 20)];
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let count = store.count(all.0, all.1, &mut scratch, ReadOptions::default());
+    assert_eq!(drive.block_on(count).expect("count"), model.len() as u64, "every key is there");
+    drive.block_on(async {
+        let scan =
+            store.scan(all.0, all.1, Direction::Forward, &mut scratch, ReadOptions::default());
+        let mut scan = scan.await.expect("scan");
+        let mut lost = BTreeSet::new();
+        while let Some(item) = scan.next_lost().await.expect("next") {
+            let bytes = item.key.try_into().expect("eight bytes");
+            lost.insert((u64::from_be_bytes(bytes) >> 20) as u32);
+        }
+        lost
+    })
+}
+
+#[test]
+fn element_that_dies_under_load_takes_its_large_values_alone() {
+    let drive = new_drive(true);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    for index in 0..900 {
+        put(&drive, &store, &mut model, index, 0);
+    }
+    drive.block_on(store.checkpoint()).expect("checkpoint");
+    let before = store.stats().capacity_bytes;
+    drive.set_faults(&plan("element-lost sticky element=2 at=request:40"), 1);
+    for index in 900..1000 {
+        put(&drive, &store, &mut model, index, 0);
+    }
+    assert!(drive.fault_counts().total() > 0, "the element died");
+    drive.block_on(store.maintain(2000)).expect("maintain");
+    assert!(store.stats().capacity_bytes < before, "the store promises less");
+    let lost = lost_by_get(&drive, &store, &model);
+    assert!(!lost.is_empty() && lost.len() < model.len() / 2, "{} lost", lost.len());
+    assert!(lost.iter().all(|index| index % 3 != 0), "small values are on two elements");
+    assert_eq!(lost_by_list(&drive, &store, &model), lost);
+    drive.block_on(store.checkpoint()).expect("checkpoint");
+    drop(store);
+
+    // Once more after a power cut; then the lost keys are written anew.
+    drive.cut_after(0);
+    drive.power_on(Outcome::LoseAll);
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    assert_eq!(lost_by_get(&drive, &store, &model), lost);
+    assert_eq!(lost_by_list(&drive, &store, &model), lost);
+    for &index in &lost {
+        put(&drive, &store, &mut model, index, 1);
+    }
+    drive.block_on(store.compact()).expect("compact");
+    assert!(lost_by_get(&drive, &store, &model).is_empty());
+    assert!(lost_by_list(&drive, &store, &model).is_empty());
+    store.check_invariants();
+}
+
+#[test]
+fn node_that_one_copy_cannot_give_comes_from_the_other_and_is_rebuilt() {
+    let drive = new_drive(true);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    for index in 0..300 {
+        put(&drive, &store, &mut model, index * 3, 0);
+    }
+    drive.block_on(store.compact()).expect("compact");
+    drop(store);
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    drive.set_faults(&plan("read-error sticky structure=run-data at=request:0"), 1);
+    assert!(lost_by_get(&drive, &store, &model).is_empty());
+    assert!(drive.fault_counts().total() > 0, "a node could not be read");
+    drive.block_on(store.maintain(1000)).expect("maintain");
+    assert!(store.stats().rebuilds > 0, "{:?}", store.stats());
+    store.check_invariants();
+    assert!(lost_by_get(&drive, &store, &model).is_empty());
+}
+
+#[test]
+fn write_fault_in_any_zone_goes_on_elsewhere() {
+    for mirror in [false, true] {
+        for seed in 0..20 {
+            let drive = new_drive(mirror);
+            let mut memory = vec![0; MEMORY_LEN];
+            let mut model = Model::new();
+            let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+            drive.set_faults(&plan("write-error 30x p=0.03"), seed);
+            for round in 0..3 {
+                for index in 0..200 {
+                    put(&drive, &store, &mut model, index, round);
+                }
+                drive.block_on(store.maintain(200)).expect("maintain");
+            }
+            assert!(drive.fault_counts().total() > 5, "writes failed");
+            assert!(store.stats().failed_zones > 0, "their zones are not used again");
+            assert!(lost_by_get(&drive, &store, &model).is_empty(), "seed {seed}");
+            drop(store);
+            drive.cut_after(0);
+            drive.power_on(Outcome::Seeded(seed));
+            let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+            assert!(lost_by_get(&drive, &store, &model).is_empty(), "seed {seed}, after a cut");
+            drive.block_on(store.compact()).expect("compact");
+            assert!(lost_by_get(&drive, &store, &model).is_empty(), "seed {seed}, compacted");
+        }
+    }
+}
+
+#[test]
+fn zones_that_turn_read_only_are_emptied_and_not_used_again() {
+    let drive = new_drive(true);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    drive.set_faults(&plan("zone-read-only 12x p=0.02"), 3);
+    for round in 0..4 {
+        for index in 0..200 {
+            put(&drive, &store, &mut model, index, round);
+        }
+        drive.block_on(store.maintain(500)).expect("maintain");
+    }
+    assert!(drive.fault_counts().total() >= 12, "zones turned read only");
+    assert!(lost_by_get(&drive, &store, &model).is_empty());
+    assert!(lost_by_list(&drive, &store, &model).is_empty());
+}
+
+#[test]
+fn bad_block_in_the_log_costs_the_records_in_it() {
+    let drive = new_drive(false);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    for index in 0..30 {
+        put(&drive, &store, &mut model, index * 3, 0);
+    }
+    drop(store);
+    drive.cut_after(0);
+    drive.power_on(Outcome::LoseAll);
+    // Each record has a block of its own, as each was durable by itself: one is gone.
+    drive.set_faults(&plan("read-error sticky structure=log-record at=request:0"), 1);
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    let mut out = [0; 200];
+    let there = |index: &&u32| {
+        let got = drive.block_on(store.get(&key(**index), &mut out, ReadOptions::default()));
+        got.expect("get").is_none()
+    };
+    let missing: Vec<u32> = model.keys().filter(there).copied().collect();
+    assert_eq!(missing.len(), 1, "{missing:?}");
+    let seq = u64::from(missing[0] / 3) + 1;
+    assert_eq!(store.stats().lost_seqs, Some((seq, seq)), "the store says which");
+}
+
+#[test]
+fn bad_block_in_a_value_costs_that_value_also_after_its_zone_was_emptied() {
+    let drive = new_drive(false);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    for index in 0..400 {
+        put(&drive, &store, &mut model, index, 0);
+    }
+    drive.block_on(store.checkpoint()).expect("checkpoint");
+    drive.set_faults(
+        &plan("read-error 4x structure=value p=0.02; bit-rot 4x structure=value p=0.02"),
+        7,
+    );
+    let first = lost_by_get(&drive, &store, &model);
+    drive.block_on(store.maintain(3000)).expect("maintain");
+    let lost = lost_by_get(&drive, &store, &model);
+    assert!(!lost.is_empty() && lost.len() < 20, "{} lost", lost.len());
+    drive.block_on(store.compact()).expect("compact");
+    drop(store);
+    drive.cut_after(0);
+    drive.power_on(Outcome::LoseAll);
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    assert_eq!(lost_by_get(&drive, &store, &model), lost, "{first:?}");
+    for &index in &lost {
+        put(&drive, &store, &mut model, index, 1);
+    }
+    assert!(lost_by_get(&drive, &store, &model).is_empty());
+}
