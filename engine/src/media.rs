@@ -176,7 +176,38 @@ impl<D: Device> Media<D> {
     }
 
     /// Reads `buf.len() / unit_len` sealed units and checks each.
+    ///
+    /// Of values and nodes, a read that gives damage is tried again unit by unit, each a second
+    /// time: what one long request cannot bring, short ones often can, and what is damaged after
+    /// all is named to the unit.
     pub(crate) async fn read_units(
+        &self,
+        place: Place,
+        buf: &mut [u8],
+        unit_len: usize,
+        structure: Structure,
+        class: Class,
+    ) -> Result<(), Fault<D::Error>> {
+        let whole = self.read_once(place, buf, unit_len, structure, class).await;
+        let again = matches!(structure, Structure::Value | Structure::RunNode);
+        if !again || !matches!(whole, Err(Fault::Damaged(_))) {
+            return whole;
+        }
+        let unit_blocks = unit_len / self.block_len();
+        let blocks = (place.block..).step_by(unit_blocks);
+        for (block, unit) in blocks.zip(buf.chunks_exact_mut(unit_len)) {
+            let place = Place { block, ..place };
+            let first = self.read_once(place, unit, unit_len, structure, class).await;
+            if let Err(Fault::Damaged(_)) = first {
+                self.read_once(place, unit, unit_len, structure, class).await?;
+            } else {
+                first?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_once(
         &self,
         place: Place,
         buf: &mut [u8],

@@ -381,6 +381,10 @@ pub(crate) struct TortureArgs {
     /// Operations a seed
     #[arg(long, default_value_t = 400)]
     pub(crate) ops: u64,
+    /// The drive fails, too: within, any, a preset such as mixed, or a plan such as
+    /// 'read-error sticky zone=17; bit-rot 3x structure=value p=0.001'
+    #[arg(long, value_name = "PLAN", conflicts_with_all = ["script", "no_cuts", "writers", "memory"])]
+    pub(crate) faults: Option<String>,
     /// Power stays on: the store against the model alone
     #[arg(long)]
     pub(crate) no_cuts: bool,

@@ -16,6 +16,7 @@
 mod args;
 mod check;
 mod failure;
+mod faulted;
 mod format;
 mod inspect;
 mod key;

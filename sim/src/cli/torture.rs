@@ -61,6 +61,9 @@ fn run_seeds(args: &TortureArgs) -> Result<(), Failure> {
         MediaSpec::parse(media)?;
     }
     let seeds = seeds(args)?;
+    if let Some(faults) = &args.faults {
+        return super::faulted::run_seeds(seeds, faults, args);
+    }
     let config = TortureConfig {
         media: args.media.clone(),
         ops: args.ops,
@@ -108,7 +111,7 @@ fn run_seeds(args: &TortureArgs) -> Result<(), Failure> {
     failed(failures.len(), "seed")
 }
 
-fn failed(count: usize, what: &str) -> Result<(), Failure> {
+pub(super) fn failed(count: usize, what: &str) -> Result<(), Failure> {
     match count {
         0 => Ok(()),
         1 => Err(Failure::new(format!("1 {what} failed; the command above replays it"))),

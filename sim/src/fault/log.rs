@@ -25,6 +25,13 @@ impl FaultCounts {
         self.counts.iter().sum()
     }
 
+    /// Takes on the faults of another drive.
+    pub fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+    }
+
     pub(crate) const fn count(&mut self, kind: FaultKind) {
         self.counts[kind as usize] += 1;
     }

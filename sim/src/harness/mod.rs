@@ -5,6 +5,7 @@
 //!   life       does it to a store, and to the model
 //!   oracle     the model: what may, and what must, be there
 //!   torture    many lives of one drive with cuts between          (seeds)
+//!   faulted    the same under a plan of faults                   (seeds)
 //!   exhaustive every cut of a short script, every outcome          (scripts)
 //!   campaign   many seeds, with progress and a watchdog
 //!   canary     planted bugs must be found
@@ -17,6 +18,7 @@ pub mod campaign;
 pub mod canary;
 pub mod choices;
 pub mod exhaustive;
+pub mod faulted;
 pub mod life;
 pub mod oracle;
 mod panics;
