@@ -51,7 +51,9 @@ pub(crate) async fn read_anchors<D: Device>(
     for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
         let conventional = descriptor.condition == ZoneCondition::NotWritePointer;
         let blocks = ANCHOR_BLOCKS.min(descriptor.capacity.0);
-        let written = if conventional { blocks } else { descriptor.write_pointer.0.min(blocks) };
+        // A zone that is read only does not say how far it is written.
+        let unknown = conventional || descriptor.condition == ZoneCondition::ReadOnly;
+        let written = if unknown { blocks } else { descriptor.write_pointer.0.min(blocks) };
         let mut last = None;
         // All at once where the memory allows and nothing is torn, else block by block.
         let len = written as usize * block_len;
@@ -121,24 +123,36 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn load_manifest(&self) -> Result<(), OpenError<D::Error>> {
         let superblock = self.superblock.get();
         let mut window = self.window.take().await;
-        let mut ends = [0; 2];
-        for (copy, end) in ends.iter_mut().enumerate() {
-            *end = self.read_manifest(copy, &mut window, u64::MAX, false).await?;
+        let (mut ends, mut blocks) = ([0; 2], [0; 2]);
+        for copy in 0..2 {
+            (ends[copy], blocks[copy]) =
+                self.read_manifest(copy, &mut window, u64::MAX, None).await?;
         }
         let best = usize::from(ends[1] > ends[0]);
-        if ends[best] <= superblock.first_edit {
+        let damaged = || {
             let zone = ZoneId(superblock.manifest[0].zone);
             let start = self.media.geometry.zone_start(zone);
             let extent = shingle_hal::Extent::new(start, 1);
             let check = Check::Malformed;
-            return Err(OpenError::Damaged(Damage {
-                extent,
-                structure: Structure::Manifest,
-                check,
-            }));
+            OpenError::Damaged(Damage { extent, structure: Structure::Manifest, check })
+        };
+        if ends[best] <= superblock.first_edit {
+            return Err(damaged());
         }
         self.begin_state(&superblock);
-        self.read_manifest(best, &mut window, ends[best], true).await?;
+        // Both copies hold the same changes in the same blocks: should the better one fail now in
+        // a block that it gave before, the other may have it.
+        let (end, mut from) = (ends[best], 1);
+        for copy in [best, 1 - best, best] {
+            let (edit, block) = self.read_manifest(copy, &mut window, end, Some(from)).await?;
+            from = from.max(block);
+            if edit == end {
+                break;
+            }
+        }
+        if from < blocks[best] {
+            return Err(damaged());
+        }
         let mut state = self.state.borrow_mut();
         state.manifest.next_edit = ends[best];
         state.zones.next_generation = state.zones.generation_limit;
@@ -160,15 +174,16 @@ impl<D: Device> Core<'_, D> {
         state.manifest.published = Some(superblock.manifest.map(|copy| ZoneId(copy.zone)));
     }
 
-    /// Reads a copy up to edit `end`; gives the number of the first edit that is not whole. With
-    /// `apply`, what it says takes effect.
+    /// Reads a copy up to edit `end`; gives the number of the first edit that is not whole, and the
+    /// block behind the last whole one. With `apply`, what the blocks from that one on say takes
+    /// effect.
     async fn read_manifest(
         &self,
         copy: usize,
         window: &mut [u8],
         end: u64,
-        apply: bool,
-    ) -> Result<u64, OpenError<D::Error>> {
+        apply: Option<u32>,
+    ) -> Result<(u64, u32), OpenError<D::Error>> {
         let superblock = self.superblock.get();
         let place = superblock.manifest[copy];
         let zone = ZoneId(place.zone);
@@ -185,26 +200,28 @@ impl<D: Device> Core<'_, D> {
         let mut cursor = Cursor::new(start, place.generation, limit, superblock.first_edit);
         let window_blocks = (window.len() / block_len) as u32;
         let mut most = window_blocks.min(self.media.geometry.transfer_blocks_max);
+        let mut asked = 0;
         while cursor.block() < limit && cursor.edit() < end {
             let first = cursor.block();
             let blocks = most.min(limit - first);
             let lba = start.plus(u64::from(first));
             let bytes = &mut window[..blocks as usize * block_len];
             if !self.media.try_read(lba, bytes).await.map_err(OpenError::Device)? {
-                // A torn block fails the whole request: close in on it.
-                if blocks == 1 {
+                // A torn block fails the whole request: close in on it, and ask for it twice.
+                if blocks == 1 && asked == first {
                     break;
                 }
-                most = blocks / 2;
+                (most, asked) = ((blocks / 2).max(1), if blocks == 1 { first } else { 0 });
                 continue;
             }
             for index in 0..blocks as usize {
                 let block = &window[index * block_len..(index + 1) * block_len];
+                let at = cursor.block();
                 let Next::Changes { start, end: body_end, .. } = cursor.take(&self.media, block)
                 else {
-                    return Ok(cursor.edit());
+                    return Ok((cursor.edit(), at));
                 };
-                if apply {
+                if apply.is_some_and(|from| at >= from) {
                     self.apply(&block[start..body_end])?;
                 }
                 if cursor.edit() >= end {
@@ -212,7 +229,7 @@ impl<D: Device> Core<'_, D> {
                 }
             }
         }
-        Ok(cursor.edit())
+        Ok((cursor.edit(), cursor.block()))
     }
 
     fn apply(&self, body: &[u8]) -> Result<(), OpenError<D::Error>> {

@@ -101,7 +101,8 @@ impl<D: Device> Core<'_, D> {
             (*state.zones.get(id), state.zones.map(id), state.zones.written(id))
         };
         let capacity = zone.capacity.get();
-        let sequential = !zone.is_conventional();
+        // Where the device does not say how far a zone is written, its records tell.
+        let sequential = !zone.is_conventional() && !self.state.borrow().zones.is_failed(id);
         let log_zone = LogZone { map, generation: zone.generation.get(), blocks };
         let mut window = self.window.take().await;
         let mut reader = RecordReader::new(log_zone, &mut window, self.media.block_len());

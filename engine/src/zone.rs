@@ -262,7 +262,10 @@ impl<'m> Zones<'m> {
         zone.set_flag(NEEDS_RESET, !empty);
         zone.set_flag(ACTIVE, descriptor.condition.is_active());
         zone.set_condition(descriptor.condition);
-        zone.written = U32::new(descriptor.write_pointer.0);
+        // A zone that is read only does not say how far it is written.
+        let unknown = descriptor.condition == ZoneCondition::ReadOnly;
+        let capacity = descriptor.capacity.0;
+        zone.written = U32::new(if unknown { capacity } else { descriptor.write_pointer.0 });
         if descriptor.condition.is_usable() && zone.role() == Role::Retired {
             zone.set_role(Role::Free);
             self.free += 1;
@@ -391,6 +394,11 @@ impl<'m> Zones<'m> {
     pub(crate) fn members(&self, zone: ZoneId) -> heapless::Vec<ZoneId, { EXTENTS_MAX + 1 }> {
         let extents = self.extents(zone);
         extents.iter().map(|(_, id)| *id).chain(self.twin(zone)).collect()
+    }
+
+    /// Whether one of a logical zone's zones failed.
+    pub(crate) fn is_failed(&self, zone: ZoneId) -> bool {
+        self.members(zone).iter().any(|id| self.get(*id).is_sick())
     }
 
     /// Blocks that a logical zone was written up to: all of them where the device cannot tell.
