@@ -38,6 +38,7 @@ pub mod plan;
 mod reclaim;
 mod recover;
 mod run;
+mod sanity;
 mod search;
 mod state;
 pub mod store;

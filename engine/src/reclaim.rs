@@ -190,7 +190,7 @@ impl<D: Device> Core<'_, D> {
         victim: &mut Victim,
         reader: &mut RecordReader<'_>,
     ) -> Result<bool, Fault<D::Error>> {
-        if victim.sealed > 0 && victim.offset + 1 >= victim.sealed {
+        if victim.sealed > 0 && victim.offset >= victim.sealed - 1 {
             return Ok(false);
         }
         let Some(header) = reader.record(&self.media, victim.offset).await? else {

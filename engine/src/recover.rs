@@ -36,6 +36,7 @@ use crate::log::reader::LogZone;
 use crate::manifest::{Cursor, Next};
 use crate::media::{Media, Place as UnitPlace};
 use crate::run::tree::Merge;
+use crate::sanity::{change_holds, op_holds, superblock_holds};
 use crate::state::{Core, State};
 use crate::zone::{Role, Zones};
 
@@ -101,6 +102,7 @@ pub(crate) async fn read_anchors<D: Device>(
 pub(crate) fn check_superblock<D: Device>(
     media: &Media<D>,
     superblock: &Superblock,
+    anchors: &[Anchor; ANCHORS],
 ) -> Result<(), OpenError<D::Error>> {
     if superblock.version != VERSION {
         return Err(OpenError::UnsupportedVersion { version: superblock.version });
@@ -109,7 +111,18 @@ pub(crate) fn check_superblock<D: Device>(
     let same = superblock.block_len_bytes == geometry.block_len_bytes
         && superblock.zone_count == geometry.zone_count
         && superblock.zone_blocks == geometry.zone_blocks;
-    if same { Ok(()) } else { Err(OpenError::GeometryChanged) }
+    if !same {
+        return Err(OpenError::GeometryChanged);
+    }
+    let holds = superblock.limits.check(geometry).is_ok()
+        && superblock_holds(geometry, superblock, anchors.map(|anchor| anchor.zone));
+    if holds { Ok(()) } else { Err(OpenError::Damaged(malformed(Structure::Superblock))) }
+}
+
+/// Contents that make no sense although their seal holds.
+fn malformed(structure: Structure) -> Damage {
+    let extent = shingle_hal::Extent::new(shingle_hal::Lba(0), 0);
+    Damage { extent, structure, check: Check::Malformed }
 }
 
 impl<D: Device> Core<'_, D> {
@@ -234,13 +247,13 @@ impl<D: Device> Core<'_, D> {
     fn apply(&self, body: &[u8]) -> Result<(), OpenError<D::Error>> {
         let mut state = self.state.borrow_mut();
         let node_len = self.shape.node_len as u32;
+        let (node_blocks, zone_blocks) =
+            (self.shape.node_blocks(), self.media.geometry.zone_blocks);
         for change in Changes::new(body) {
-            if !apply_change(&mut state, &change, node_len) {
-                return Err(OpenError::Damaged(Damage {
-                    extent: shingle_hal::Extent::new(shingle_hal::Lba(0), 0),
-                    structure: Structure::Manifest,
-                    check: Check::Malformed,
-                }));
+            if !change_holds(&state.zones, &change, node_blocks, zone_blocks)
+                || !apply_change(&mut state, &change, node_len)
+            {
+                return Err(OpenError::Damaged(malformed(Structure::Manifest)));
             }
         }
         Ok(())
@@ -343,7 +356,7 @@ impl<D: Device> Core<'_, D> {
         let mut offset = walk.from;
         // Each turn goes on by at least a record header, so the zone's length bounds the loop.
         while offset < walk.until {
-            if walk.sealed > 0 && offset + 1 >= walk.sealed {
+            if walk.sealed > 0 && offset >= walk.sealed - 1 {
                 return Ok(Walked::Ended);
             }
             let header = reader.record(&self.media, offset).await?;
@@ -367,7 +380,7 @@ impl<D: Device> Core<'_, D> {
                 let place = walk.place.map(|generation| LogPlace { generation, offset });
                 self.replay_record(&header, reader, generation, place).await?;
             }
-            offset = header.offset + header.len;
+            offset = header.offset.saturating_add(header.len);
         }
         Ok(Walked::Ended)
     }
@@ -393,7 +406,7 @@ impl<D: Device> Core<'_, D> {
                 break;
             }
             let header = reader.record(&self.media, previous).await?;
-            next = header.map(|header| Found { at: header.offset, len: header.len as usize });
+            next = header.and_then(|header| Found::of(&header)).filter(|next| next.at < found.at);
         }
         // Forward, so that what a memtable frozen on the way holds is older than what follows.
         let mut done = walk.from;
@@ -434,6 +447,10 @@ impl<D: Device> Core<'_, D> {
                 continue;
             }
             let (key, body) = note.body.split_at(usize::from(note.op.key_len));
+            let value = &body[usize::from(note.op.meta_len)..];
+            if !op_holds(&self.limits, &note.op, note.seq, value) {
+                return Ok(());
+            }
             self.replay_room(key.len(), body.len() + 64, None).await?;
             let place = Place { generation, offset: note.value_at };
             self.replay_op(&note.op, key, body, note.seq, place, note.moved);
@@ -473,10 +490,8 @@ impl<D: Device> Core<'_, D> {
         let mut last = None;
         while offset < block * self.payload() {
             let Some(header) = reader.record(&self.media, offset).await? else { break };
-            if header.kind == RecordKind::Index {
-                last = Some(Found { at: header.offset, len: header.len as usize });
-            }
-            offset = header.offset + header.len;
+            last = Found::of(&header).or(last);
+            offset = header.offset.saturating_add(header.len);
         }
         Ok(last)
     }
@@ -519,10 +534,18 @@ impl<D: Device> Core<'_, D> {
             let value_at = Place { generation, offset: at + head as u32 };
             let (key, rest) = bytes.split_at(usize::from(op.key_len));
             if op.kind != OpKind::Fragment {
+                if !op_holds(&self.limits, &op, seq, &rest[usize::from(op.meta_len)..]) {
+                    return Ok(());
+                }
                 self.replay_room(key.len(), rest.len() + 64, place).await?;
                 self.replay_op(&op, key, rest, seq, value_at, header.kind == RecordKind::Moved);
             }
-            at += op.op_len() as u32;
+            // Not past the record, nor around the end of all offsets.
+            let end = u64::from(at) + op.op_len() as u64;
+            if end > u64::from(header.offset) + u64::from(header.len) {
+                return Ok(());
+            }
+            at = end as u32;
         }
         Ok(())
     }
@@ -627,6 +650,17 @@ enum Walked {
 struct Found {
     at: u32,
     len: usize,
+}
+
+impl Found {
+    /// The index that a record is, if it is one.
+    fn of(header: &RecordHeader) -> Option<Self> {
+        let len = header.len as usize;
+        let is_index = header.kind == RecordKind::Index
+            && len >= RECORD_HEADER_LEN + INDEX_HEADER_LEN
+            && header.offset.checked_add(header.len).is_some();
+        is_index.then_some(Self { at: header.offset, len })
+    }
 }
 
 /// An index, and the first record it covers.
