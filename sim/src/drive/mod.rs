@@ -24,6 +24,7 @@ mod flight;
 mod journal;
 mod mix;
 mod power;
+mod raw;
 mod run;
 mod state;
 mod stats;

@@ -8,15 +8,17 @@
 //!   exhaustive every cut of a short script, every outcome          (scripts)
 //!   campaign   many seeds, with progress and a watchdog
 //!   canary     planted bugs must be found
+//!   fuzz       what a fuzzer's bytes are used for
 //! ```
 //!
-//! Three front doors: `cargo test`, `shingle torture`, and the fuzz target `power_cuts`.
+//! Three front doors: `cargo test`, `shingle torture`, and the targets in `fuzz/`.
 
 pub mod campaign;
 #[cfg(feature = "canary")]
 pub mod canary;
 pub mod choices;
 pub mod exhaustive;
+pub mod fuzz;
 pub mod life;
 pub mod oracle;
 mod panics;
