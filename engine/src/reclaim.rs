@@ -219,7 +219,10 @@ impl<D: Device> Core<'_, D> {
         did: &mut u64,
     ) -> Result<Moved, Fault<D::Error>> {
         let at = victim.op_at;
-        let Some(op) = reader.op(&self.media, at).await? else {
+        // An operation that reaches out of its record is none.
+        let fits =
+            |op: &OpHeader| u64::from(at) + op.op_len() as u64 <= u64::from(victim.record_end);
+        let Some(op) = reader.op(&self.media, at).await?.filter(fits) else {
             victim.ops_left = 0;
             return Ok(Moved::Done);
         };
