@@ -98,7 +98,9 @@ impl<D: Device> Core<'_, D> {
                 edit.push(&Change::Take { zone: next.0, generation, role });
                 let from = first - begins;
                 state.zones.extend(last, from, next);
-                edit.push(&Change::Extend { zone: last.0, from, into: next.0 });
+                if !planted(Bug::ExtensionUnrecorded) {
+                    edit.push(&Change::Extend { zone: last.0, from, into: next.0 });
+                }
                 let map = state.zones.map(zone.id);
                 state.head(side).go_on_in(map);
             })

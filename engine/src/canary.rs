@@ -33,11 +33,15 @@ pub enum Bug {
     FreeBeforeOverwritesSynced = 13,
     /// An entry of a batch points to the value of the batch's first key.
     ValueOfAnotherKey = 14,
+    /// Where a log's zone goes on after a write fault is not recorded.
+    ExtensionUnrecorded = 15,
+    /// Only the first copy of the manifest is ever read.
+    ManifestOneCopy = 16,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -52,7 +56,15 @@ impl Bug {
         Self::GenerationReused,
         Self::FreeBeforeOverwritesSynced,
         Self::ValueOfAnotherKey,
+        Self::ExtensionUnrecorded,
+        Self::ManifestOneCopy,
     ];
+
+    /// Whether it shows only on a drive that fails.
+    #[must_use]
+    pub const fn needs_faults(self) -> bool {
+        matches!(self, Self::ExtensionUnrecorded | Self::ManifestOneCopy)
+    }
 }
 
 #[cfg(feature = "canary")]

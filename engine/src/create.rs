@@ -62,7 +62,7 @@ impl Limits {
         }
     }
 
-    fn check(&self, geometry: &Geometry) -> Result<(), &'static str> {
+    pub(crate) fn check(&self, geometry: &Geometry) -> Result<(), &'static str> {
         let node_len = self.node_len_bytes as usize;
         let block_len = geometry.block_len_bytes as usize;
         if self.key_len_max == 0 || usize::from(self.key_len_max) > KEY_LEN_MAX {

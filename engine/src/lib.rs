@@ -41,6 +41,7 @@ mod reclaim;
 mod recover;
 mod replay;
 mod run;
+mod sanity;
 mod search;
 mod state;
 pub mod store;

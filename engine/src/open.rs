@@ -48,7 +48,7 @@ pub(crate) async fn open<'m, D: Device>(
     let Some(superblock) = superblock else {
         return Err(OpenError::NotFormatted);
     };
-    check_superblock(&media, &superblock)?;
+    check_superblock(&media, &superblock, &anchors)?;
     let mut core = assemble(media, memory, superblock, anchors)?;
     core.report_zones().await.map_err(OpenError::Device)?;
     core.load_manifest().await?;

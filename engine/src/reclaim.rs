@@ -206,7 +206,7 @@ impl<D: Device> Core<'_, D> {
         victim: &mut Victim,
         reader: &mut RecordReader<'_>,
     ) -> Result<bool, Fault<D::Error>> {
-        if victim.sealed > 0 && victim.offset + 1 >= victim.sealed {
+        if victim.sealed > 0 && victim.offset >= victim.sealed - 1 {
             return Ok(false);
         }
         let header = match reader.record(&self.media, victim.offset).await? {
@@ -244,7 +244,10 @@ impl<D: Device> Core<'_, D> {
         did: &mut u64,
     ) -> Result<Moved, Fault<D::Error>> {
         let at = victim.op_at;
-        let Some(op) = reader.op(&self.media, at).await? else {
+        // An operation that reaches out of its record is none.
+        let record_end = u64::from(victim.record_end);
+        let fits = |op: &OpHeader| u64::from(at) + op.op_len() as u64 <= record_end;
+        let Some(op) = reader.op(&self.media, at).await?.filter(fits) else {
             victim.leave_record(reader);
             return Ok(Moved::Done);
         };

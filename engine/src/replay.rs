@@ -31,6 +31,7 @@ use crate::log::RecordReader;
 use crate::log::index::{INDEX_HEADER_LEN, NO_INDEX, Note};
 use crate::log::reader::LogZone;
 use crate::media::Place as UnitPlace;
+use crate::sanity::op_holds;
 use crate::state::{Core, State};
 use crate::zone::Role;
 
@@ -111,8 +112,8 @@ impl<D: Device> Core<'_, D> {
             until: u32::MAX,
             sealed: zone.sealed.get(),
             capacity,
-            // Of a zone written in order, only its last blocks can be torn.
-            checked_from: if sequential { blocks.saturating_sub(2) } else { 0 },
+            // Of a zone written in order, only the last block can be torn.
+            checked_from: if sequential { blocks.saturating_sub(1) } else { 0 },
             place: (zone.role() == Role::Log).then_some(log_zone.generation),
             in_order: sequential,
             blocks,
@@ -139,7 +140,7 @@ impl<D: Device> Core<'_, D> {
         let mut offset = walk.from;
         // Each turn goes on by at least a byte, so the zone's length bounds the loop.
         while offset < walk.until {
-            if walk.sealed > 0 && offset + 1 >= walk.sealed {
+            if walk.sealed > 0 && offset >= walk.sealed - 1 {
                 return Ok(Walked::Ended);
             }
             let header = reader.record(&self.media, offset).await?;
@@ -184,7 +185,7 @@ impl<D: Device> Core<'_, D> {
                     reader.renew(walk.blocks);
                 }
             }
-            offset = header.offset + header.len;
+            offset = header.offset.saturating_add(header.len);
         }
         Ok(Walked::Ended)
     }
@@ -210,7 +211,7 @@ impl<D: Device> Core<'_, D> {
                 break;
             }
             let header = reader.record(&self.media, previous).await?;
-            next = header.map(|header| Found { at: header.offset, len: header.len as usize });
+            next = header.and_then(|header| Found::of(&header)).filter(|next| next.at < found.at);
         }
         // Forward, so that what a memtable frozen on the way holds is older than what follows.
         let mut done = walk.from;
@@ -253,6 +254,10 @@ impl<D: Device> Core<'_, D> {
                 continue;
             }
             let (key, body) = note.body.split_at(usize::from(note.op.key_len));
+            let value = &body[usize::from(note.op.meta_len)..];
+            if !op_holds(&self.limits, &note.op, note.seq, value) {
+                return Ok(());
+            }
             self.replay_room(key.len(), body.len() + 64, None).await?;
             let place = Place { generation, offset: note.value_at };
             self.replay_op(&note.op, key, body, note.seq, place, note.moved);
@@ -292,10 +297,8 @@ impl<D: Device> Core<'_, D> {
         let mut last = None;
         while offset < block * self.payload() {
             let Some(header) = reader.record(&self.media, offset).await? else { break };
-            if header.kind == RecordKind::Index {
-                last = Some(Found { at: header.offset, len: header.len as usize });
-            }
-            offset = header.offset + header.len;
+            last = Found::of(&header).or(last);
+            offset = header.offset.saturating_add(header.len);
         }
         Ok(last)
     }
@@ -341,10 +344,18 @@ impl<D: Device> Core<'_, D> {
             let value_at = Place { generation, offset: at + head as u32 };
             let (key, rest) = bytes.split_at(usize::from(op.key_len));
             if op.kind != OpKind::Fragment {
+                if !op_holds(&self.limits, &op, seq, &rest[usize::from(op.meta_len)..]) {
+                    return Ok(false);
+                }
                 self.replay_room(key.len(), rest.len() + 64, place).await?;
                 self.replay_op(&op, key, rest, seq, value_at, header.kind == RecordKind::Moved);
             }
-            at += op.op_len() as u32;
+            // Not past the record, nor around the end of all offsets.
+            let end = u64::from(at) + op.op_len() as u64;
+            if end > u64::from(header.offset) + u64::from(header.len) {
+                return Ok(false);
+            }
+            at = end as u32;
         }
         Ok(true)
     }
@@ -478,6 +489,17 @@ enum Walked {
 struct Found {
     at: u32,
     len: usize,
+}
+
+impl Found {
+    /// The index that a record is, if it is one.
+    fn of(header: &RecordHeader) -> Option<Self> {
+        let len = header.len as usize;
+        let is_index = header.kind == RecordKind::Index
+            && len >= RECORD_HEADER_LEN + INDEX_HEADER_LEN
+            && header.offset.checked_add(header.len).is_some();
+        is_index.then_some(Self { at: header.offset, len })
+    }
 }
 
 /// An index, and the first record it covers.

@@ -203,7 +203,8 @@ impl<D: Device> Core<'_, D> {
                     if node_type(bytes) != Some(NodeType::Data) {
                         return Some((false, true));
                     }
-                    look(bytes, key, seq, &mut cover, visit)
+                    let meta_len_max = usize::from(self.limits.meta_len_max);
+                    look(bytes, key, seq, meta_len_max, &mut cover, visit)
                 })
                 .await?;
             let (found, goes_on) = looked.ok_or_else(malformed)?;
@@ -281,6 +282,7 @@ fn look(
     node: &[u8],
     key: &[u8],
     seq: u64,
+    meta_len_max: usize,
     cover: &mut u64,
     visit: &mut dyn FnMut(Option<&Entry<'_>>),
 ) -> Option<(bool, bool)> {
@@ -301,7 +303,7 @@ fn look(
         return Some((false, false));
     }
     let entry = data.entry_at(position)?;
-    if entry.kind == Kind::Boundary {
+    if entry.kind == Kind::Boundary || entry.meta.len() > meta_len_max {
         return None;
     }
     let hidden = entry.seq < *cover || entry.kind == Kind::Tombstone;

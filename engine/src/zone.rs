@@ -88,7 +88,7 @@ impl Role {
     }
 }
 
-/// A zone as the table keeps it: 50 bytes, no alignment.
+/// A zone as the table keeps it: 42 bytes, no alignment.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Zone {
@@ -111,11 +111,9 @@ pub(crate) struct Zone {
     /// One more than the payload offset at which recovery found the zone's records to end; 0 for
     /// a zone whose end a record marks.
     pub(crate) sealed: U32,
-    /// One more than the zone it goes on in from its block `extends_from`; 0 for none.
-    extension: U32,
-    extends_from: U32,
-    /// One more than the zone that holds the same blocks; 0 for none.
-    twin: U32,
+    /// One more than another zone of the logical zone, 0 for none: for a zone of runs its twin, for
+    /// one of a log the one that it goes on in behind its `written` blocks.
+    other: U32,
 }
 
 const NEEDS_RESET: u16 = 1;
@@ -301,13 +299,22 @@ impl<'m> Zones<'m> {
         Lba(u64::from(zone.0) * u64::from(self.zone_blocks))
     }
 
+    fn other(&self, zone: ZoneId) -> Option<ZoneId> {
+        let other = self.get(zone).other.get().checked_sub(1)?;
+        (other < self.len()).then_some(ZoneId(other))
+    }
+
+    /// Whether some zone names this one as another of its logical zone.
+    fn is_other_of_any(&self, id: ZoneId) -> bool {
+        self.table.iter().any(|zone| zone.other.get() == id.0 + 1)
+    }
+
     /// The zone that `zone` goes on in, and from which of its blocks.
     pub(crate) fn extension(&self, zone: ZoneId) -> Option<(u32, ZoneId)> {
-        let entry = self.get(zone);
-        let next = ZoneId(entry.extension.get().checked_sub(1)?);
-        let role = (next.0 < self.len()).then(|| self.get(next).role())?;
-        let there = matches!(role, Role::Extension | Role::Releasing);
-        there.then_some((entry.extends_from.get(), next))
+        let next = self.other(zone)?;
+        let extends = matches!(self.get(next).role(), Role::Extension | Role::Releasing);
+        let extended = !self.get(zone).role().holds_runs();
+        (extends && extended).then_some((self.get(zone).written.get(), next))
     }
 
     /// A logical zone's zones: the logical block that each holds first.
@@ -332,8 +339,8 @@ impl<'m> Zones<'m> {
 
     /// As [`extend`](Self::extend), as the manifest says. False if that cannot be.
     pub(crate) fn extend_known(&mut self, zone: ZoneId, block: u32, next: ZoneId) -> bool {
-        let taken = self.table.iter().any(|entry| entry.extension.get() == next.0 + 1);
-        let fits = !taken && zone != next && block <= self.get(zone).capacity.get();
+        let fits =
+            !self.is_other_of_any(next) && zone != next && block <= self.get(zone).capacity.get();
         if fits {
             self.extend(zone, block, next);
         }
@@ -343,29 +350,32 @@ impl<'m> Zones<'m> {
     /// `zone`, which was written up to `block`, goes on in `next`.
     pub(crate) fn extend(&mut self, zone: ZoneId, block: u32, next: ZoneId) {
         let entry = self.get_mut(zone);
-        entry.extension = U32::new(next.0 + 1);
-        entry.extends_from = U32::new(block);
+        entry.other = U32::new(next.0 + 1);
+        entry.written = U32::new(block);
     }
 
     /// The zone that holds the same blocks as this one.
     pub(crate) fn twin(&self, zone: ZoneId) -> Option<ZoneId> {
-        let twin = ZoneId(self.get(zone).twin.get().checked_sub(1)?);
-        let role = (twin.0 < self.len()).then(|| self.get(twin).role())?;
-        matches!(role, Role::Twin | Role::Releasing).then_some(twin)
+        let twin = self.other(zone)?;
+        let is_twin = matches!(self.get(twin).role(), Role::Twin | Role::Releasing);
+        let role = self.get(zone).role();
+        let has_one = role.holds_runs() || role == Role::Releasing;
+        (is_twin && has_one).then_some(twin)
     }
 
     /// From now on `twin` holds the same blocks as `zone`; whether it is nobody's already.
     pub(crate) fn set_twin(&mut self, zone: ZoneId, twin: ZoneId) -> bool {
         let free = !self.is_twin_of_any(twin) && zone != twin;
         if free {
-            self.get_mut(zone).twin = U32::new(twin.0 + 1);
+            self.get_mut(zone).other = U32::new(twin.0 + 1);
         }
         free
     }
 
     /// Whether some zone has `twin` for its twin.
     pub(crate) fn is_twin_of_any(&self, twin: ZoneId) -> bool {
-        self.table.iter().any(|zone| zone.twin.get() == twin.0 + 1 && zone.role().holds_runs())
+        let runs = self.table.iter().filter(|zone| zone.role().holds_runs());
+        runs.map(|zone| zone.other.get()).any(|other| other == twin.0 + 1)
     }
 
     /// The twin of `zone` takes its place, generation and all; `zone` itself is retired, or free
@@ -381,9 +391,9 @@ impl<'m> Zones<'m> {
         (new.generation, new.live, new.role) = (old.generation, old.live, old.role);
         (new.live_mem, new.flush_delta, new.merge_delta) =
             (old.live_mem, old.flush_delta, old.merge_delta);
-        new.twin = U32::new(0);
+        new.other = U32::new(0);
         let old = self.get_mut(zone);
-        old.twin = U32::new(0);
+        old.other = U32::new(0);
         old.generation = U32::new(0);
         old.set_role(Role::Releasing);
         self.index_insert(twin);
@@ -392,8 +402,13 @@ impl<'m> Zones<'m> {
 
     /// All zones of a logical zone: where it goes on, and its twin.
     pub(crate) fn members(&self, zone: ZoneId) -> heapless::Vec<ZoneId, { EXTENTS_MAX + 1 }> {
-        let extents = self.extents(zone);
-        extents.iter().map(|(_, id)| *id).chain(self.twin(zone)).collect()
+        let mut members: heapless::Vec<_, _> =
+            self.extents(zone).iter().map(|(_, id)| *id).collect();
+        // Of a zone being released its role no longer tells which of the two the other one is.
+        if let Some(twin) = self.twin(zone).filter(|twin| !members.contains(twin)) {
+            let _ = members.push(twin);
+        }
+        members
     }
 
     /// Whether one of a logical zone's zones failed.
@@ -521,9 +536,7 @@ impl<'m> Zones<'m> {
         zone.set_pending(false);
         zone.set_abandoned(false);
         zone.sealed = U32::new(0);
-        zone.extension = U32::new(0);
-        zone.extends_from = U32::new(0);
-        zone.twin = U32::new(0);
+        zone.other = U32::new(0);
         zone.set_damaged(false);
         self.free -= 1;
         self.index_insert(id);

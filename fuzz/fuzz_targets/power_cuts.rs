@@ -1,12 +1,8 @@
-//! The torture harness with the fuzzer's bytes as choices.
+//! Operations and power cuts, drawn from the bytes, against the model.
+//! The body: `sim/src/harness/fuzz/`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shingle_sim::harness::torture::{TortureConfig, run_bytes};
+use shingle_sim::harness::fuzz::target::hit;
 
-fuzz_target!(|bytes: &[u8]| {
-    let config = TortureConfig { ops: 200, ..TortureConfig::default() };
-    if let Err(failure) = run_bytes(bytes, &config) {
-        panic!("{failure}");
-    }
-});
+fuzz_target!(|bytes: &[u8]| hit("power_cuts", bytes));

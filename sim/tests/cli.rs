@@ -307,6 +307,22 @@ fn torture_runs_seeds_and_scripts() {
 }
 
 #[test]
+fn torture_tries_fuzz_inputs_by_seed_and_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let decode = ["torture", "--fuzz", "decode"];
+    let report = json(dir, &[&decode[..], &["--seeds", "0..50", "--json", "--jobs", "2"]].concat());
+    assert_eq!((&report["target"], &report["inputs"]), (&"decode".into(), &50.into()));
+    ok(dir, &[&decode[..], &["--seeds", "0..3", "--corpus", "seeds"]].concat());
+    assert!(dir.join("seeds/seed-2").exists());
+    let replayed = ok(dir, &[&decode[..], &["--bytes", "seeds/seed-2"]].concat());
+    assert!(String::from_utf8(replayed).unwrap().contains("passed"));
+    refused(dir, &["torture", "--fuzz", "nope"], 2, "there is no fuzz target");
+    refused(dir, &["torture", "--fuzz", "decode", "--bytes", "nope"], 1, "nope cannot be used");
+    refused(dir, &["torture", "--bytes", "seeds/seed-2"], 2, "--fuzz");
+}
+
+#[test]
 fn torture_failure_prints_the_command_that_replays_it() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

@@ -26,7 +26,7 @@ fn filled(memory: &mut [u8]) -> Drive {
     let spec = MediaSpec::parse("smr-tiny:timing=instant").expect("a medium");
     let drive = Drive::new(spec, 1);
     let limits = Limits::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [7; 16], limits };
+    let options = FormatOptions { store_id: [7; 16], limits, mirror: false };
     drive.block_on(format(&&drive, memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, memory)).expect("open");
     for i in 0..KEYS {

@@ -43,7 +43,7 @@ fn plan(text: &str) -> FaultPlan {
 /// Puts a key with a value of its own; small ones go into runs, large ones stay in the log.
 fn put(drive: &Drive, store: &Store<'_, &Drive>, model: &mut Model, index: u32, round: u64) {
     let seed = u64::from(index) << 16 | round;
-    let len = if index % 3 == 0 { 100 } else { 5000 + (index as usize % 7) * 3000 };
+    let len = if index.is_multiple_of(3) { 100 } else { 5000 + (index as usize % 7) * 3000 };
     let value = synthetic::value(seed, len);
     let options = WriteOptions { durability: Durability::Durable, ..DURABLE };
     drive
@@ -110,7 +110,7 @@ fn element_that_dies_under_load_takes_its_large_values_alone() {
     assert!(store.stats().capacity_bytes < before, "the store promises less");
     let lost = lost_by_get(&drive, &store, &model);
     assert!(!lost.is_empty() && lost.len() < model.len() / 2, "{} lost", lost.len());
-    assert!(lost.iter().all(|index| index % 3 != 0), "small values are on two elements");
+    assert!(lost.iter().all(|index| !index.is_multiple_of(3)), "small values are on two elements");
     assert_eq!(lost_by_list(&drive, &store, &model), lost);
     drive.block_on(store.checkpoint()).expect("checkpoint");
     drop(store);

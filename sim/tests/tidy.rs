@@ -21,7 +21,7 @@ const RANKS: &[&[&str]] = &[
     &["media"],
     &["zone"],
     &["log", "memtable", "run", "manifest", "cache", "digest"],
-    &["versions", "plan"],
+    &["versions", "plan", "sanity"],
     &["state"],
     &[
         "append",

@@ -342,6 +342,12 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// Whether `bytes` are a list of fragments, as [`encode_fragments`] writes it, and no more.
+#[must_use]
+pub fn are_fragments(bytes: &[u8]) -> bool {
+    read_body(Kind::Fragments, bytes).is_some_and(|(_, len)| len == bytes.len())
+}
+
 /// Checks the body of a Pointer, Fragments or Boundary at the start of `bytes`; the length of the
 /// value it describes (zero for a Pointer, which does not know it) and the bytes it takes.
 fn read_body(kind: Kind, bytes: &[u8]) -> Option<(u64, usize)> {

@@ -241,6 +241,11 @@ impl<'a, B: Bench> Rig<'a, B> {
         match self.bench.device().report(first, out).await {
             Ok(count) => {
                 number("count a report", Bound::AtMost(room as u64), count as u64)?;
+                // Places are counted from here: a zone that is nowhere must not end the checks.
+                let end = self.geometry.end().0;
+                for zone in &out[..count] {
+                    number("start of a zone", Bound::AtMost(end), zone.start.0)?;
+                }
                 Ok(count)
             }
             Err(error) => {

@@ -367,7 +367,9 @@ pub(crate) struct ZonesArgs {
   shingle torture --media zns-tiny --seeds 0..2000 --jobs 2
   shingle torture --media nor-1m --seed 0x1f3a --ops 5000
   shingle torture --script all
-  shingle torture --script flush --cut 17 --outcome 3")]
+  shingle torture --script flush --cut 17 --outcome 3
+  shingle torture --fuzz decode --seeds 0..100000
+  shingle torture --fuzz mutated_images --bytes fuzz/artifacts/mutated_images/crash-1")]
 pub(crate) struct TortureArgs {
     /// The drive to simulate; see `shingle media` [default: each seed picks one]
     #[arg(long)]
@@ -383,7 +385,8 @@ pub(crate) struct TortureArgs {
     pub(crate) ops: u64,
     /// The drive fails, too: within, any, a preset such as mixed, or a plan such as
     /// 'read-error sticky zone=17; bit-rot 3x structure=value p=0.001'
-    #[arg(long, value_name = "PLAN", conflicts_with_all = ["script", "no_cuts", "writers", "memory"])]
+    #[arg(long, value_name = "PLAN")]
+    #[arg(conflicts_with_all = ["script", "no_cuts", "writers", "memory"])]
     pub(crate) faults: Option<String>,
     /// Power stays on: the store against the model alone
     #[arg(long)]
@@ -409,6 +412,15 @@ pub(crate) struct TortureArgs {
     /// And only this outcome of it
     #[arg(long, value_name = "NUMBER", requires = "cut")]
     pub(crate) outcome: Option<u64>,
+    /// Instead of operations: the inputs of a fuzz target, by seed or from a file
+    #[arg(long, value_name = "TARGET", conflicts_with_all = ["script", "media"])]
+    pub(crate) fuzz: Option<String>,
+    /// Only the input in this file: what libFuzzer leaves of a crash
+    #[arg(long, value_name = "FILE", requires = "fuzz", conflicts_with_all = ["seed", "seeds"])]
+    pub(crate) bytes: Option<PathBuf>,
+    /// Write the inputs of the seeds into this directory, one a file, instead of trying them
+    #[arg(long, value_name = "DIR", requires = "fuzz", conflicts_with = "bytes")]
+    pub(crate) corpus: Option<PathBuf>,
     /// Seeds, or scripts, at once
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     pub(crate) jobs: u8,

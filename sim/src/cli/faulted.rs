@@ -1,4 +1,4 @@
-//! `shingle torture --faults`: the harness on drives that fail, and what each kind of fault came to.
+//! `shingle torture --faults`: the harness on drives that fail, and what each kind of fault did.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -10,7 +10,7 @@
 //! | [`session`] | an image, its drive and the store on it, for the time of one command |
 //! | [`mod@format`], [`check`], [`inspect`] | subcommands on a store as a whole |
 //! | [`values`], [`listing`], [`tree`] | on keys and values |
-//! | [`media`], [`torture`] | without an image |
+//! | [`media`], [`torture`], [`fuzz`] | without an image |
 //! | [`range`], [`scan`] | walking keys in order |
 
 mod args;
@@ -18,6 +18,7 @@ mod check;
 mod failure;
 mod faulted;
 mod format;
+mod fuzz;
 mod inspect;
 mod key;
 mod listing;

@@ -26,9 +26,10 @@ const OUTCOMES_MAX: u64 = 8;
 const CUTS_MAX: u64 = 120;
 
 pub(super) fn run(args: &TortureArgs) -> Result<(), Failure> {
-    match &args.script {
-        Some(name) => run_script(name, args),
-        None => run_seeds(args),
+    match (&args.script, &args.fuzz) {
+        (Some(name), _) => run_script(name, args),
+        (None, Some(name)) => super::fuzz::run(name, args),
+        (None, None) => run_seeds(args),
     }
 }
 
@@ -43,7 +44,8 @@ fn number(text: &str) -> Result<u64, Failure> {
     })
 }
 
-fn seeds(args: &TortureArgs) -> Result<Range<u64>, Failure> {
+/// The seeds that were asked for.
+pub(super) fn seeds(args: &TortureArgs) -> Result<Range<u64>, Failure> {
     if let Some(seed) = &args.seed {
         let seed = number(seed)?;
         return Ok(seed..seed.saturating_add(1));

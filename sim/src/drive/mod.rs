@@ -26,6 +26,7 @@ mod flight;
 mod journal;
 mod mix;
 mod power;
+mod raw;
 mod run;
 mod spoil;
 mod state;

@@ -40,15 +40,16 @@ impl Total {
 
 /// Prints which seed it is when one never ends, and ends the process: a loop that asks nothing of
 /// the drive cannot be ended otherwise.
-struct Watchdog {
+pub(crate) struct Watchdog {
     seed: Arc<AtomicU64>,
     over: Arc<AtomicBool>,
 }
 
 impl Watchdog {
-    fn new(config: &TortureConfig) -> Self {
+    /// Watches seeds; `setting` is printed with one that never ends.
+    pub(crate) fn new(setting: String) -> Self {
         let (seed, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (watched, ended, config) = (seed.clone(), over.clone(), config.clone());
+        let (watched, ended) = (seed.clone(), over.clone());
         std::thread::spawn(move || {
             let (mut last, mut since) = (u64::MAX, Instant::now());
             while !ended.load(Ordering::Relaxed) {
@@ -57,12 +58,17 @@ impl Watchdog {
                 if now != last {
                     (last, since) = (now, Instant::now());
                 } else if since.elapsed() > SEED_TIME_MAX {
-                    eprintln!("seed {now} never ends, with {config:?}");
+                    eprintln!("seed {now} never ends, with {setting}");
                     std::process::abort();
                 }
             }
         });
         Self { seed, over }
+    }
+
+    /// A seed begins.
+    pub(crate) fn begin(&self, seed: u64) {
+        self.seed.store(seed, Ordering::Relaxed);
     }
 }
 
@@ -79,11 +85,11 @@ pub fn run_seeds(
     config: &TortureConfig,
     failures_max: usize,
 ) -> (Total, Vec<Failure>) {
-    let watchdog = Watchdog::new(config);
+    let watchdog = Watchdog::new(format!("{config:?}"));
     let (mut total, mut failures) = (Total::default(), Vec::new());
     let mut shown = Instant::now();
     for seed in seeds {
-        watchdog.seed.store(seed, Ordering::Relaxed);
+        watchdog.begin(seed);
         match run(seed, config) {
             Ok(summary) => total.add(&summary),
             Err(failure) => {

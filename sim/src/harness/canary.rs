@@ -2,6 +2,7 @@
 
 use shingle_engine::canary::{Bug, plant};
 
+use crate::harness::faulted::{self, Faults};
 use crate::harness::torture::{MEDIA, TortureConfig, run};
 
 /// What finding a bug took.
@@ -25,6 +26,9 @@ pub fn hunt(bug: Bug, seeds: u64, ops: u64) -> Catch {
 }
 
 fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
+    if bug.needs_faults() {
+        return hunt_with_faults(bug, seeds, ops);
+    }
     for seed in 0..seeds {
         let media = MEDIA[seed as usize % MEDIA.len()];
         let config =
@@ -37,6 +41,21 @@ fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
                 continue; // it fails without the planted bug: that is no catch
             }
             return Catch { bug, seeds: Some(seed + 1), shown: failure.to_string() };
+        }
+    }
+    Catch { bug, seeds: None, shown: String::new() }
+}
+
+fn hunt_with_faults(bug: Bug, seeds: u64, ops: u64) -> Catch {
+    for seed in 0..seeds {
+        let media = MEDIA[seed as usize % 4];
+        if let Err(shown) = faulted::run(seed, media, ops, &Faults::Within) {
+            plant(None);
+            let innocent = faulted::run(seed, media, ops, &Faults::Within).is_ok();
+            plant(Some(bug));
+            if innocent {
+                return Catch { bug, seeds: Some(seed + 1), shown };
+            }
         }
     }
     Catch { bug, seeds: None, shown: String::new() }

@@ -7,11 +7,12 @@
 //!   torture    many lives of one drive with cuts between          (seeds)
 //!   faulted    the same under a plan of faults                   (seeds)
 //!   exhaustive every cut of a short script, every outcome          (scripts)
+//!   fuzz       what a fuzzer's bytes are used for
 //!   campaign   many seeds, with progress and a watchdog
 //!   canary     planted bugs must be found
 //! ```
 //!
-//! Three front doors: `cargo test`, `shingle torture`, and the fuzz target `power_cuts`.
+//! Three front doors: `cargo test`, `shingle torture`, and the targets in `fuzz/`.
 
 pub mod campaign;
 #[cfg(feature = "canary")]
@@ -19,6 +20,7 @@ pub mod canary;
 pub mod choices;
 pub mod exhaustive;
 pub mod faulted;
+pub mod fuzz;
 pub mod life;
 pub mod oracle;
 mod panics;

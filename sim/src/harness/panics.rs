@@ -1,5 +1,7 @@
 //! Turns a panic of the store (an invariant, a hang) into a finding, without the usual noise.
+//! With `RUST_BACKTRACE=1` the finding says how it came to it.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Once;
@@ -17,7 +19,10 @@ pub(crate) fn catch<T>(body: impl FnOnce() -> T) -> Result<T, String> {
         let usual = take_hook();
         set_hook(Box::new(move |info| {
             if CATCHING.get() {
-                CAUGHT.set(format!("panic: {info}"));
+                let trace = Backtrace::capture();
+                let captured = trace.status() == BacktraceStatus::Captured;
+                let trace = if captured { format!("\n{trace}") } else { String::new() };
+                CAUGHT.set(format!("panic: {info}{trace}"));
             } else {
                 usual(info);
             }

@@ -1,0 +1,8 @@
+//! The device contract's checks on a device whose answers the bytes decide.
+//! The body: `sim/src/harness/fuzz/`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use shingle_sim::harness::fuzz::target::hit;
+
+fuzz_target!(|bytes: &[u8]| hit("conformance", bytes));

@@ -1,0 +1,30 @@
+//! A store on drives that fail, by seed. `SHINGLE_SEEDS` and `SHINGLE_OPS` scale it up.
+
+use shingle_sim::harness::campaign::setting;
+use shingle_sim::harness::faulted::{Faults, run};
+use shingle_sim::harness::torture::MEDIA;
+
+fn survive(faults: &Faults, seeds: u64) {
+    let ops = setting("SHINGLE_OPS", 300);
+    let first = setting("SHINGLE_FIRST", 0);
+    let seeds = first..first + setting("SHINGLE_SEEDS", seeds);
+    let mut injected = 0;
+    for seed in seeds {
+        let media = MEDIA[seed as usize % MEDIA.len()];
+        match run(seed, media, ops, faults) {
+            Ok(outcomes) => injected += outcomes.faults.total(),
+            Err(what) => panic!("seed {seed} on {media}: {what}"),
+        }
+    }
+    assert!(injected > 0, "faults were injected");
+}
+
+#[test]
+fn faults_within_the_budget_lose_nothing_but_values_that_are_gone() {
+    survive(&Faults::Within, 200);
+}
+
+#[test]
+fn faults_beyond_the_budget_never_give_wrong_data() {
+    survive(&Faults::Any, 200);
+}
