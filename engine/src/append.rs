@@ -292,7 +292,9 @@ impl<D: Device> Core<'_, D> {
     /// Takes note of a failure if it concerns `zone` alone.
     pub(crate) fn note_failed(&self, zone: ZoneId, kind: ErrorKind) -> bool {
         if is_worn(kind) {
-            self.state.borrow_mut().zones.get_mut(zone).set_sick();
+            let mut state = self.state.borrow_mut();
+            state.failed = true;
+            state.zones.get_mut(zone).set_sick();
         }
         is_of_zone(kind)
     }

@@ -33,6 +33,7 @@ impl<D: Device> Core<'_, D> {
                 Some(Event::ResetRecommended(zone)) => {
                     let mut state = self.state.borrow_mut();
                     if zone.0 < state.zones.len() && state.zones.get(zone).role().holds_values() {
+                        state.failed = true;
                         state.zones.get_mut(zone).set_damaged(true);
                     }
                 }
@@ -59,6 +60,7 @@ impl<D: Device> Core<'_, D> {
                 if id.0 >= state.zones.len() || descriptor.condition.is_usable() {
                     continue;
                 }
+                state.failed = true;
                 state.zones.get_mut(id).set_condition(descriptor.condition);
                 if state.zones.get(id).role() == Role::Free {
                     state.zones.retire(id);
@@ -75,6 +77,7 @@ impl<D: Device> Core<'_, D> {
     pub(crate) fn note_damaged(&self, generation: u32) {
         let mut state = self.state.borrow_mut();
         if let Some(zone) = state.zones.find(generation) {
+            state.failed = true;
             state.zones.get_mut(zone).set_damaged(true);
         }
     }

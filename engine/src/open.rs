@@ -51,6 +51,10 @@ pub(crate) async fn open<'m, D: Device>(
     check_superblock(&media, &superblock, &anchors)?;
     let mut core = assemble(media, memory, superblock, anchors)?;
     core.report_zones().await.map_err(OpenError::Device)?;
+    {
+        let mut state = core.state.borrow_mut();
+        state.failed = state.zones.failed_count() > 0;
+    }
     core.load_manifest().await?;
     core.capacity.set(core.capacity_bytes());
     core.zone_record_max = core.zone_record_max();
@@ -126,6 +130,7 @@ fn assemble<D: Device>(
         counters: Counters::default(),
         unsynced: true,
         replaying: false,
+        failed: false,
         gap: None,
         lost_seqs: None,
         read_only: false,

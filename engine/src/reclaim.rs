@@ -87,7 +87,8 @@ impl<D: Device> Core<'_, D> {
         let state = self.state.borrow();
         let payload = u64::from(self.payload());
         // Zones that failed go first, whatever is gained.
-        let failed = state.zones.iter().find(|(id, _)| is_failed_victim(&state, *id));
+        let mut failed = state.zones.iter().filter(|_| state.failed);
+        let failed = failed.find(|(id, _)| is_failed_victim(&state, *id));
         let id = if let Some((id, _)) = failed {
             id
         } else {
@@ -131,7 +132,7 @@ impl<D: Device> Core<'_, D> {
     /// Whether a log zone that failed is to be emptied.
     pub(crate) fn has_failed_log_zone(&self) -> bool {
         let state = self.state.borrow();
-        state.zones.iter().any(|(id, _)| is_failed_victim(&state, id))
+        state.failed && state.zones.iter().any(|(id, _)| is_failed_victim(&state, id))
     }
 
     /// Whether a zone picked earlier is still what it was: it may have been found dead meanwhile.
@@ -213,7 +214,8 @@ impl<D: Device> Core<'_, D> {
             Some(header) => header,
             None => {
                 let end = victim.log_zone.blocks;
-                let Some(next) = reader.resync(&self.media, victim.offset, end).await? else {
+                let Some(next) = reader.resync(&self.media, victim.offset, end, u32::MAX).await?
+                else {
                     return Ok(false);
                 };
                 (victim.damaged, victim.offset) = (true, next);

@@ -38,6 +38,9 @@ use crate::zone::Role;
 /// Reads that replaying the logs may take, about.
 pub(crate) const REPLAY_READS_MAX: u64 = 56;
 
+/// Blocks that replay passes over in one place in search of the next record.
+const RESYNC_READS_MAX: u32 = 24;
+
 impl<D: Device> Core<'_, D> {
     /// Replays both logs from the checkpoint on.
     pub(crate) async fn replay(&self) -> Result<(), Fault<D::Error>> {
@@ -161,8 +164,11 @@ impl<D: Device> Core<'_, D> {
                 }
                 // In a zone written in order a cut tears the last block at most: behind a block
                 // that is bad and not the last, the log goes on.
-                let next = if walk.in_order {
-                    reader.resync(&self.media, at, walk.blocks).await?
+                let bad = reader.blocks();
+                let damaged = walk.in_order && bad > 0 && bad + 1 < walk.blocks;
+                let next = if damaged && reader.is_begun(&self.media).await? {
+                    let from = at.max((bad - 1) * self.payload());
+                    reader.resync(&self.media, from, walk.blocks, RESYNC_READS_MAX).await?
                 } else {
                     None
                 };

@@ -132,6 +132,8 @@ pub(crate) struct State<'m> {
     pub(crate) gap: Option<u64>,
     /// Sequence numbers among which are those of records that could not be read at open.
     pub(crate) lost_seqs: Option<(u64, u64)>,
+    /// Some zone failed, or something in one could not be read.
+    pub(crate) failed: bool,
     /// A write failed: nothing is written any more.
     pub(crate) read_only: bool,
     /// Bytes in use when the log had `.0` bytes and the tree version `.1`.

@@ -54,6 +54,11 @@ impl<'b> RecordReader<'b> {
         Self { zone, buffer, block_len, first: 0, checked: 0, ended: false, tail: None }
     }
 
+    /// Blocks that the zone may have, as far as is known: up to the first bad one that was met.
+    pub(crate) fn blocks(&self) -> u32 {
+        if self.ended { self.first + self.checked } else { self.zone.blocks }
+    }
+
     /// Forgets what was found so far: the zone may have `blocks` blocks again.
     pub(crate) fn renew(&mut self, blocks: u32) {
         self.zone.blocks = blocks;
@@ -61,7 +66,8 @@ impl<'b> RecordReader<'b> {
     }
 
     /// Where the next record begins behind damage at `offset`, before block `end`: in the first
-    /// whole block in which one begins behind it. The window is empty then.
+    /// whole block in which one begins behind it. The window is empty then. After `reads_max`
+    /// blocks nothing is looked for any more.
     ///
     /// # Errors
     /// The device's.
@@ -73,17 +79,15 @@ impl<'b> RecordReader<'b> {
         media: &Media<D>,
         offset: u32,
         end: u32,
+        reads_max: u32,
     ) -> Result<Option<u32>, Fault<D::Error>> {
         self.renew(end);
-        for block in 1 + offset / self.payload()..end {
-            let place = self.place(block);
-            let unit = &mut self.buffer[..self.block_len];
-            let (len, class) = (self.block_len, Class::Maintenance);
-            match media.read_units(place, unit, len, Structure::LogRecord, class).await {
-                Ok(()) => {}
-                Err(Fault::Damaged(_)) => continue,
-                Err(fault) => return Err(fault),
+        let start = 1 + offset / self.payload();
+        for block in start..end.min(start.saturating_add(reads_max)) {
+            if !self.load_unit(media, block).await? {
+                continue;
             }
+            let len = self.block_len;
             let first = le_u32(&self.buffer[len - SEAL_LEN..]) & 0xffff;
             let start = (block - 1) * self.payload() + first;
             if first < self.payload() && start > offset {
@@ -91,6 +95,34 @@ impl<'b> RecordReader<'b> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether the zone was begun in this life: its header block is there. If not, what it holds is
+    /// of a life before, brought back by a reset that a cut undid. The window is empty then.
+    ///
+    /// # Errors
+    /// The device's.
+    pub(crate) async fn is_begun<D: Device>(
+        &mut self,
+        media: &Media<D>,
+    ) -> Result<bool, Fault<D::Error>> {
+        self.renew(self.zone.blocks);
+        self.load_unit(media, 0).await
+    }
+
+    /// Reads a block to the front of the buffer; false if it is not whole.
+    async fn load_unit<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        block: u32,
+    ) -> Result<bool, Fault<D::Error>> {
+        let (place, len) = (self.place(block), self.block_len);
+        let (unit, class) = (&mut self.buffer[..len], Class::Maintenance);
+        match media.read_units(place, unit, len, Structure::LogRecord, class).await {
+            Ok(()) => Ok(true),
+            Err(Fault::Damaged(_)) => Ok(false),
+            Err(fault) => Err(fault),
+        }
     }
 
     fn payload(&self) -> u32 {
