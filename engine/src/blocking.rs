@@ -13,7 +13,7 @@
 //! use core::ops::Bound;
 //!
 //! use shingle_engine::blocking::Blocking;
-//! use shingle_engine::{FormatOptions, Limits, Meta, ReadOptions, WriteOptions};
+//! use shingle_engine::{FormatOptions, Limits, Meta, ReadOptions, Redundancy, WriteOptions};
 //! use shingle_hal::adapt::{BlockDevice, BlockZones};
 //! use shingle_hal::{ErrorKind, Lba, Request};
 //!
@@ -62,7 +62,8 @@
 //!     node_len_bytes: 512,
 //!     separate_from_bytes: 128,
 //! };
-//! let options = FormatOptions { store_id: *b"sixteen bytes id", limits, mirror: false };
+//! let redundancy = Redundancy::NONE;
+//! let options = FormatOptions { store_id: *b"sixteen bytes id", limits, redundancy };
 //! Blocking::format(&zones, &mut memory, &options).unwrap();
 //!
 //! let store = Blocking::open(&zones, &mut memory).unwrap();

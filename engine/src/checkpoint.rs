@@ -104,7 +104,9 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                 | Role::Run
                 | Role::Bottom
                 | Role::Extension
-                | Role::Twin => {
+                | Role::Twin
+                | Role::Parity
+                | Role::LogMirror => {
                     let generation = zone.generation.get();
                     let role = zone.role() as u8;
                     self.push(&Change::Take { zone: id, generation, role }).await?;

@@ -10,7 +10,7 @@ use crate::checkpoint::{ANCHOR_BLOCKS, Anchor, write_superblock};
 use crate::error::{Fault, FormatError, is_of_zone};
 use crate::format::edit::{Change, LogPlace};
 use crate::format::seal::seal;
-use crate::format::superblock::{Limits, MAGIC, ManifestPlace, Superblock, VERSION};
+use crate::format::superblock::{Limits, MAGIC, ManifestPlace, Redundancy, Superblock, VERSION};
 use crate::limits::{
     ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, KEY_LEN_MAX, META_LEN_MAX, NODE_LEN_MAX,
     NODE_LEN_MIN,
@@ -22,6 +22,8 @@ use crate::zone::Role;
 
 /// Fewest usable zones of a device.
 const ZONES_MIN: u32 = 32;
+/// Fewest active zones, where they are limited, for runs with twins.
+const ACTIVE_ZONES_FOR_TWINS: u32 = 14;
 
 /// What a store is formatted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +33,23 @@ pub struct FormatOptions {
     pub store_id: [u8; 16],
     /// What is fixed from now on.
     pub limits: Limits,
-    /// Whether keys, metadata and small values are kept on two storage elements, where there are.
-    /// What an element that dies takes with it is then large values alone.
-    pub mirror: bool,
+    /// What is kept on more than one storage element.
+    pub redundancy: Redundancy,
+}
+
+impl Redundancy {
+    /// What suits a device: runs are kept twice where it has several storage elements, and enough
+    /// active zones.
+    #[must_use]
+    pub fn for_geometry(geometry: &Geometry) -> Self {
+        let room = geometry.active_zones_max.is_none_or(|max| max >= ACTIVE_ZONES_FOR_TWINS);
+        Self { mirror_runs: room, ..Self::NONE }.on(geometry)
+    }
+
+    /// What of it a device can have: nothing is kept twice on one element.
+    fn on(self, geometry: &Geometry) -> Self {
+        if geometry.element_count > 1 { self } else { Self::NONE }
+    }
 }
 
 impl Limits {
@@ -112,7 +128,9 @@ pub async fn format<D: Device>(
     if geometry.active_zones_max.is_some_and(|max| max < 10) {
         return Err(FormatError::UnsupportedGeometry("at least 10 active zones are needed"));
     }
-    if options.mirror && geometry.active_zones_max.is_some_and(|max| max < 14) {
+    if options.redundancy.mirror_runs
+        && geometry.active_zones_max.is_some_and(|max| max < ACTIVE_ZONES_FOR_TWINS)
+    {
         let why = "to keep keys twice, at least 14 active zones are needed";
         return Err(FormatError::UnsupportedGeometry(why));
     }
@@ -161,7 +179,7 @@ async fn write_store<D: Device>(
         limits: options.limits,
         manifest: [ManifestPlace { zone: 0, generation: 0 }; 2],
         first_edit: 1,
-        mirror: options.mirror && media.geometry.element_count > 1,
+        redundancy: options.redundancy.on(&media.geometry),
     };
     media.set_store_tag(superblock.store_tag());
     let copies = first_copies(media, &descriptors).await?;

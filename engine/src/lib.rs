@@ -53,7 +53,7 @@ pub mod zone;
 
 pub use create::{FormatOptions, format};
 pub use error::{Check, Damage, FormatError, OpenError, ReadError, Structure, WriteError};
-pub use format::superblock::Limits;
+pub use format::superblock::{Limits, Redundancy};
 pub use media::MediaStats;
 pub use plan::Plan;
 pub use store::Store;

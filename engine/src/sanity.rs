@@ -104,7 +104,7 @@ pub(crate) fn op_holds(limits: &Limits, op: &OpHeader, seq: u64, value: &[u8]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::superblock::{MAGIC, ManifestPlace, VERSION};
+    use crate::format::superblock::{MAGIC, ManifestPlace, Redundancy, VERSION};
 
     const GEOMETRY: Geometry = Geometry {
         block_len_bytes: 512,
@@ -137,7 +137,7 @@ mod tests {
             limits: LIMITS,
             manifest: [place(a), place(b)],
             first_edit: 1,
-            mirror: false,
+            redundancy: Redundancy::NONE,
         };
         superblock_holds(&GEOMETRY, &superblock, [ZoneId(0), ZoneId(1)])
     }

@@ -29,7 +29,7 @@ use crate::zone::{Role, Zone};
 impl<D: Device> Core<'_, D> {
     /// Whether zones of runs have twins.
     pub(crate) fn is_mirrored(&self) -> bool {
-        self.superblock.get().mirror
+        self.superblock.get().redundancy.mirror_runs
     }
 
     /// A zone on another element than `zone`, for its twin; `None` if there is none, or none is

@@ -53,6 +53,10 @@ pub enum Role {
     Extension = 9,
     /// Holds the same blocks as a zone of runs on another storage element.
     Twin = 10,
+    /// Holds the parity of zones of values on other storage elements.
+    Parity = 11,
+    /// Holds what the log holds of keys and small values on another storage element.
+    LogMirror = 12,
 }
 
 impl Role {
@@ -71,6 +75,8 @@ impl Role {
             8 => Self::Releasing,
             9 => Self::Extension,
             10 => Self::Twin,
+            11 => Self::Parity,
+            12 => Self::LogMirror,
             _ => return None,
         })
     }

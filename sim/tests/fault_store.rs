@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use shingle_engine::{
-    Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Store, WriteOptions, format,
+    Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Redundancy, Store,
+    WriteOptions, format,
 };
 use shingle_hal::{Device, Lba, Request, ZoneDescriptor, ZoneId, ZoneType};
 use shingle_sim::Drive;
@@ -26,7 +27,7 @@ fn filled(memory: &mut [u8]) -> Drive {
     let spec = MediaSpec::parse("smr-tiny:timing=instant").expect("a medium");
     let drive = Drive::new(spec, 1);
     let limits = Limits::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [7; 16], limits, mirror: false };
+    let options = FormatOptions { store_id: [7; 16], limits, redundancy: Redundancy::NONE };
     drive.block_on(format(&&drive, memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, memory)).expect("open");
     for i in 0..KEYS {

@@ -16,7 +16,7 @@ use shingle_engine::format::node::NodeType;
 use shingle_engine::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
-use shingle_engine::format::superblock::{MAGIC, ManifestPlace, Superblock, VERSION};
+use shingle_engine::format::superblock::{MAGIC, ManifestPlace, Redundancy, Superblock, VERSION};
 use shingle_engine::format::{data, entry, seal};
 use shingle_engine::limits;
 use shingle_engine::zone::Role;
@@ -179,19 +179,20 @@ fn superblock_fields_are_in_this_order() {
             ManifestPlace { zone: 1012, generation: 1013 },
         ],
         first_edit: 1014,
-        mirror: true,
+        redundancy: Redundancy { mirror_runs: true, mirror_log: true, parity: 7 },
     };
     let mut block = [0; 512];
     superblock.encode(&mut block, 3);
     let mut expected = Vec::new();
-    // Every number of the struct is one more than the one before, `version` and `mirror` apart.
+    // Every number of the struct is one more than the one before, `version` and redundancy apart.
     let mut next = 1000;
     for row in table("Superblock") {
         let (value, raw): (u64, &[u8]) = match row[0].as_str() {
             "magic" => (0, &MAGIC),
             "store_id" => (0, b"sixteen bytes id"),
             "version" => (VERSION.into(), &[]),
-            "mirror" => (1, &[]),
+            "redundancy.mirror_runs" | "redundancy.mirror_log" => (1, &[]),
+            "redundancy.parity" => (7, &[]),
             _ => {
                 next += 1;
                 (next, &[])

@@ -14,8 +14,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use shingle_engine::{
-    Batch, Condition, Durability, FormatOptions, Limits, Meta, ReadOptions, Store, WriteOptions,
-    format,
+    Batch, Condition, Durability, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store,
+    WriteOptions, format,
 };
 use shingle_hal::{Device, Request, ZoneDescriptor, ZoneId};
 use shingle_sim::Drive;
@@ -33,7 +33,7 @@ const LIMITS: Limits = Limits {
 const MEMORY_LEN: usize = 256 << 10;
 
 fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v2.txt")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v3.txt")
 }
 
 fn new_drive() -> Drive {
@@ -77,7 +77,8 @@ fn put(drive: &Drive, store: &Store<'_, &Drive>, key: &str, meta: Meta<'_>, len:
 /// records of each kind behind the checkpoint.
 fn write_store(drive: &Drive) {
     let mut memory = vec![0; MEMORY_LEN];
-    let options = FormatOptions { store_id: STORE_ID, limits: LIMITS, mirror: false };
+    let options =
+        FormatOptions { store_id: STORE_ID, limits: LIMITS, redundancy: Redundancy::NONE };
     drive.block_on(format(&drive, &mut memory, &options)).expect("format");
     let store = drive.block_on(Store::open(drive, &mut memory)).expect("open");
     let put = |key, meta, len| put(drive, &store, key, meta, len);
@@ -132,7 +133,7 @@ fn zones(drive: &Drive) -> Vec<ZoneDescriptor> {
 
 fn dump(drive: &Drive) -> String {
     let block_len = drive.geometry().block_len_bytes as usize;
-    let mut text = format!("shingle golden image, format 2, on {MEDIA}\n");
+    let mut text = format!("shingle golden image, format 3, on {MEDIA}\n");
     for zone in zones(drive).iter().filter(|zone| zone.write_pointer.0 > 0) {
         writeln!(text, "zone {} {}", zone.zone.0, zone.write_pointer.0).expect("to memory");
         for block in 0..zone.write_pointer.0 {
@@ -255,10 +256,10 @@ fn golden_image_opens_and_holds_what_was_written() {
     check_contents(&restore(&committed));
 }
 
-/// The format before, also as it was written when a tier was merged at four runs.
+/// The formats before; the first also as it was written when a tier was merged at four runs.
 #[test]
-fn golden_images_of_version_1_open_and_hold_what_was_written() {
-    for name in ["v1.txt", "v1-four-runs.txt"] {
+fn golden_images_of_older_versions_open_and_hold_what_was_written() {
+    for name in ["v1.txt", "v1-four-runs.txt", "v2.txt"] {
         let committed = std::fs::read_to_string(path().with_file_name(name));
         check_contents(&restore(&committed.expect("the golden image")));
     }

@@ -5,7 +5,7 @@
 //! `overwrite.rs`.
 
 use shingle_engine::{
-    FormatOptions, Limits, Meta, ReadOptions, Store, WriteError, WriteOptions, format,
+    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteError, WriteOptions, format,
 };
 use shingle_hal::Device;
 use shingle_sim::Drive;
@@ -41,7 +41,7 @@ fn key(index: u64) -> [u8; 16] {
 }
 
 fn set_up(drive: &Drive, memory: &mut [u8], limits: Limits) {
-    let options = FormatOptions { store_id: [3; 16], limits, mirror: false };
+    let options = FormatOptions { store_id: [3; 16], limits, redundancy: Redundancy::NONE };
     drive.block_on(format(&drive, memory, &options)).expect("format");
 }
 

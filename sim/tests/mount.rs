@@ -1,7 +1,7 @@
 //! Mount cost: on small zones, where every few values begin a new one, a mount after a stop at any
 //! point of a fill takes fewer than a hundred reads, also when life after life ends in a cut.
 
-use shingle_engine::{FormatOptions, Limits, Meta, Store, WriteOptions, format};
+use shingle_engine::{FormatOptions, Limits, Meta, Redundancy, Store, WriteOptions, format};
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Outcome, synthetic};
@@ -11,7 +11,7 @@ const READS_MAX: u64 = 100;
 fn formatted(media: &str, memory: &mut [u8]) -> Drive {
     let drive = Drive::new(MediaSpec::parse(media).expect("a medium"), 1);
     let limits = Limits::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [9; 16], limits, mirror: false };
+    let options = FormatOptions { store_id: [9; 16], limits, redundancy: Redundancy::NONE };
     drive.block_on(format(&&drive, memory, &options)).expect("format");
     drive
 }

@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use shingle_engine::{
-    FormatOptions, Limits, Meta, ReadOptions, Stats, Store, WriteOptions, format,
+    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Stats, Store, WriteOptions, format,
 };
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
@@ -158,7 +158,7 @@ fn overwrite(case: &Case<'_>) -> Outcome {
     let drive = Drive::new(spec.clone(), 5);
     let limits = Limits::for_geometry(&drive.geometry());
     let mut memory = vec![0; case.memory_len];
-    let options = FormatOptions { store_id: [3; 16], limits, mirror: false };
+    let options = FormatOptions { store_id: [3; 16], limits, redundancy: Redundancy::NONE };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
     let capacity = store.stats().capacity_bytes;

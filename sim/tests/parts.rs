@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use shingle_engine::{
-    Direction, Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Store,
+    Direction, Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Redundancy, Store,
     WriteOptions, format,
 };
 use shingle_hal::Device;
@@ -31,7 +31,8 @@ fn new_drive(mirror: bool) -> Drive {
     let drive = Drive::new(MediaSpec::parse(MEDIA).expect("a medium"), 1);
     let mut memory = vec![0; MEMORY_LEN];
     let limits = Limits::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [5; 16], limits, mirror };
+    let redundancy = Redundancy { mirror_runs: mirror, ..Redundancy::NONE };
+    let options = FormatOptions { store_id: [5; 16], limits, redundancy };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     drive
 }

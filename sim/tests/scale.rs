@@ -4,7 +4,9 @@
 //! `SHINGLE_SCALE_MEMORY_MIB` the engine's memory there, `SHINGLE_SCALE_KEYS` the most keys of the
 //! mount test. Figures are virtual time and counts.
 
-use shingle_engine::{FormatOptions, Limits, Meta, ReadOptions, Store, WriteOptions, format};
+use shingle_engine::{
+    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
+};
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
 use shingle_sim::timing::TimingSpec;
@@ -28,7 +30,7 @@ fn large_values_fill_a_disk_at_its_own_rate() {
     let drive = Drive::new(spec.clone(), 1);
     let mut memory = vec![0; (env("SHINGLE_SCALE_MEMORY_MIB", 64) << 20) as usize];
     let limits = Limits::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [9; 16], limits, mirror: false };
+    let options = FormatOptions { store_id: [9; 16], limits, redundancy: Redundancy::NONE };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
     eprintln!("{:?}", store.plan());
@@ -112,7 +114,7 @@ fn mount_costs_the_same_for_few_and_many_keys() {
         let drive = Drive::new(spec, 1);
         let mut memory = vec![0; 64 << 20];
         let limits = Limits::for_geometry(&drive.geometry());
-        let options = FormatOptions { store_id: [9; 16], limits, mirror: false };
+        let options = FormatOptions { store_id: [9; 16], limits, redundancy: Redundancy::NONE };
         drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
         let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
         for index in 0..count {

@@ -3,7 +3,8 @@
 use std::ops::Bound::Unbounded;
 
 use shingle_engine::{
-    Direction, Durability, FormatOptions, Limits, Meta, ReadOptions, Store, WriteOptions, format,
+    Direction, Durability, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store,
+    WriteOptions, format,
 };
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
@@ -25,7 +26,7 @@ fn put_survives_a_power_cut() {
         let options = FormatOptions {
             store_id: [7; 16],
             limits: Limits::for_geometry(&drive.geometry()),
-            mirror: false,
+            redundancy: Redundancy::NONE,
         };
         let n = if small { 60 } else { 200 };
         drive.block_on(format(&&drive, &mut memory, &options)).unwrap();

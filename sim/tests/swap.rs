@@ -5,8 +5,8 @@
 use shingle_engine::canary::{Bug, plant};
 use shingle_engine::error::Check;
 use shingle_engine::{
-    Batch, Condition, Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Store,
-    format,
+    Batch, Condition, Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Redundancy,
+    Store, format,
 };
 use shingle_sim::Drive;
 use shingle_sim::media::MediaSpec;
@@ -17,7 +17,7 @@ fn value_of_another_key_is_damage() {
     let drive = Drive::new(spec, 1);
     let mut memory = vec![0; 4 << 20];
     let limits = Limits::for_geometry(&shingle_hal::Device::geometry(&drive));
-    let options = FormatOptions { store_id: [1; 16], limits, mirror: false };
+    let options = FormatOptions { store_id: [1; 16], limits, redundancy: Redundancy::NONE };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
     let mut bytes = vec![0; 32 << 10];

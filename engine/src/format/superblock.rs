@@ -11,7 +11,7 @@ use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, SEAL_LEN};
 /// The first bytes of every superblock.
 pub const MAGIC: [u8; 8] = *b"SHINGLE\0";
 /// The format this code writes; it reads this one and those before.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// The generation in the seal of anchor blocks, which outlive every reset of their zone.
 pub const ANCHOR_GENERATION: u32 = u32::MAX;
 
@@ -37,6 +37,24 @@ impl Limits {
     pub fn fragments_max(&self) -> usize {
         (self.node_len_bytes as usize / 4 / FRAGMENT_LEN_MAX).clamp(2, FRAGMENTS_MAX)
     }
+}
+
+/// What is kept on more than one storage element; fixed at format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Redundancy {
+    /// Whether runs (keys, metadata and small values) are kept on two storage elements. What an
+    /// element that dies takes with it is then large values alone.
+    pub mirror_runs: bool,
+    /// Whether what the log holds of them before a flush is kept on two, too.
+    pub mirror_log: bool,
+    /// Zones of values that a zone of parity on another element protects; 0 for no parity.
+    pub parity: u8,
+}
+
+impl Redundancy {
+    /// One copy of everything but superblocks and manifest.
+    pub const NONE: Self = Self { mirror_runs: false, mirror_log: false, parity: 0 };
 }
 
 /// One copy of the manifest.
@@ -71,8 +89,8 @@ pub struct Superblock {
     pub manifest: [ManifestPlace; 2],
     /// Number of the first edit after the snapshot.
     pub first_edit: u64,
-    /// Whether runs are kept on two storage elements. In version 1 a zero stands here.
-    pub mirror: bool,
+    /// What is kept twice. Zeros stand in place of what an older version did not know.
+    pub redundancy: Redundancy,
 }
 
 const fn identity(block: u32) -> Identity {

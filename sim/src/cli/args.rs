@@ -134,9 +134,9 @@ pub(crate) struct FormatArgs {
     #[arg(long)]
     pub(crate) force: bool,
     /// Keep keys, metadata and small values on two storage elements, so that an element that dies
-    /// takes large values alone with it
-    #[arg(long)]
-    pub(crate) mirror: bool,
+    /// takes large values alone with it [default: true where the drive has several]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) mirror: Option<bool>,
     /// Longest key in bytes
     #[arg(long, value_name = "BYTES")]
     pub(crate) key_max: Option<u16>,

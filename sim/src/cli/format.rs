@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::json;
-use shingle_engine::{FormatOptions, Limits, Store, format};
+use shingle_engine::{FormatOptions, Limits, Redundancy, Store, format};
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Image};
@@ -84,7 +84,9 @@ fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failu
     let mut store_id = [0; 16];
     shingle_sim::synthetic::fill(seed, 0, &mut store_id);
     let limits = limits(args, drive);
-    let options = FormatOptions { store_id, limits, mirror: args.mirror };
+    let suits = Redundancy::for_geometry(&drive.geometry());
+    let redundancy = Redundancy { mirror_runs: args.mirror.unwrap_or(suits.mirror_runs), ..suits };
+    let options = FormatOptions { store_id, limits, redundancy };
     let len = args.place.memory.unwrap_or(memory_len(drive) as u64);
     let mut memory = allocate(len)?;
     drive

@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use fastrand::Rng;
 use shingle_engine::zone::Role;
-use shingle_engine::{FormatOptions, Limits, Plan, ReadOptions, WriteError, format};
+use shingle_engine::{FormatOptions, Limits, Plan, ReadOptions, Redundancy, WriteError, format};
 use shingle_hal::Device;
 use shingle_sim::Image;
 use shingle_sim::media::MediaSpec;
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
         args,
         &mut memory,
         &mut sources,
-        &FormatOptions { store_id, limits, mirror: false },
+        &FormatOptions { store_id, limits, redundancy: Redundancy::NONE },
         &mut summary,
     )?;
     image.save()?;

@@ -8,7 +8,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use shingle_engine::{FormatOptions, Limits, OpenError, Plan, Store, format};
+use shingle_engine::{FormatOptions, Limits, OpenError, Plan, Redundancy, Store, format};
 use shingle_hal::Device;
 
 use crate::harness::life::{Life, Stop};
@@ -374,7 +374,11 @@ impl<'s> Stage<'s> {
     }
 
     fn format(&self, drive: &Drive, name: u8) -> Done<bool> {
-        let options = FormatOptions { store_id: [name; 16], limits: self.limits, mirror: false };
+        let options = FormatOptions {
+            store_id: [name; 16],
+            limits: self.limits,
+            redundancy: Redundancy::NONE,
+        };
         let mut memory = vec![0; 8 * drive.geometry().block_len_bytes as usize];
         match drive.block_on(format(&drive, &mut memory, &options)) {
             Ok(()) => Ok(true),

@@ -20,7 +20,8 @@
 use std::collections::BTreeMap;
 
 use shingle_engine::{
-    FormatOptions, Meta, OpenError, ReadError, ReadOptions, Store, WriteError, WriteOptions, format,
+    FormatOptions, Meta, OpenError, ReadError, ReadOptions, Redundancy, Store, WriteError,
+    WriteOptions, format,
 };
 use shingle_hal::Device;
 
@@ -177,8 +178,9 @@ impl<'d> Bed<'d> {
         // What sticks to a value's block is met again when the zone holds something else.
         let sticks = |rule: &Rule| rule.times == Times::Sticky && DAMAGE.contains(&rule.kind);
         self.beyond |= !mirror && self.plan.rules.iter().any(sticks);
+        let redundancy = Redundancy { mirror_runs: mirror, ..Redundancy::NONE };
         let mut memory = vec![0; 16 * geometry.block_len_bytes as usize];
-        let options = FormatOptions { store_id: [7; 16], limits, mirror };
+        let options = FormatOptions { store_id: [7; 16], limits, redundancy };
         let formatted = self.drive.block_on(format(&self.drive, &mut memory, &options));
         formatted.map_err(|error| format!("format failed with {error:?}"))?;
         self.drive.set_faults(self.plan, seed);

@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
-use shingle_engine::{FormatOptions, Limits, OpenError, Store, format};
+use shingle_engine::{FormatOptions, Limits, OpenError, Redundancy, Store, format};
 use shingle_hal::Device;
 
 use crate::harness::choices::Choices;
@@ -209,7 +209,7 @@ struct Bed<'c> {
     /// Writers beside each other.
     lanes: usize,
     /// Whether runs are kept on two elements.
-    mirror: bool,
+    redundancy: Redundancy,
 }
 
 impl<'c> Bed<'c> {
@@ -227,10 +227,22 @@ impl<'c> Bed<'c> {
         let drawn = choices.pick(&[1, 1, 1, 2, 3]);
         let lanes = config.writers.unwrap_or(drawn);
         let room = geometry.active_zones_max.is_none_or(|max| max >= 14);
-        let mirror = choices.once_in(3) && geometry.element_count > 1 && room;
+        let mirror_runs = choices.once_in(3) && geometry.element_count > 1 && room;
+        let redundancy = Redundancy { mirror_runs, ..Redundancy::NONE };
         oracle.replace(Oracle::new(profile.keys));
         let summary = Summary::default();
-        Self { drive, oracle, limits, profile, choices, config, setting, summary, lanes, mirror }
+        Self {
+            drive,
+            oracle,
+            limits,
+            profile,
+            choices,
+            config,
+            setting,
+            summary,
+            lanes,
+            redundancy,
+        }
     }
 
     fn summary(&self) -> Summary {
@@ -296,7 +308,8 @@ impl<'c> Bed<'c> {
         for life in 0..8u8 {
             let mut store_id = [life; 16];
             store_id[..8].copy_from_slice(&self.choices.word().to_le_bytes());
-            let options = FormatOptions { store_id, limits: self.limits, mirror: self.mirror };
+            let options =
+                FormatOptions { store_id, limits: self.limits, redundancy: self.redundancy };
             let cut = self.config.cuts && life < 7 && self.choices.once_in(4);
             if cut {
                 self.drive.cut_after(self.choices.magnitude(20));

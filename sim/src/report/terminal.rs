@@ -29,6 +29,8 @@ pub(super) fn colour(role: Role) -> (u8, u8, u8) {
         Role::Releasing => (150, 120, 170),
         Role::Extension => (40, 90, 190),
         Role::Twin => (130, 140, 60),
+        Role::Parity => (120, 70, 160),
+        Role::LogMirror => (100, 160, 230),
     }
 }
 
@@ -45,6 +47,8 @@ fn letter(cell: &Cell) -> char {
         Role::Bottom => 'b',
         Role::Extension => 'e',
         Role::Twin => 't',
+        Role::Parity => 'p',
+        Role::LogMirror => 'k',
     };
     if cell.live >= 0.5 { letter.to_ascii_uppercase() } else { letter }
 }

@@ -55,6 +55,8 @@ pub(crate) fn role_name(role: Role) -> &'static str {
         Role::Releasing => "releasing",
         Role::Extension => "extension",
         Role::Twin => "twin",
+        Role::Parity => "parity",
+        Role::LogMirror => "log mirror",
     }
 }
 
@@ -67,7 +69,12 @@ impl ZoneView {
     /// How much of the zone something refers to, 0 to 1. Anchors and manifests always count whole.
     pub(crate) fn live(&self) -> f64 {
         match self.role {
-            Role::Anchor | Role::Manifest | Role::Extension | Role::Twin => self.fill(),
+            Role::Anchor
+            | Role::Manifest
+            | Role::Extension
+            | Role::Twin
+            | Role::Parity
+            | Role::LogMirror => self.fill(),
             _ => (self.live_bytes as f64 / self.capacity_bytes.max(1) as f64).min(1.0),
         }
     }

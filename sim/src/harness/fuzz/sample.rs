@@ -10,7 +10,7 @@ use shingle_engine::format::entry::{
 };
 use shingle_engine::format::filter;
 use shingle_engine::format::record::{OpHeader, OpKind, RecordHeader, RecordKind};
-use shingle_engine::format::superblock::{MAGIC, ManifestPlace, Superblock, VERSION};
+use shingle_engine::format::superblock::{MAGIC, ManifestPlace, Redundancy, Superblock, VERSION};
 use shingle_engine::limits::SEAL_LEN;
 
 use super::decode::{STRUCTURES, Structure};
@@ -89,7 +89,11 @@ fn superblock(choices: &mut Choices) -> Vec<u8> {
         },
         manifest: [place, place],
         first_edit: choices.word(),
-        mirror: choices.once_in(2),
+        redundancy: Redundancy {
+            mirror_runs: choices.once_in(2),
+            mirror_log: choices.once_in(2),
+            parity: choices.word() as u8,
+        },
     };
     let mut out = vec![0; 256];
     superblock.encode(&mut out, 3);

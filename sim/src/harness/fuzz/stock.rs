@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use shingle_engine::{FormatOptions, Store, format};
+use shingle_engine::{FormatOptions, Redundancy, Store, format};
 use shingle_hal::Device;
 
 use super::repair::Layout;
@@ -77,7 +77,8 @@ fn make(number: u8) -> Result<Image, String> {
     let oracle = RefCell::new(Oracle::new(profile.keys));
     let mut ever = vec![Vec::new(); usize::from(profile.keys)];
     let mut memory = vec![0; 256 << 10];
-    let options = FormatOptions { store_id: [number + 1; 16], limits, mirror: false };
+    let options =
+        FormatOptions { store_id: [number + 1; 16], limits, redundancy: Redundancy::NONE };
     let failed = |what: String| format!("image {number} on {media}: {what}");
     drive
         .block_on(format(&&drive, &mut memory, &options))
