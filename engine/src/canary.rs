@@ -37,11 +37,19 @@ pub enum Bug {
     ExtensionUnrecorded = 15,
     /// Only the first copy of the manifest is ever read.
     ManifestOneCopy = 16,
+    /// What is known of zones that failed is kept in memory alone.
+    MarksNotPersisted = 40,
+    /// Evacuation empties a zone of the log whose entries are still in memory alone.
+    EvacuateForgetsOpenRecord = 41,
+    /// The scrub takes the cache's word for a node.
+    ScrubTrustsCache = 42,
+    /// The scrub passes twins over.
+    ScrubSkipsTwins = 43,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -58,12 +66,20 @@ impl Bug {
         Self::ValueOfAnotherKey,
         Self::ExtensionUnrecorded,
         Self::ManifestOneCopy,
+        Self::MarksNotPersisted,
+        Self::EvacuateForgetsOpenRecord,
     ];
 
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
-        matches!(self, Self::ExtensionUnrecorded | Self::ManifestOneCopy)
+        matches!(
+            self,
+            Self::ExtensionUnrecorded
+                | Self::ManifestOneCopy
+                | Self::MarksNotPersisted
+                | Self::EvacuateForgetsOpenRecord
+        )
     }
 }
 

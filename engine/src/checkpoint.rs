@@ -114,6 +114,10 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     if zone.role().holds_values() && live > 0 {
                         self.push(&Change::Fill { zone: id, written, live }).await?;
                     }
+                    if zone.health() != 0 && !planted(Bug::MarksNotPersisted) {
+                        let (marks, found) = (zone.health(), zone.found.get());
+                        self.push(&Change::Mark { zone: id, marks, found }).await?;
+                    }
                     if zone.sealed.get() > 0 {
                         self.push(&Change::Seal { zone: id, end: zone.sealed.get() }).await?;
                     }
@@ -127,6 +131,12 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     }
                 }
                 Role::Retired => self.push(&Change::Retire { zone: id }).await?,
+                // The copies that these take the place of are not used again if they failed.
+                Role::Manifest
+                    if zone.is_sick() && !self.copies.iter().any(|copy| copy.zone.0 == id) =>
+                {
+                    self.push(&Change::Retire { zone: id }).await?;
+                }
                 Role::Free | Role::Anchor | Role::Manifest | Role::Releasing => {}
             }
         }
@@ -219,6 +229,13 @@ impl<D: Device> Core<'_, D> {
         if self.state.borrow().manifest.copies.is_some() {
             return Ok(());
         }
+        let mut memory = self.edit.take().await;
+        self.rotate(&mut memory).await
+    }
+
+    /// Writes a new snapshot to fresh zones, and new superblocks, although nothing changed.
+    pub(crate) async fn snapshot_manifest(&self) -> Result<(), Fault<D::Error>> {
+        let _guard = self.edits.enter().await;
         let mut memory = self.edit.take().await;
         self.rotate(&mut memory).await
     }

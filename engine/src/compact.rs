@@ -225,7 +225,7 @@ impl<'m, D: Device> Core<'m, D> {
                 let worth = if versions == 1 && !ranged { 4 } else { least + 2 };
                 let least =
                     if head.next == 1 { least } else { worth.max(head.nodes_of(node_blocks) / 8) };
-                if nodes_max >= least {
+                if nodes_max >= least && !self.is_run_head_sick(&head) {
                     self.state.borrow_mut().zones.get_mut(head.zone).set_pending(true);
                     job.builder.begin(PiecePlace {
                         generation: head.generation,
@@ -249,7 +249,11 @@ impl<'m, D: Device> Core<'m, D> {
         if self.note_failed(zone, error.kind()) { Err(fault) } else { self.poison(fault) }
     }
 
-    async fn leave_run_zone(&self, index: usize, head: RunHead) -> Result<(), Fault<D::Error>> {
+    pub(crate) async fn leave_run_zone(
+        &self,
+        index: usize,
+        head: RunHead,
+    ) -> Result<(), Fault<D::Error>> {
         self.state.borrow_mut().run_heads[index] = None;
         for id in core::iter::once(head.zone).chain(head.twin) {
             let conventional = {
@@ -275,6 +279,13 @@ impl<'m, D: Device> Core<'m, D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing more is to be written where runs are.
+    pub(crate) fn is_run_head_sick(&self, head: &RunHead) -> bool {
+        let state = self.state.borrow();
+        let mut zones = core::iter::once(head.zone).chain(head.twin);
+        zones.any(|id| state.zones.get(id).is_sick())
     }
 
     async fn start_run_zone(&self, index: usize, role: Role) -> Result<(), Fault<D::Error>> {

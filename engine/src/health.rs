@@ -13,8 +13,9 @@
 
 use shingle_hal::{Device, Event, ZoneDescriptor, ZoneId};
 
-use crate::error::Fault;
+use crate::error::{Check, Fault};
 use crate::format::entry::Entry;
+use crate::format::marks::{DAMAGED, SICK};
 use crate::state::{Core, State};
 use crate::zone::Role;
 
@@ -33,8 +34,7 @@ impl<D: Device> Core<'_, D> {
                 Some(Event::ResetRecommended(zone)) => {
                     let mut state = self.state.borrow_mut();
                     if zone.0 < state.zones.len() && state.zones.get(zone).role().holds_values() {
-                        state.failed = true;
-                        state.zones.get_mut(zone).set_damaged(true);
+                        state.note_mark(zone, DAMAGED);
                     }
                 }
                 Some(_) => {}
@@ -60,7 +60,7 @@ impl<D: Device> Core<'_, D> {
                 if id.0 >= state.zones.len() || descriptor.condition.is_usable() {
                     continue;
                 }
-                state.failed = true;
+                state.note_mark(id, SICK);
                 state.zones.get_mut(id).set_condition(descriptor.condition);
                 if state.zones.get(id).role() == Role::Free {
                     state.zones.retire(id);
@@ -74,11 +74,10 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// A value could not be read from the zone of this generation: it is emptied before others.
-    pub(crate) fn note_damaged(&self, generation: u32) {
+    pub(crate) fn note_damaged(&self, generation: u32, check: Check) {
         let mut state = self.state.borrow_mut();
         if let Some(zone) = state.zones.find(generation) {
-            state.failed = true;
-            state.zones.get_mut(zone).set_damaged(true);
+            state.mark_damage(zone, check);
         }
     }
 }

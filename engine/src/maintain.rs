@@ -72,6 +72,7 @@ impl<D: Device> Core<'_, D> {
             return Ok(Step::Idle);
         }
         self.learn_events().await?;
+        self.record_marks().await?;
         let free = self.state.borrow().zones.free_count();
         if free < self.low_water() * 2 {
             let freed = self.release_dead().await?;
@@ -81,7 +82,11 @@ impl<D: Device> Core<'_, D> {
         }
         let budget = self.step_bytes();
         if free > self.reserve() / 2 {
-            match self.rebuild_step(budget).await? {
+            match self.rebuild_step(budget, false).await? {
+                Step::Idle => {}
+                did => return Ok(did),
+            }
+            match self.evacuate_step(budget).await? {
                 Step::Idle => {}
                 did => return Ok(did),
             }

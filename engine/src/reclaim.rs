@@ -29,6 +29,7 @@ use crate::checkpoint::{freed, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
+use crate::format::marks::LEAVE;
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
@@ -465,17 +466,20 @@ impl<D: Device> Core<'_, D> {
 /// Whether a zone can be reclaimed.
 fn is_victim(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
+    let forgets = planted(Bug::EvacuateForgetsOpenRecord) && zone.has_mark(LEAVE);
     let readable = || !state.zones.members(id).iter().any(|id| state.zones.get(*id).is_offline());
     zone.role().holds_values()
         && !zone.is_pinned()
-        && crate::checkpoint::is_behind(state, id)
+        && (crate::checkpoint::is_behind(state, id) || forgets && !zone.is_head())
         && readable()
 }
 
 /// Whether a zone can be reclaimed and should be, because it failed.
 fn is_failed_victim(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
-    (zone.is_damaged() || zone.is_sick()) && is_victim(state, id)
+    zone.role().holds_values()
+        && (zone.is_damaged() || state.zones.is_failed(id))
+        && is_victim(state, id)
 }
 
 impl Victim {

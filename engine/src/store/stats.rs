@@ -78,6 +78,10 @@ pub struct ZoneUse {
     pub capacity_blocks: u32,
     /// Bytes that something refers to.
     pub live_bytes: u64,
+    /// What is known of its health: [`marks`](crate::format::marks).
+    pub marks: u8,
+    /// Units in it that a scrub found bad.
+    pub found: u16,
 }
 
 impl<D: Device> Store<'_, D> {
@@ -157,6 +161,8 @@ impl<D: Device> Store<'_, D> {
                 head: entry.is_head(),
                 capacity_blocks: entry.capacity.get(),
                 live_bytes: u64::from(entry.live.get()) + u64::from(entry.live_mem.get()),
+                marks: entry.health(),
+                found: entry.found.get(),
             }
         })
     }

@@ -19,11 +19,14 @@
 
 use std::collections::BTreeMap;
 
+use shingle_engine::ZoneUse;
+use shingle_engine::format::marks::LEAVE;
+use shingle_engine::zone::Role;
 use shingle_engine::{
     FormatOptions, Meta, OpenError, ReadError, ReadOptions, Redundancy, Store, WriteError,
     WriteOptions, format,
 };
-use shingle_hal::Device;
+use shingle_hal::{Device, ZoneId};
 
 use crate::fault::{Budget, FaultCounts, FaultKind, FaultPlan, Rule, Times};
 use crate::harness::choices::Choices;
@@ -37,6 +40,9 @@ use crate::{Drive, DriveError, Outcome};
 const OPENS_MAX: u32 = 40;
 /// Requests after which a life is held to turn in circles.
 const REQUESTS_MAX: u64 = 4_000_000;
+
+/// Zones that a store is asked to take out of use, at most.
+const LEAVING_MAX: usize = 3;
 
 /// Kinds that damage what was written.
 const DAMAGE: [FaultKind; 6] = [
@@ -145,6 +151,8 @@ struct Bed<'d> {
     /// Whether damage may be met in the log before it is flushed.
     hits_log: bool,
     stamp: u64,
+    /// Zones that the store was asked to take out of use.
+    leaving: Vec<ZoneId>,
     outcomes: Outcomes,
 }
 
@@ -165,6 +173,7 @@ impl<'d> Bed<'d> {
             unflushed: Vec::new(),
             hits_log: plan.rules.iter().any(|rule| DAMAGE.contains(&rule.kind)),
             stamp: 0,
+            leaving: Vec::new(),
             outcomes: Outcomes::default(),
         }
     }
@@ -255,6 +264,7 @@ impl<'d> Bed<'d> {
 
     fn live(&mut self, store: &Store<'_, &Drive>) -> Result<End, String> {
         store.check_invariants();
+        self.check_leaving(store)?;
         for key in 0..self.keys {
             if !self.check(store, key)? {
                 return Ok(End::Over);
@@ -266,6 +276,12 @@ impl<'d> Bed<'d> {
         }
         for _ in 0..self.choices.magnitude(200).min(left).max(1) {
             self.outcomes.ops += 1;
+            if self.leaving.len() < LEAVING_MAX && self.choices.once_in(60) {
+                if !self.evacuate(store) || self.drive.is_cut() {
+                    return Ok(End::Over);
+                }
+                continue;
+            }
             let key = self.choices.below(u64::from(self.keys)) as Key;
             let goes_on = match self.choices.below(20) {
                 0..9 => self.put(store, key)?,
@@ -290,6 +306,36 @@ impl<'d> Bed<'d> {
             store.check_invariants();
         }
         Ok(End::Done)
+    }
+
+    /// Takes a zone out of use; false if the store is not to be asked further.
+    fn evacuate(&mut self, store: &Store<'_, &Drive>) -> bool {
+        let count = u64::from(self.drive.geometry().zone_count);
+        let zone = ZoneId(self.choices.below(count) as u32);
+        let result = self.drive.block_on(store.evacuate_zone(zone));
+        if result.is_ok() {
+            self.leaving.push(zone);
+        }
+        let steps = self.choices.magnitude(60) as u32;
+        work(result) && work(self.drive.block_on(store.maintain(steps)).map(|_| ()))
+    }
+
+    /// A zone that was taken out of use stays so, whatever happens.
+    fn check_leaving(&self, store: &Store<'_, &Drive>) -> Result<(), String> {
+        let comes_back = |zone: &&ZoneId| {
+            let zone = store.zone_use(**zone);
+            let out = |zone: ZoneUse| {
+                matches!(zone.role, Role::Retired | Role::Anchor) || zone.marks & LEAVE != 0
+            };
+            !zone.is_some_and(out)
+        };
+        match self.leaving.iter().find(comes_back) {
+            Some(zone) if !self.beyond => {
+                let now = store.zone_use(*zone);
+                Err(format!("{zone} was taken out of use, and is {now:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn put(&mut self, store: &Store<'_, &Drive>, key: Key) -> Result<bool, String> {
