@@ -49,7 +49,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -68,6 +68,8 @@ impl Bug {
         Self::ManifestOneCopy,
         Self::MarksNotPersisted,
         Self::EvacuateForgetsOpenRecord,
+        Self::ScrubTrustsCache,
+        Self::ScrubSkipsTwins,
     ];
 
     /// Whether it shows only on a drive that fails.
@@ -80,6 +82,12 @@ impl Bug {
                 | Self::MarksNotPersisted
                 | Self::EvacuateForgetsOpenRecord
         )
+    }
+
+    /// Whether it shows only where someone scrubs.
+    #[must_use]
+    pub const fn needs_scrub(self) -> bool {
+        matches!(self, Self::ScrubTrustsCache | Self::ScrubSkipsTwins)
     }
 }
 

@@ -322,6 +322,14 @@ impl<D: Device> Core<'_, D> {
         snapshot.push(&counters).await?;
         let checkpoint = Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq };
         snapshot.push(&checkpoint).await?;
+        let scrub = {
+            let scrub = &mut self.state.borrow_mut().scrub;
+            scrub.recorded = scrub.zone;
+            *scrub
+        };
+        if scrub.pass > 0 {
+            snapshot.push(&scrub.change()).await?;
+        }
         snapshot.zones().await?;
         snapshot.tree().await?;
         snapshot.write(true).await?;
@@ -527,6 +535,7 @@ impl<D: Device> Core<'_, D> {
 pub(crate) fn push_release(state: &mut State<'_>, edit: &mut EditBuilder<'_>, id: ZoneId) {
     for zone in state.zones.members(id) {
         let sick = state.zones.get(zone).is_sick();
+        state.count_released(zone);
         state.zones.release(zone);
         let zone = zone.0;
         edit.push(&if sick { Change::Retire { zone } } else { Change::Free { zone } });

@@ -26,6 +26,7 @@
 
 use shingle_hal::{Device, ElementId, ZoneId};
 
+use crate::canary::{Bug, planted};
 use crate::checkpoint::{freed, is_behind, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
@@ -126,10 +127,12 @@ impl<D: Device> Core<'_, D> {
 
     /// One step of what marked zones need besides reclaim and rebuilding. Under `jobs`.
     pub(crate) async fn evacuate_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
-        if core::mem::take(&mut self.state.borrow_mut().flush_due) {
+        {
             let mut state = self.state.borrow_mut();
-            if state.frozen.is_none() {
+            if state.frozen.is_none() && core::mem::take(&mut state.flush_due) {
                 state.freeze();
+            } else if state.frozen.is_none() {
+                state.count_mended(1);
             }
         }
         if !self.state.borrow().failed && !self.state.borrow().renewal_due {
@@ -173,7 +176,9 @@ impl<D: Device> Core<'_, D> {
     /// A new snapshot in fresh zones, and superblocks that name it. Under `jobs`.
     async fn renew_manifest(&self) -> Result<(), Fault<D::Error>> {
         self.state.borrow_mut().renewal_due = false;
-        self.snapshot_manifest().await
+        self.snapshot_manifest().await?;
+        self.state.borrow_mut().count_mended(0);
+        Ok(())
     }
 
     /// Whether a log's head is in a zone that is marked, of which nothing was recorded elsewhere.
@@ -221,7 +226,7 @@ impl<D: Device> Core<'_, D> {
                 let state = self.state.borrow();
                 state.run_heads[index].filter(|head| !state.zones.get(head.zone).is_pending())
             };
-            if let Some(head) = head.filter(|head| self.is_run_head_sick(head)) {
+            if let Some(head) = head.filter(|head| self.is_run_head_bad(head)) {
                 self.leave_run_zone(index, head).await?;
                 return Ok(true);
             }
@@ -253,6 +258,9 @@ impl<D: Device> Core<'_, D> {
 fn is_unflushed(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
     if !zone.role().holds_values() || zone.is_head() || !state.zones.is_failed(id) {
+        return false;
+    }
+    if planted(Bug::EvacuateForgetsOpenRecord) {
         return false;
     }
     let (mark, generation) = (state.mark(), zone.generation.get());

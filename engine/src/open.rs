@@ -8,6 +8,7 @@ use crate::checkpoint::Anchor;
 use crate::compact::Job;
 use crate::error::OpenError;
 use crate::format::superblock::Superblock;
+use crate::health::effort_zones_max;
 use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX};
 use crate::log::Head;
 use crate::manifest::Manifest;
@@ -118,6 +119,11 @@ fn assemble<D: Device>(
         manifest: Manifest::default(),
         anchors,
         scrub: Scrubbing::default(),
+        unmended: [0; 2],
+        effort_zones: effort_zones_max(media.geometry.zone_count),
+        effort_earned: 0,
+        scrub_share: 0,
+        scrub_credit: 0,
         run_heads: [None; 2],
         checkpoint: Mark::default(),
         seq: 0,

@@ -106,6 +106,31 @@ impl Scrubbing {
     }
 }
 
+/// What scrubbing came to since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ScrubStats {
+    /// Blocks read.
+    pub blocks: u64,
+    /// Bad units found, by [`Structure`](crate::Structure) in its order: those that the device
+    /// could not return, and those that are not what was written.
+    pub found: [[u64; 2]; 5],
+    /// Of these, the ones that were written anew from another copy or from memory.
+    pub mended: u64,
+    /// And those of which there is no other copy.
+    pub lost: u64,
+    /// Passes ended.
+    pub passes: u32,
+}
+
+impl ScrubStats {
+    /// Bad units found.
+    #[must_use]
+    pub fn found_total(&self) -> u64 {
+        self.found.iter().flatten().sum()
+    }
+}
+
 /// Counts since open, for `stats`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
@@ -118,6 +143,7 @@ pub(crate) struct Counters {
     pub(crate) run_bytes: u64,
     pub(crate) snapshots: u64,
     pub(crate) rebuilds: u64,
+    pub(crate) scrub: ScrubStats,
     /// `appended` of the log when the bottom was last merged.
     pub(crate) bottom_merge_at: u64,
 }
@@ -148,6 +174,15 @@ pub(crate) struct State<'m> {
     pub(crate) manifest: Manifest,
     pub(crate) anchors: [crate::checkpoint::Anchor; 2],
     pub(crate) scrub: Scrubbing,
+    /// Bad units of manifest and superblocks, and of the log, that are not written anew yet.
+    pub(crate) unmended: [u32; 2],
+    /// Zones that may be written anew because they are read with effort, and the bytes written
+    /// towards one more.
+    pub(crate) effort_zones: u32,
+    pub(crate) effort_earned: u64,
+    /// Bytes of scrub that `maintain` does for each 16 that are written, and those it may do now.
+    pub(crate) scrub_share: u32,
+    pub(crate) scrub_credit: u64,
     pub(crate) run_heads: [Option<RunHead>; 2],
     /// Where replay would start.
     pub(crate) checkpoint: Mark,

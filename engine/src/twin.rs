@@ -332,6 +332,7 @@ fn set_twin(state: &mut State<'_>, edit: &mut EditBuilder<'_>, zone: ZoneId, twi
 /// A zone of runs is given up; its twin takes its place.
 fn promote(state: &mut State<'_>, edit: &mut EditBuilder<'_>, zone: ZoneId) {
     edit.push(&Change::Promote { zone: zone.0 });
+    state.count_released(zone);
     assert!(state.zones.promote_twin(zone), "it has a twin");
     if state.zones.get(zone).is_sick() {
         edit.push(&Change::Retire { zone: zone.0 });

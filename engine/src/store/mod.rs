@@ -85,6 +85,7 @@ impl<'m, D: Device> Store<'m, D> {
         self.sync().await?;
         self.core.flush_all().await.map_err(WriteError::from)?;
         self.core.record_marks().await.map_err(WriteError::from)?;
+        self.core.record_scrub(true).await.map_err(WriteError::from)?;
         // The edit that names the runs: until it is durable, replay needs the log.
         self.core.sync_device().await.map_err(WriteError::from)
     }

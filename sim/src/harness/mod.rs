@@ -6,6 +6,7 @@
 //!   oracle     the model: what may, and what must, be there
 //!   torture    many lives of one drive with cuts between          (seeds)
 //!   faulted    the same under a plan of faults                   (seeds)
+//!   scrubbed   latent errors, found by a scrub                  (seeds)
 //!   exhaustive every cut of a short script, every outcome          (scripts)
 //!   fuzz       what a fuzzer's bytes are used for
 //!   campaign   many seeds, with progress and a watchdog
@@ -25,5 +26,6 @@ pub mod life;
 pub mod oracle;
 mod panics;
 mod scan;
+pub mod scrubbed;
 pub mod torture;
 pub mod workload;
