@@ -32,6 +32,7 @@ use shingle_hal::{Device, Error as _, ZoneId};
 use crate::error::{Fault, is_of_zone};
 use crate::flush::Flush;
 use crate::format::edit::{Change, PieceRecord};
+use crate::format::marks::{DAMAGED, SICK};
 use crate::limits::{MERGE_INPUTS_MAX, ZONE_FAILURES_MAX};
 use crate::manifest::EditBuilder;
 use crate::merge::Merging;
@@ -225,7 +226,7 @@ impl<'m, D: Device> Core<'m, D> {
                 let worth = if versions == 1 && !ranged { 4 } else { least + 2 };
                 let least =
                     if head.next == 1 { least } else { worth.max(head.nodes_of(node_blocks) / 8) };
-                if nodes_max >= least {
+                if nodes_max >= least && !self.is_run_head_bad(&head) {
                     self.state.borrow_mut().zones.get_mut(head.zone).set_pending(true);
                     job.builder.begin(PiecePlace {
                         generation: head.generation,
@@ -249,7 +250,11 @@ impl<'m, D: Device> Core<'m, D> {
         if self.note_failed(zone, error.kind()) { Err(fault) } else { self.poison(fault) }
     }
 
-    async fn leave_run_zone(&self, index: usize, head: RunHead) -> Result<(), Fault<D::Error>> {
+    pub(crate) async fn leave_run_zone(
+        &self,
+        index: usize,
+        head: RunHead,
+    ) -> Result<(), Fault<D::Error>> {
         self.state.borrow_mut().run_heads[index] = None;
         for id in core::iter::once(head.zone).chain(head.twin) {
             let conventional = {
@@ -275,6 +280,13 @@ impl<'m, D: Device> Core<'m, D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing more is to be written where runs are: it failed, or is to be rebuilt.
+    pub(crate) fn is_run_head_bad(&self, head: &RunHead) -> bool {
+        let state = self.state.borrow();
+        let mut zones = core::iter::once(head.zone).chain(head.twin);
+        zones.any(|id| state.zones.get(id).has_mark(SICK | DAMAGED))
     }
 
     async fn start_run_zone(&self, index: usize, role: Role) -> Result<(), Fault<D::Error>> {

@@ -31,6 +31,8 @@ const RESERVE: u32 = 12;
 const RESERVE_FOR_TWINS: u32 = 8;
 /// Of these, what deletes may use up.
 const RESERVE_FOR_DELETES: u32 = 6;
+/// Bytes of scrub that writes can earn ahead of it.
+const SCRUB_CREDIT_MAX: u64 = 64 << 20;
 
 impl<D: Device> Core<'_, D> {
     /// Media bytes that one step may move.
@@ -72,6 +74,8 @@ impl<D: Device> Core<'_, D> {
             return Ok(Step::Idle);
         }
         self.learn_events().await?;
+        self.learn_efforts();
+        self.record_marks().await?;
         self.freeze_what_is_exposed();
         let free = self.state.borrow().zones.free_count();
         if free < self.low_water() * 2 {
@@ -82,7 +86,11 @@ impl<D: Device> Core<'_, D> {
         }
         let budget = self.step_bytes();
         if free > self.reserve() / 2 {
-            match self.rebuild_step(budget).await? {
+            match self.rebuild_step(budget, false).await? {
+                Step::Idle => {}
+                did => return Ok(did),
+            }
+            match self.evacuate_step(budget).await? {
                 Step::Idle => {}
                 did => return Ok(did),
             }
@@ -115,7 +123,38 @@ impl<D: Device> Core<'_, D> {
                 did => return Ok(did),
             }
         }
-        self.job_step(budget).await
+        match self.job_step(budget).await? {
+            Step::Idle => {}
+            did => return Ok(did),
+        }
+        match self.effort_step(budget).await? {
+            Step::Idle => self.scrub_due().await,
+            did => Ok(did),
+        }
+    }
+
+    /// Writes anew what is read with effort, when nothing else is due.
+    async fn effort_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
+        if !self.state.borrow().failed || self.state.borrow().zones.free_count() <= self.low_water()
+        {
+            return Ok(Step::Idle);
+        }
+        match self.rebuild_step(budget, true).await? {
+            Step::Idle if self.has_effort_log_zone() => self.reclaim_step(budget, u64::MAX).await,
+            other => Ok(other),
+        }
+    }
+
+    /// Scrubs a part, if writes have earned it.
+    async fn scrub_due(&self) -> Result<Step, Fault<D::Error>> {
+        if self.state.borrow().scrub_credit == 0 {
+            return Ok(Step::Idle);
+        }
+        let progress = self.scrub_locked(&mut |_| {}).await?;
+        let mut state = self.state.borrow_mut();
+        let did = progress.bytes.max(1);
+        state.scrub_credit = state.scrub_credit.saturating_sub(did);
+        Ok(Step::Did(did))
     }
 
     pub(crate) fn zone_payload(&self) -> u64 {
@@ -171,7 +210,13 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn pay(&self, bytes: u64) -> Result<(), Fault<D::Error>> {
         self.note_use();
         let owed = bytes * self.gear() / 16;
+        {
+            let mut state = self.state.borrow_mut();
+            let earned = bytes.saturating_mul(u64::from(state.scrub_share)) / 16;
+            state.scrub_credit = (state.scrub_credit + earned).min(SCRUB_CREDIT_MAX);
+        }
         self.state.borrow_mut().debt += owed;
+        self.earn_effort(bytes);
         let step = self.step_bytes();
         while self.state.borrow().debt >= step {
             let Some(_guard) = self.jobs.try_enter() else {

@@ -94,7 +94,7 @@ impl Role {
     }
 }
 
-/// A zone as the table keeps it: 42 bytes, no alignment.
+/// A zone as the table keeps it: 45 bytes, no alignment.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Zone {
@@ -120,6 +120,10 @@ pub(crate) struct Zone {
     /// One more than another zone of the logical zone, 0 for none: for a zone of runs its twin, for
     /// one of a log the one that it goes on in behind its `written` blocks.
     other: U32,
+    /// What is known of its health besides the flags; see [`marks`](crate::format::marks).
+    pub(crate) marks: u8,
+    /// Units in it that a scrub found bad since it was taken.
+    pub(crate) found: U16,
 }
 
 const NEEDS_RESET: u16 = 1;
@@ -180,6 +184,7 @@ impl Zone {
         self.has_flag(SICK)
     }
     pub(crate) fn set_sick(&mut self) {
+        self.note_change(self.is_sick(), true);
         self.set_flag(SICK, true);
     }
     /// Something in it could not be read: it is to be rebuilt from its twin, or emptied.
@@ -187,6 +192,7 @@ impl Zone {
         self.has_flag(DAMAGED)
     }
     pub(crate) fn set_damaged(&mut self, damaged: bool) {
+        self.note_change(self.is_damaged(), damaged);
         self.set_flag(DAMAGED, damaged);
     }
     /// Nothing in it can be read, nor written.
@@ -196,9 +202,13 @@ impl Zone {
     /// Takes over a condition that the device reports of a zone in use.
     pub(crate) fn set_condition(&mut self, condition: ZoneCondition) {
         let offline = condition == ZoneCondition::Offline;
-        self.set_flag(SICK, self.is_sick() || !condition.is_usable());
+        if !condition.is_usable() {
+            self.set_sick();
+        }
         self.set_flag(OFFLINE, offline);
-        self.set_flag(DAMAGED, self.is_damaged() || offline);
+        if offline {
+            self.set_damaged(true);
+        }
     }
     /// The device held a resource for it when it was opened.
     pub(crate) fn take_active(&mut self) -> bool {
@@ -543,7 +553,8 @@ impl<'m> Zones<'m> {
         zone.set_abandoned(false);
         zone.sealed = U32::new(0);
         zone.other = U32::new(0);
-        zone.set_damaged(false);
+        zone.set_flag(DAMAGED, zone.is_offline());
+        zone.clear_marks();
         self.free -= 1;
         self.index_insert(id);
     }

@@ -24,12 +24,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use shingle_engine::ZoneUse;
+use shingle_engine::format::marks::LEAVE;
 use shingle_engine::store::scan::Direction;
+use shingle_engine::zone::Role;
 use shingle_engine::{
     FormatOptions, Meta, OpenError, ReadError, ReadOptions, Redundancy, Store, WriteError,
     WriteOptions, format,
 };
-use shingle_hal::{Device, ElementId};
+use shingle_hal::{Device, ElementId, ZoneId};
 
 use crate::fault::{Budget, FaultKind, FaultPlan, FaultTally, Rule, Times};
 use crate::harness::choices::{Choices, mix_of};
@@ -59,6 +62,9 @@ const SCAN_ROOM: usize = 1 << 20;
 const INTENSITY: u32 = 40;
 /// Requests after which a life is held to turn in circles.
 const REQUESTS_MAX: u64 = 4_000_000;
+
+/// Zones that a store is asked to take out of use, at most.
+const LEAVING_MAX: usize = 3;
 
 /// Kinds that damage what was written.
 const DAMAGE: [FaultKind; 6] = [
@@ -219,6 +225,8 @@ struct Bed<'d> {
     stamp: u64,
     /// Where values are read to.
     buf: Vec<u8>,
+    /// Zones that the store was asked to take out of use.
+    leaving: Vec<ZoneId>,
     outcomes: Outcomes,
 }
 
@@ -241,6 +249,7 @@ impl<'d> Bed<'d> {
             hits_log: plan.rules.iter().any(|rule| DAMAGE.contains(&rule.kind)),
             stamp: 0,
             buf: Vec::new(),
+            leaving: Vec::new(),
             outcomes: Outcomes { drives: 1, ..Outcomes::default() },
         }
     }
@@ -356,6 +365,7 @@ impl<'d> Bed<'d> {
 
     fn live(&mut self, store: &Store<'_, &Drive>, is_last: bool) -> Result<End, String> {
         store.check_invariants();
+        self.check_leaving(store)?;
         let all = is_last || self.choices.once_in(4);
         let count = if all { self.keys } else { self.keys.min(KEYS_COMPARED) };
         let first = self.choices.below(u64::from(self.keys)) as Key;
@@ -374,6 +384,12 @@ impl<'d> Bed<'d> {
         }
         for _ in 0..self.choices.magnitude(LIFE_OPS_MAX).min(left).max(1) {
             self.outcomes.ops += 1;
+            if self.leaving.len() < LEAVING_MAX && self.choices.once_in(60) {
+                if !self.evacuate(store) || self.drive.is_cut() {
+                    return Ok(End::Over);
+                }
+                continue;
+            }
             let key = self.choices.below(u64::from(self.keys)) as Key;
             let goes_on = match self.choices.below(20) {
                 0..9 => self.put(store, key)?,
@@ -434,6 +450,36 @@ impl<'d> Bed<'d> {
         }
         self.buf = value;
         Ok(())
+    }
+
+    /// Takes a zone out of use; false if the store is not to be asked further.
+    fn evacuate(&mut self, store: &Store<'_, &Drive>) -> bool {
+        let count = u64::from(self.drive.geometry().zone_count);
+        let zone = ZoneId(self.choices.below(count) as u32);
+        let result = self.drive.block_on(store.evacuate_zone(zone));
+        if result.is_ok() {
+            self.leaving.push(zone);
+        }
+        let steps = self.choices.magnitude(60) as u32;
+        work(result) && work(self.drive.block_on(store.maintain(steps)).map(|_| ()))
+    }
+
+    /// A zone that was taken out of use stays so, whatever happens.
+    fn check_leaving(&self, store: &Store<'_, &Drive>) -> Result<(), String> {
+        let comes_back = |zone: &&ZoneId| {
+            let zone = store.zone_use(**zone);
+            let out = |zone: ZoneUse| {
+                matches!(zone.role, Role::Retired | Role::Anchor) || zone.marks & LEAVE != 0
+            };
+            !zone.is_some_and(out)
+        };
+        match self.leaving.iter().find(comes_back) {
+            Some(zone) if !self.beyond => {
+                let now = store.zone_use(*zone);
+                Err(format!("{zone} was taken out of use, and is {now:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn put(&mut self, store: &Store<'_, &Drive>, key: Key) -> Result<bool, String> {
