@@ -379,7 +379,7 @@ of each kind of fault how many were
                  the others were written anew or reset before anybody read them
   mended         of the detected, nothing was reported lost by them
   reported lost  the store named the place as damaged, or mounted without records of the log there
-Wrong data, lost operations, panics and endless loops are failures, with the line that replays them.")]
+Wrong data, lost operations, panics and endless loops are failures; a line replays each.")]
 pub(crate) struct TortureArgs {
     /// The drive to simulate; see `shingle media` [default: each seed picks one]
     #[arg(long)]
