@@ -372,7 +372,7 @@ pub(crate) struct ZonesArgs {
   shingle torture --fuzz decode --seeds 0..100000
   shingle torture --fuzz mutated_images --bytes fuzz/artifacts/mutated_images/crash-1
 
-With --faults a seed runs on one drive after another, each under a plan of its own, and a table tells
+With --faults a seed runs on one drive after another, each under a plan of its own; a table tells
 of each kind of fault how many were
   injected       changed what the drive did, holds or returned
   detected       of these the store got the error, was told of the zone, or read a spoiled block;
