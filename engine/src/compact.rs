@@ -343,7 +343,21 @@ pub(crate) fn add_piece(
     edit.push(&Change::Piece(*record));
 }
 
-/// Installs changes of liveness and says so in the edit.
+/// Whether the changes of liveness can be installed: whether no zone is left fewer bytes than none.
+/// What the manifest says of live bytes cannot be held against anything when it is read; a lie
+/// shows here, before anything is said in its name.
+pub(crate) fn liveness_holds(state: &State<'_>) -> bool {
+    state.zones.iter().all(|(_, zone)| {
+        zone.live.get().checked_add_signed(zone.merge_delta.get()).is_some()
+            && zone
+                .live_mem
+                .get()
+                .checked_add_signed(zone.flush_delta.get().saturating_neg())
+                .is_some()
+    })
+}
+
+/// Installs changes of liveness, which [hold](liveness_holds), and says so in the edit.
 pub(crate) fn fill_zones(state: &mut State<'_>, edit: &mut EditBuilder<'_>) {
     for id in 0..state.zones.len() {
         let zone = state.zones.get_mut(shingle_hal::ZoneId(id));

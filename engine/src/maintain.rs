@@ -19,7 +19,7 @@ use shingle_hal::{Device, ZoneId};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
-use crate::limits::{BOTTOM, FANOUT};
+use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
 use crate::memtable::RANGES_MAX;
 use crate::state::Core;
 
@@ -381,11 +381,20 @@ impl<D: Device> Core<'_, D> {
 
     /// Merges everything into the bottom and frees what is dead.
     pub(crate) async fn merge_all(&self) -> Result<(), Fault<D::Error>> {
-        self.state.borrow_mut().full_merge = true;
+        // Each merge takes runs from a tier, and there are so many.
+        let merges_max = {
+            let mut state = self.state.borrow_mut();
+            state.full_merge = true;
+            state.counters.merges + 2 * RUNS_MAX as u64
+        };
         while self.state.borrow().full_merge && self.state.borrow().tree.deepest_tier().is_some() {
             let _guard = self.jobs.enter().await;
             if self.large_step().await? == Step::Idle {
                 break;
+            }
+            if self.state.borrow().counters.merges > merges_max {
+                self.state.borrow_mut().full_merge = false;
+                return Err(crate::run::cursor::malformed());
             }
         }
         self.state.borrow_mut().full_merge = false;

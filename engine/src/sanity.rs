@@ -60,7 +60,9 @@ pub(crate) fn change_holds(
         Change::Free { zone } | Change::Retire { zone } | Change::Promote { zone } => is_used(zone),
         Change::Extend { zone, into, .. } => is_used(zone) && is_used(into),
         Change::Twin { zone, twin } => is_used(zone) && is_used(twin),
-        Change::Fill { zone, .. } | Change::Seal { zone, .. } => is_used(zone),
+        // What is live of runs follows from their pieces.
+        Change::Fill { zone, .. } => is_used(zone) && !zones.get(ZoneId(zone)).role().holds_runs(),
+        Change::Seal { zone, .. } => is_used(zone),
         Change::Mark { zone, marks, .. } => is_used(zone) && marks & !KNOWN == 0,
         Change::Scrub { zone, .. } => zone <= zones.len(),
         Change::Reserved15 | Change::Reserved16 => false,

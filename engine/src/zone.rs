@@ -355,8 +355,8 @@ impl<'m> Zones<'m> {
 
     /// As [`extend`](Self::extend), as the manifest says. False if that cannot be.
     pub(crate) fn extend_known(&mut self, zone: ZoneId, block: u32, next: ZoneId) -> bool {
-        let fits =
-            !self.is_other_of_any(next) && zone != next && block <= self.get(zone).capacity.get();
+        // Its capacity may have been greater then.
+        let fits = !self.is_other_of_any(next) && zone != next && block <= self.zone_blocks;
         if fits {
             self.extend(zone, block, next);
         }
@@ -612,6 +612,8 @@ impl<'m> Zones<'m> {
         let zone = self.get_mut(id);
         assert!(zone.role() == Role::Releasing);
         zone.generation = U32::new(0);
+        // A zone that failed is never taken again: what it went on in may be another's by then.
+        zone.other = U32::new(0);
         if zone.is_sick() {
             zone.set_role(Role::Retired);
             return;
@@ -628,17 +630,21 @@ impl<'m> Zones<'m> {
             Role::Releasing | Role::Retired => {}
             _ => self.index_remove(id),
         }
-        self.get_mut(id).set_role(Role::Retired);
+        let zone = self.get_mut(id);
+        zone.other = U32::new(0);
+        zone.set_role(Role::Retired);
     }
 
-    /// Applies a change of the bytes that runs refer to; a generation no longer there is spent.
+    /// Applies a change of the bytes that runs refer to; a generation no longer there is spent, and
+    /// one that is no log's is a lie of the entry.
     pub(crate) fn add_delta(&mut self, generation: u32, bytes: i32, flush: bool) {
-        let Some(id) = self.find(generation) else {
+        let of_log = |id: &ZoneId| self.get(*id).role().holds_values();
+        let Some(id) = self.find(generation).filter(of_log) else {
             return;
         };
         let zone = self.get_mut(id);
         let delta = if flush { &mut zone.flush_delta } else { &mut zone.merge_delta };
-        *delta = I32::new(delta.get() + bytes);
+        *delta = I32::new(delta.get().saturating_add(bytes));
     }
 
     /// A memtable entry begins or ceases to refer to `bytes` of a zone.

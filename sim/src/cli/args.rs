@@ -436,14 +436,14 @@ pub(crate) struct ZonesArgs {
   shingle torture --fuzz decode --seeds 0..100000
   shingle torture --fuzz mutated_images --bytes fuzz/artifacts/mutated_images/crash-1
 
-With --faults a seed runs on one drive after another, each under a plan of its own, and a table tells
+With --faults a seed runs on one drive after another, each under a plan of its own; a table tells
 of each kind of fault how many were
   injected       changed what the drive did, holds or returned
   detected       of these the store got the error, was told of the zone, or read a spoiled block;
                  the others were written anew or reset before anybody read them
   mended         of the detected, nothing was reported lost by them
   reported lost  the store named the place as damaged, or mounted without records of the log there
-Wrong data, lost operations, panics and endless loops are failures, with the line that replays them.")]
+Wrong data, lost operations, panics and endless loops are failures; a line replays each.")]
 pub(crate) struct TortureArgs {
     /// The drive to simulate; see `shingle media` [default: each seed picks one]
     #[arg(long)]

@@ -170,11 +170,11 @@ pub fn run(seed: u64, media: &str, ops: u64, faults: &Faults) -> Result<Outcomes
             Faults::Any => DRAWN[choices.below(DRAWN.len() as u64) as usize].clone(),
             other => other.clone(),
         };
-        let mut element = None;
+        let mut is_element = false;
         let plan = match &drawn {
             Faults::Element if geometry.element_count > 1 => {
                 let failing = ElementId(choices.below(geometry.element_count.into()) as u16);
-                element = Some(failing);
+                is_element = true;
                 FaultPlan::draw_on_element(&mut choices, failing, INTENSITY)
             }
             Faults::Within | Faults::Element => {
@@ -186,7 +186,7 @@ pub fn run(seed: u64, media: &str, ops: u64, faults: &Faults) -> Result<Outcomes
         let share = choices.pick(&DRIVE_OPS).min(ops - all.ops);
         let result = panics::catch(|| {
             let mut bed = Bed::new(&drive, choices, share, &plan);
-            bed.is_element = element.is_some();
+            bed.is_element = is_element;
             bed.run(seed)
         });
         match result {
@@ -197,6 +197,27 @@ pub fn run(seed: u64, media: &str, ops: u64, faults: &Faults) -> Result<Outcomes
         }
     }
     Ok(all)
+}
+
+/// Runs `ops` operations on one drive under `plan`, with choices from a fuzzer's bytes, until the
+/// drive was asked for `bytes_max` bytes. `is_element` says that the plan lies on one element.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn run_bytes(
+    media: &str,
+    plan: &FaultPlan,
+    is_element: bool,
+    choices: Choices,
+    ops: u64,
+    bytes_max: u64,
+) -> Result<Outcomes, String> {
+    let spec = MediaSpec::parse(media).map_err(|error| error.to_string())?;
+    let drive = Drive::new(spec, 0);
+    let mut bed = Bed::new(&drive, choices, ops, plan);
+    bed.is_element = is_element;
+    bed.bytes_max = bytes_max;
+    bed.run(0)
 }
 
 /// How a life ended.
@@ -215,7 +236,11 @@ struct Bed<'d> {
     beyond: bool,
     /// All faults are on one storage element.
     is_element: bool,
+    /// Bytes asked of the drive after which no further operation is begun.
+    bytes_max: u64,
     keys: Key,
+    /// Values from this length on are in the log alone.
+    separate_from: u32,
     len_max: u64,
     slots: BTreeMap<Key, Slot>,
     /// Writes since the last checkpoint, and from where their keys' versions counted before.
@@ -242,6 +267,8 @@ impl<'d> Bed<'d> {
             plan,
             beyond: plan.budget() == Budget::Beyond,
             is_element: false,
+            bytes_max: u64::MAX,
+            separate_from: 0,
             keys,
             len_max: capacity / 8 / u64::from(keys),
             slots,
@@ -258,6 +285,7 @@ impl<'d> Bed<'d> {
         let geometry = self.drive.geometry();
         let limits = draw_limits(&mut self.choices, &geometry);
         self.len_max = self.len_max.min(limits.value_len_max).max(1);
+        self.separate_from = limits.separate_from_bytes;
         let room = geometry.active_zones_max.is_none_or(|max| max >= 14);
         let chosen = self.choices.once_in(2) || self.is_element;
         let mirror = geometry.element_count > 1 && room && chosen;
@@ -286,7 +314,7 @@ impl<'d> Bed<'d> {
                     refused = 0;
                     let before = self.outcomes.ops;
                     // When all is done everything is compared once more.
-                    is_last = before >= self.ops;
+                    is_last = before >= self.ops || self.is_spent();
                     self.note_lost_log(&store);
                     let end = self.live(&store, is_last)?;
                     let stats = store.stats();
@@ -315,6 +343,12 @@ impl<'d> Bed<'d> {
         }
         self.outcomes.faults = self.drive.fault_tally();
         Ok(self.outcomes)
+    }
+
+    fn is_spent(&self) -> bool {
+        let all = self.drive.stats().all;
+        let blocks = all.read_blocks + all.written_blocks;
+        blocks * u64::from(self.drive.geometry().block_len_bytes) >= self.bytes_max
     }
 
     /// Records that the store says are lost are put down to the faults that it met in the log.
@@ -350,7 +384,7 @@ impl<'d> Bed<'d> {
     /// Damage in the last block of a log is taken for the tear of a cut, in a conventional zone
     /// that in any block (see `engine/src/replay.rs`): the writes there may be gone with a mount.
     fn lose_tail(&mut self) {
-        if !self.hits_log {
+        if !self.hits_log && !self.is_element {
             return;
         }
         let spec = self.drive.spec();
@@ -410,6 +444,9 @@ impl<'d> Bed<'d> {
             };
             if !goes_on || self.drive.is_cut() {
                 return Ok(End::Over);
+            }
+            if self.is_spent() {
+                break;
             }
             store.check_invariants();
         }
@@ -555,7 +592,7 @@ impl<'d> Bed<'d> {
                 self.outcomes.damaged += 1;
                 self.outcomes.unblamed += u64::from(!self.drive.blame_fault(damage.extent));
                 let present = matches!(known, Ok(Some(_)));
-                let large = may.iter().flatten().any(|version| version.len > 64);
+                let large = may.iter().flatten().any(|version| version.len >= self.separate_from);
                 let allowed = self.beyond || (present && large);
                 if !allowed {
                     return Err(format!("key {key}: {damage:?}, and its metadata {known:?}"));
