@@ -37,11 +37,17 @@ pub enum Bug {
     ExtensionUnrecorded = 15,
     /// Only the first copy of the manifest is ever read.
     ManifestOneCopy = 16,
+    /// A record says that the log is durable up to the record itself.
+    DurableMarkAhead = 17,
+    /// The log's mirror lies where the log does.
+    LogMirrorOnSameElement = 18,
+    /// A durable write does not wait for its copy in the log's mirror.
+    LogMirrorNotSynced = 19,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -58,12 +64,21 @@ impl Bug {
         Self::ValueOfAnotherKey,
         Self::ExtensionUnrecorded,
         Self::ManifestOneCopy,
+        Self::DurableMarkAhead,
+        Self::LogMirrorOnSameElement,
+        Self::LogMirrorNotSynced,
     ];
 
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
-        matches!(self, Self::ExtensionUnrecorded | Self::ManifestOneCopy)
+        matches!(
+            self,
+            Self::ExtensionUnrecorded
+                | Self::ManifestOneCopy
+                | Self::LogMirrorOnSameElement
+                | Self::LogMirrorNotSynced
+        )
     }
 }
 

@@ -15,22 +15,28 @@
 //! | the store opens | always, tried a few times | or says why not |
 //! | panics, loops without end | never | never |
 //!
-//! One exception: of writes that no run holds yet, damage may be taken for the tear of a cut.
+//! One exception: damage in the group that was synced last before a cut may be taken for its tear.
+//!
+//! Where runs and the log are kept on two elements, the one that the log is on may die together
+//! with power, which is within the budget then.
 
 use std::collections::BTreeMap;
 
+use shingle_engine::zone::Role;
 use shingle_engine::{
     FormatOptions, Meta, OpenError, ReadError, ReadOptions, Redundancy, Store, WriteError,
     WriteOptions, format,
 };
-use shingle_hal::Device;
+use shingle_hal::{Device, ZoneId};
 
 use crate::fault::{Budget, FaultCounts, FaultKind, FaultPlan, Rule, Times};
 use crate::harness::choices::Choices;
 use crate::harness::oracle::{Key, Version};
 use crate::harness::panics;
-use crate::harness::workload::{draw_limits, draw_memory, key_bytes};
-use crate::media::{MediaKind, MediaSpec};
+use crate::harness::workload::{
+    draw_limits, draw_memory, has_mirror_room, key_bytes, mirror_memory,
+};
+use crate::media::MediaSpec;
 use crate::{Drive, DriveError, Outcome};
 
 /// Times a store is opened in vain before that counts.
@@ -116,7 +122,8 @@ pub fn run(seed: u64, media: &str, ops: u64, faults: &Faults) -> Result<Outcomes
         Faults::Any => FaultPlan::draw(&mut choices, &drive.geometry(), 30),
         Faults::Plan(plan) => plan.clone(),
     };
-    let result = panics::catch(|| Bed::new(&drive, choices, ops, &plan).run(seed));
+    let may_die = *faults == Faults::Within;
+    let result = panics::catch(|| Bed::new(&drive, choices, ops, &plan).run(seed, may_die));
     match result {
         Ok(Ok(outcomes)) => Ok(outcomes),
         Ok(Err(what)) | Err(what) => Err(format!("under `{plan}`: {what}")),
@@ -144,6 +151,9 @@ struct Bed<'d> {
     unflushed: Vec<(Key, usize)>,
     /// Whether damage may be met in the log before it is flushed.
     hits_log: bool,
+    /// Whether the log's element is yet to die together with power.
+    dies: bool,
+    log_element: Option<u32>,
     stamp: u64,
     outcomes: Outcomes,
 }
@@ -164,12 +174,14 @@ impl<'d> Bed<'d> {
             slots,
             unflushed: Vec::new(),
             hits_log: plan.rules.iter().any(|rule| DAMAGE.contains(&rule.kind)),
+            dies: false,
+            log_element: None,
             stamp: 0,
             outcomes: Outcomes::default(),
         }
     }
 
-    fn run(mut self, seed: u64) -> Result<Outcomes, String> {
+    fn run(mut self, seed: u64, may_die: bool) -> Result<Outcomes, String> {
         let geometry = self.drive.geometry();
         let limits = draw_limits(&mut self.choices, &geometry);
         self.len_max = self.len_max.min(limits.value_len_max).max(1);
@@ -178,15 +190,24 @@ impl<'d> Bed<'d> {
         // What sticks to a value's block is met again when the zone holds something else.
         let sticks = |rule: &Rule| rule.times == Times::Sticky && DAMAGE.contains(&rule.kind);
         self.beyond |= !mirror && self.plan.rules.iter().any(sticks);
-        let redundancy = Redundancy { mirror_runs: mirror, ..Redundancy::NONE };
+        let may_mirror = geometry.element_count > 1 && has_mirror_room(&geometry);
+        let mirror_log = may_mirror && self.choices.once_in(2);
+        let redundancy = Redundancy { mirror_runs: mirror, mirror_log, ..Redundancy::NONE };
         let mut memory = vec![0; 16 * geometry.block_len_bytes as usize];
         let options = FormatOptions { store_id: [7; 16], limits, redundancy };
         let formatted = self.drive.block_on(format(&self.drive, &mut memory, &options));
         formatted.map_err(|error| format!("format failed with {error:?}"))?;
-        self.drive.set_faults(self.plan, seed);
+        // Instead of the plan, the element that the log is on may die with the power, once.
+        self.dies = may_die && mirror && mirror_log && self.choices.once_in(2);
+        if self.dies {
+            (self.beyond, self.hits_log) = (false, false);
+        } else {
+            self.drive.set_faults(self.plan, seed);
+        }
         let mut refused = 0;
         while self.outcomes.ops < self.ops {
-            let len = draw_memory(&mut self.choices, &geometry, &limits).max(64 << 10);
+            let more = mirror_memory(&geometry, &limits, redundancy);
+            let len = draw_memory(&mut self.choices, &geometry, &limits).max(64 << 10) + more;
             let mut memory = vec![0; len];
             self.drive.cut_after(REQUESTS_MAX);
             self.lose_tail();
@@ -194,6 +215,7 @@ impl<'d> Bed<'d> {
                 Ok(store) => {
                     refused = 0;
                     let end = self.live(&store)?;
+                    self.log_element = log_element(&store, geometry.element_count);
                     let stats = store.stats();
                     self.outcomes.rebuilds += stats.rebuilds;
                     self.outcomes.failed_zones = u64::from(stats.failed_zones);
@@ -234,19 +256,22 @@ impl<'d> Bed<'d> {
             _ => Outcome::Seeded(self.choices.word()),
         };
         self.drive.power_on(outcome);
+        if let Some(element) = self.log_element.filter(|_| self.dies && self.choices.once_in(2)) {
+            let plan = format!("element-lost element={element} at=request:0");
+            let plan: FaultPlan = plan.parse().map_err(|error| format!("{error}"))?;
+            self.drive.set_faults(&plan, 1);
+            self.dies = false;
+        }
         Ok(())
     }
 
-    /// Damage in the last block of a log is taken for the tear of a cut, in a conventional zone
-    /// that in any block (see `engine/src/replay.rs`): the writes there may be gone with a mount.
+    /// Damage in the last group of a log is taken for the tear of a cut (see `engine/src/hole.rs`):
+    /// the write there may be gone with a mount.
     fn lose_tail(&mut self) {
         if !self.hits_log {
             return;
         }
-        let spec = self.drive.spec();
-        let conventional = spec.kind == MediaKind::Conventional || spec.conventional_zone_count > 0;
-        let most = if conventional { usize::MAX } else { 1 };
-        for &(key, from) in self.unflushed.iter().rev().take(most) {
+        for &(key, from) in self.unflushed.iter().rev().take(1) {
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.from = slot.from.min(from);
             }
@@ -378,6 +403,13 @@ impl<'d> Bed<'d> {
         }
         Ok(true)
     }
+}
+
+/// The element of the zone that the log is written to, if it is any.
+fn log_element(store: &Store<'_, &Drive>, elements: u16) -> Option<u32> {
+    let mut uses = (0..).map_while(|zone| store.zone_use(ZoneId(zone)));
+    let head = uses.find(|zone| zone.role == Role::Log && zone.head)?;
+    Some(head.zone.0 % u32::from(elements.max(1)))
 }
 
 /// Whether a store whose background work came to this is to be asked further.
