@@ -43,11 +43,33 @@ pub enum Bug {
     LogMirrorOnSameElement = 18,
     /// A durable write does not wait for its copy in the log's mirror.
     LogMirrorNotSynced = 19,
+    /// The seal does not cover the block: any block of a zone passes for any other.
+    PlaceUnbound = 30,
+    /// What the second attempt of a read brings is not checked.
+    ReadRetrySkipsCheck = 31,
+    /// Of two copies of the manifest, the one that goes less far counts.
+    StaleManifestCopyWins = 32,
+    /// Only the first anchor is looked at.
+    AnchorOneCopy = 33,
+    /// A sync that fails counts as done.
+    SyncErrorIgnored = 34,
+    /// A value that cannot be read is absent.
+    DamagedIsAbsent = 35,
+    /// A write to the log that fails counts as done.
+    WriteFaultIgnored = 37,
+    /// Twins may lie on one storage element.
+    TwinOnSameElement = 38,
+    /// A node that its zone does not give is not asked of the twin.
+    TwinNeverRead = 39,
+    /// Both anchors lie on one storage element.
+    AnchorsOnSameElement = 41,
+    /// The list of lost keys leaves out those whose zone was given up.
+    LostListForgets = 42,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 30] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -67,15 +89,34 @@ impl Bug {
         Self::DurableMarkAhead,
         Self::LogMirrorOnSameElement,
         Self::LogMirrorNotSynced,
+        Self::PlaceUnbound,
+        Self::ReadRetrySkipsCheck,
+        Self::StaleManifestCopyWins,
+        Self::AnchorOneCopy,
+        Self::SyncErrorIgnored,
+        Self::DamagedIsAbsent,
+        Self::WriteFaultIgnored,
+        Self::TwinOnSameElement,
+        Self::TwinNeverRead,
+        Self::AnchorsOnSameElement,
+        Self::LostListForgets,
     ];
 
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
+        self as u8 >= Self::ExtensionUnrecorded as u8 && self as u8 != Self::DurableMarkAhead as u8
+    }
+
+    /// Whether it shows only where one storage element fails and all others are sound.
+    #[must_use]
+    pub const fn needs_element(self) -> bool {
         matches!(
             self,
-            Self::ExtensionUnrecorded
-                | Self::ManifestOneCopy
+            Self::TwinOnSameElement
+                | Self::TwinNeverRead
+                | Self::AnchorsOnSameElement
+                | Self::LostListForgets
                 | Self::LogMirrorOnSameElement
                 | Self::LogMirrorNotSynced
         )

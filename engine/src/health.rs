@@ -13,10 +13,11 @@
 
 use shingle_hal::{Device, Event, ZoneDescriptor, ZoneId};
 
+use crate::canary::{Bug, planted};
 use crate::error::Fault;
 use crate::format::entry::Entry;
 use crate::state::{Core, State};
-use crate::zone::Role;
+use crate::zone::{Role, Zone};
 
 /// Events that are taken note of in one go.
 const EVENTS_AT_ONCE: usize = 64;
@@ -42,6 +43,28 @@ impl<D: Device> Core<'_, D> {
         }
         let count = self.state.borrow().zones.len();
         if all { self.learn_zones(0, count).await } else { Ok(()) }
+    }
+
+    /// Freezes the memtable if it stands for records in a zone that failed: what is in no run yet
+    /// has one copy, and that one may be gone. The flush writes it to another zone.
+    pub(crate) fn freeze_what_is_exposed(&self) {
+        let mut state = self.state.borrow_mut();
+        if !state.failed || state.frozen.is_some() || state.tables[state.active].is_empty() {
+            return;
+        }
+        let mark = state.checkpoint;
+        let exposed = |zone: &Zone| match zone.role() {
+            Role::Log => zone.generation.get() >= mark.log.generation,
+            Role::Cold => zone.generation.get() >= mark.cold.generation,
+            _ => false,
+        };
+        let failed = |zone: &Zone| zone.is_sick() || zone.is_damaged();
+        let is_due = |id: ZoneId, zone: &Zone| {
+            !zone.is_head() && failed(zone) && exposed(zone) && !state.ahead.contains(&id)
+        };
+        if state.zones.iter().any(|(id, zone)| is_due(id, zone)) {
+            state.freeze();
+        }
     }
 
     /// Asks the device about the zones `from..to`.
@@ -86,7 +109,9 @@ impl<D: Device> Core<'_, D> {
 /// Whether what an entry refers to is gone, whole or in part.
 pub(crate) fn is_lost(state: &State<'_>, entry: &Entry<'_>, payload: u32) -> bool {
     entry.places().any(|(generation, offset, len)| {
-        let Some(zone) = state.zones.find(generation) else { return true };
+        let Some(zone) = state.zones.find(generation) else {
+            return !planted(Bug::LostListForgets);
+        };
         let (first, last) = (1 + offset / payload, 1 + (offset + len as u32) / payload);
         let extents = state.zones.extents(zone);
         let offline = |id: ZoneId| state.zones.get(id).is_offline();

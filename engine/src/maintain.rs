@@ -78,6 +78,7 @@ impl<D: Device> Core<'_, D> {
             return Ok(Step::Idle);
         }
         self.learn_events().await?;
+        self.freeze_what_is_exposed();
         let free = self.state.borrow().zones.free_count();
         if free < self.low_water() * 2 {
             let freed = self.release_dead().await?;

@@ -18,6 +18,7 @@
 
 use shingle_hal::{Class, Device, Error as _, ZoneId};
 
+use crate::canary::{Bug, planted};
 use crate::checkpoint::{freed, push_release};
 use crate::compact::Step;
 use crate::error::{Fault, Structure};
@@ -38,11 +39,13 @@ impl<D: Device> Core<'_, D> {
         if !self.is_mirrored() {
             return Ok(None);
         }
+        let anywhere = planted(Bug::TwinOnSameElement);
         let (element, capacity) = {
             let state = self.state.borrow();
             let entry = state.zones.get(zone);
             let suits = |other: &Zone| {
-                let like = other.element != entry.element && other.capacity >= entry.capacity;
+                let apart = other.element != entry.element || anywhere;
+                let like = apart && other.capacity >= entry.capacity;
                 other.role() == Role::Free && like
             };
             if !state.zones.iter().any(|(_, other)| suits(other)) {
@@ -50,14 +53,14 @@ impl<D: Device> Core<'_, D> {
             }
             (entry.element, entry.capacity)
         };
-        let twin = match self.take_zone(Role::Twin, Some(element), false).await {
+        let twin = match self.take_zone(Role::Twin, (!anywhere).then_some(element), false).await {
             Ok(twin) => twin,
             Err(Fault::NoSpace) if !self.is_read_only() => return Ok(None),
             Err(fault) => return Err(fault),
         };
         let mut state = self.state.borrow_mut();
         let entry = state.zones.get(twin);
-        if entry.element != element && entry.capacity >= capacity {
+        if (entry.element != element || anywhere) && entry.capacity >= capacity {
             return Ok(Some(twin));
         }
         state.zones.release(twin);
@@ -238,6 +241,7 @@ impl<D: Device> Core<'_, D> {
             state.zones.get_mut(zone).set_damaged(true);
             state.zones.twin(zone).map(|twin| (twin, state.zones.map(twin)))
         };
+        let twin = twin.filter(|_| !planted(Bug::TwinNeverRead));
         let Some((twin, map)) = twin else { return Err(fault) };
         let place = Place { map, generation, block };
         let len = self.shape.node_len;
