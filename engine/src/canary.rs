@@ -37,6 +37,12 @@ pub enum Bug {
     ExtensionUnrecorded = 15,
     /// Only the first copy of the manifest is ever read.
     ManifestOneCopy = 16,
+    /// A record says that the log is durable up to the record itself.
+    DurableMarkAhead = 17,
+    /// The log's mirror lies where the log does.
+    LogMirrorOnSameElement = 18,
+    /// A durable write does not wait for its copy in the log's mirror.
+    LogMirrorNotSynced = 19,
     /// The seal does not cover the block: any block of a zone passes for any other.
     PlaceUnbound = 30,
     /// What the second attempt of a read brings is not checked.
@@ -71,7 +77,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -88,6 +94,9 @@ impl Bug {
         Self::ValueOfAnotherKey,
         Self::ExtensionUnrecorded,
         Self::ManifestOneCopy,
+        Self::DurableMarkAhead,
+        Self::LogMirrorOnSameElement,
+        Self::LogMirrorNotSynced,
         Self::PlaceUnbound,
         Self::ReadRetrySkipsCheck,
         Self::StaleManifestCopyWins,
@@ -108,7 +117,8 @@ impl Bug {
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
-        self as u8 >= Self::ExtensionUnrecorded as u8 && !self.needs_scrub()
+        let elsewhere = self.needs_scrub() || self as u8 == Self::DurableMarkAhead as u8;
+        self as u8 >= Self::ExtensionUnrecorded as u8 && !elsewhere
     }
 
     /// Whether it shows only where one storage element fails and all others are sound.
@@ -120,6 +130,8 @@ impl Bug {
                 | Self::TwinNeverRead
                 | Self::AnchorsOnSameElement
                 | Self::LostListForgets
+                | Self::LogMirrorOnSameElement
+                | Self::LogMirrorNotSynced
         )
     }
 

@@ -26,6 +26,7 @@ use crate::format::superblock::{ManifestPlace, Superblock, VERSION};
 use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS, ZONE_FAILURES_MAX};
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::media::Media;
+use crate::mirror::is_spent;
 use crate::state::{Core, State};
 use crate::zone::{Role, Zones, prepare};
 
@@ -381,7 +382,8 @@ impl<D: Device> Core<'_, D> {
                 let zone = state.zones.get_mut(id);
                 let role = zone.role();
                 // During replay the ends of log zones are not in the snapshot yet.
-                let early = used && replaying && role.holds_values();
+                let of_log = role.holds_values() || role == Role::LogMirror;
+                let early = used && replaying && of_log;
                 if (role == Role::Free) == used || early || !zone.take_active() || zone.is_head() {
                     continue;
                 }
@@ -572,6 +574,7 @@ pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
         // The zone it was to be the twin of is gone, or never had it.
         Role::Twin => !state.zones.is_twin_of_any(id),
         Role::Log | Role::Cold => is_behind(state, id),
+        Role::LogMirror => is_spent(state, id),
         _ => false,
     }
 }

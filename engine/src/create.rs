@@ -22,7 +22,9 @@ use crate::zone::Role;
 
 /// Fewest usable zones of a device.
 const ZONES_MIN: u32 = 32;
-/// Fewest active zones, where they are limited, for runs with twins.
+/// Fewest active zones, where they are limited.
+const ACTIVE_ZONES: u32 = 10;
+/// And for runs with twins.
 const ACTIVE_ZONES_FOR_TWINS: u32 = 14;
 
 /// What a store is formatted with.
@@ -125,7 +127,7 @@ pub async fn format<D: Device>(
     if block_len < BLOCK_LEN_MIN || !block_len.is_power_of_two() {
         return Err(FormatError::UnsupportedGeometry("blocks must have at least 256 bytes"));
     }
-    if geometry.active_zones_max.is_some_and(|max| max < 10) {
+    if geometry.active_zones_max.is_some_and(|max| max < ACTIVE_ZONES) {
         return Err(FormatError::UnsupportedGeometry("at least 10 active zones are needed"));
     }
     if options.redundancy.mirror_runs
@@ -133,6 +135,15 @@ pub async fn format<D: Device>(
     {
         let why = "to keep keys twice, at least 14 active zones are needed";
         return Err(FormatError::UnsupportedGeometry(why));
+    }
+    if options.redundancy.mirror_log {
+        let twins = options.redundancy.mirror_runs;
+        let needed = 1 + if twins { ACTIVE_ZONES_FOR_TWINS } else { ACTIVE_ZONES };
+        if geometry.active_zones_max.is_some_and(|max| max < needed) {
+            let why =
+                "to mirror the log, one more active zone is needed: 11, or 15 with keys twice";
+            return Err(FormatError::UnsupportedGeometry(why));
+        }
     }
     options.limits.check(&geometry).map_err(FormatError::InvalidOptions)?;
     let needed_bytes = 4 * block_len;

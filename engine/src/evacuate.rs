@@ -84,8 +84,9 @@ impl<D: Device> Core<'_, D> {
                     continue;
                 }
                 match zone.role() {
-                    Role::Retired | Role::Anchor => {}
-                    Role::Free => {
+                    Role::Anchor => {}
+                    // Also one that is retired in memory alone so far.
+                    Role::Free | Role::Retired => {
                         state.zones.retire(id);
                         edit.push(&Change::Retire { zone: id.0 });
                     }

@@ -29,6 +29,8 @@ pub(crate) const RANGES_AT_ONCE: usize = 16;
 const RESERVE: u32 = 12;
 /// And where zones of runs have twins: those of a flush, a merge, and a rebuild.
 const RESERVE_FOR_TWINS: u32 = 8;
+/// And where the log has a mirror: its next zone, and those that wait for a flush.
+const RESERVE_FOR_LOG_MIRROR: u32 = 4;
 /// Of these, what deletes may use up.
 const RESERVE_FOR_DELETES: u32 = 6;
 /// Bytes of scrub that writes can earn ahead of it.
@@ -42,7 +44,8 @@ impl<D: Device> Core<'_, D> {
 
     /// Free zones below which nothing but deletes and maintenance may take one.
     pub(crate) fn reserve(&self) -> u32 {
-        if self.is_mirrored() { RESERVE + RESERVE_FOR_TWINS } else { RESERVE }
+        let twins = if self.is_mirrored() { RESERVE_FOR_TWINS } else { 0 };
+        RESERVE + twins + if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR } else { 0 }
     }
 
     /// How often a node of a run is written.
@@ -59,7 +62,10 @@ impl<D: Device> Core<'_, D> {
     /// Whether a write may go on: what is left of the head's zone stays for maintenance too.
     pub(crate) fn has_room_for_write(&self, is_delete: bool) -> bool {
         let state = self.state.borrow();
-        let least = if is_delete { self.reserve() - RESERVE_FOR_DELETES } else { self.reserve() };
+        // The mirror takes zones for deletes, too.
+        let mirror = if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR / 2 } else { 0 };
+        let for_deletes = RESERVE_FOR_DELETES + mirror;
+        let least = if is_delete { self.reserve() - for_deletes } else { self.reserve() };
         state.zones.free_count() > least
     }
 
@@ -421,7 +427,10 @@ impl<D: Device> Core<'_, D> {
         const HEADS: u32 = 8;
         /// One of a flush and one of a merge.
         const TWIN_HEADS: u32 = 2;
+        /// The mirror's, and one that it left.
+        const MIRROR_ZONES: u32 = 2;
         let heads = if self.is_mirrored() { HEADS + TWIN_HEADS } else { HEADS };
+        let heads = heads + if self.is_log_mirrored() { MIRROR_ZONES } else { 0 };
         let state = self.state.borrow();
         let node_blocks = u64::from(self.shape.node_blocks());
         let (mut zones, mut for_values, mut for_runs) = (0, 0, 0);

@@ -7,10 +7,12 @@ use crate::cache::Cache;
 use crate::checkpoint::Anchor;
 use crate::compact::Job;
 use crate::error::OpenError;
+use crate::format::edit::LogPlace;
 use crate::format::superblock::Superblock;
 use crate::health::effort_zones_max;
 use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX};
 use crate::log::Head;
+use crate::log::mirror::Mirror;
 use crate::manifest::Manifest;
 use crate::media::Media;
 use crate::memtable::Memtable;
@@ -68,7 +70,8 @@ fn assemble<D: Device>(
     anchors: [Anchor; ANCHORS],
 ) -> Result<Core<'_, D>, OpenError<D::Error>> {
     let limits = superblock.limits;
-    let plan = Plan::new(&media.geometry, &limits, memory.len())
+    let redundancy = superblock.redundancy;
+    let plan = Plan::with_redundancy(&media.geometry, &limits, redundancy, memory.len())
         .map_err(|needed_bytes| OpenError::MemoryTooSmall { needed_bytes })?;
     media.set_store_tag(superblock.store_tag());
     let block_len = media.block_len();
@@ -85,6 +88,8 @@ fn assemble<D: Device>(
     let log = Head::new(carver.take(plan.log_len), carver.take(plan.notes_len), block_len);
     let cold = (plan.cold_len > 0)
         .then(|| Head::new(carver.take(plan.cold_len), carver.take(plan.notes_len), block_len));
+    let mirror = (plan.mirror_len > 0)
+        .then(|| Mirror::new(Head::new(carver.take(plan.mirror_len), &mut [], block_len)));
     let seed = u64::from(superblock.store_tag());
     let tables = [
         Memtable::new(carver.take(plan.memtable_len), seed),
@@ -115,6 +120,7 @@ fn assemble<D: Device>(
         frozen: None,
         log,
         cold,
+        mirror,
         ahead: heapless::Vec::new(),
         manifest: Manifest::default(),
         anchors,
@@ -139,6 +145,9 @@ fn assemble<D: Device>(
         renewal_due: false,
         flush_due: false,
         gap: None,
+        gap_filled: false,
+        mirror_at: LogPlace::default(),
+        survivors_missing: false,
         lost_seqs: None,
         read_only: false,
         used: (0, u64::MAX, 0),

@@ -36,6 +36,7 @@ use crate::format::record::{
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
 use crate::log::RecordReader;
 use crate::log::index::Note;
+use crate::log::mirror::Mirrored;
 use crate::log::reader::LogZone;
 use crate::state::{Core, Side, State};
 
@@ -372,12 +373,13 @@ impl<D: Device> Core<'_, D> {
             None => self.read_part(&value, at, rest, &mut buffer).await?,
         };
         self.make_entry_room(key.len(), overhead, true).await?;
-        self.make_room(Side::Cold, overhead + part.len()).await?;
+        self.make_record_room(Side::Cold, overhead + part.len(), overhead).await?;
         let mut state = self.state.borrow_mut();
         if !is_still(&state, key, version, found.seq) {
             return Ok(Moved::Again);
         }
-        let head_fits = state.head(Side::Cold).fits(overhead + part.len());
+        let head_fits = state.head(Side::Cold).fits(overhead + part.len())
+            && state.mirror_fits(Side::Cold, overhead);
         if !head_fits || !state.tables[state.active].room_for(key.len(), overhead) {
             return Ok(Moved::Again);
         }
@@ -571,6 +573,7 @@ fn append_moved(
         let seq = found.seq;
         let note = Note { record, moved: true, seq, value_at: offset, op, body: &[] };
         state.head(Side::Cold).note(&note, &[key, meta]);
+        mirror_moved(state, generation, start, 1, seq, &[&op.encode(), key, meta]);
         state.insert(key, &Entry { body: &body[..len], ..entry });
         return true;
     }
@@ -601,8 +604,28 @@ fn append_moved(
     let seq = found.seq;
     let note = Note { record, moved: true, seq, value_at: 0, op: commit, body: &[] };
     state.head(Side::Cold).note(&note, &[key, meta, &body[..len]]);
+    let parts = [&op.encode(), key, &commit.encode()[..], key, meta, &body[..len]];
+    mirror_moved(state, generation, start, 2, seq.wrapping_sub(1), &parts);
     state.insert(key, &Entry { body: &body[..len], ..entry });
     true
+}
+
+/// Gives a record that was just moved into the log, where survivors share that, its copy in the
+/// mirror: `parts` are its operations without the bytes of the value.
+fn mirror_moved(
+    state: &mut State<'_>,
+    generation: u32,
+    offset: u32,
+    op_count: u16,
+    seq: u64,
+    parts: &[&[u8]],
+) {
+    if state.real_side(Side::Cold) == Side::Log {
+        let len = state.log.place().1 - offset;
+        let of = Mirrored { generation, offset, len, moved: true };
+        let body_len = parts.iter().map(|part| part.len()).sum();
+        state.mirror_record(&of, op_count, seq, body_len, parts.iter().copied());
+    }
 }
 
 /// Whether a record is of a kind that replay takes entries from.

@@ -51,7 +51,7 @@ pub(crate) fn change_holds(
     match *change {
         Change::Take { zone, generation, role } => {
             let takes = Role::from_u8(role).is_some_and(|role| {
-                matches!(role, Role::Extension | Role::Twin)
+                matches!(role, Role::Extension | Role::Twin | Role::LogMirror)
                     || role.holds_values()
                     || role.holds_runs()
             });

@@ -21,6 +21,7 @@ use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
 use crate::limits::{LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, VALUE_BUFFERS_MAX};
 use crate::log::Head;
+use crate::log::mirror::Mirror;
 use crate::manifest::Manifest;
 use crate::media::{Media, Place};
 use crate::memtable::Memtable;
@@ -156,6 +157,8 @@ pub(crate) enum Side {
     Log,
     /// The log of survivors.
     Cold,
+    /// What the log holds of keys and small values, once more.
+    Mirror,
 }
 
 /// Everything that changes.
@@ -172,6 +175,8 @@ pub(crate) struct State<'m> {
     pub(crate) ahead: heapless::Vec<ZoneId, LOG_ZONES_AHEAD>,
     /// None where survivors share the log.
     pub(crate) cold: Option<Head<'m>>,
+    /// None where the log has no mirror.
+    pub(crate) mirror: Option<Mirror<'m>>,
     pub(crate) manifest: Manifest,
     pub(crate) anchors: [crate::checkpoint::Anchor; 2],
     pub(crate) scrub: Scrubbing,
@@ -204,8 +209,14 @@ pub(crate) struct State<'m> {
     pub(crate) replaying: bool,
     /// Records of the log could not be read: the last sequence number before them.
     pub(crate) gap: Option<u64>,
+    /// The mirror has all that was acknowledged behind that one.
+    pub(crate) gap_filled: bool,
+    /// Where in the mirror replay goes on.
+    pub(crate) mirror_at: LogPlace,
     /// Sequence numbers among which are those of records that could not be read at open.
     pub(crate) lost_seqs: Option<(u64, u64)>,
+    /// Records of the survivors' log could not be read at open.
+    pub(crate) survivors_missing: bool,
     /// Some zone failed, or something in one could not be read.
     pub(crate) failed: bool,
     /// The manifest does not know all marks of zones.
@@ -230,21 +241,23 @@ pub(crate) struct State<'m> {
 impl<'m> State<'m> {
     /// The head of a side; survivors share the log where memory is small.
     pub(crate) fn head(&mut self, side: Side) -> &mut Head<'m> {
-        match (side, &mut self.cold) {
-            (Side::Cold, Some(cold)) => cold,
+        match (side, &mut self.cold, &mut self.mirror) {
+            (Side::Cold, Some(cold), _) => cold,
+            (Side::Mirror, _, Some(mirror)) => &mut mirror.head,
             _ => &mut self.log,
         }
     }
 
     /// The side whose head a record for `side` really goes to.
     pub(crate) fn real_side(&self, side: Side) -> Side {
-        if self.cold.is_some() { side } else { Side::Log }
+        if side == Side::Mirror || self.cold.is_some() { side } else { Side::Log }
     }
 
     /// Replay met damage: records are missing behind what it has read.
     pub(crate) fn begin_gap(&mut self) {
         let seq = self.seq;
         self.gap.get_or_insert(seq);
+        self.gap_filled = false;
     }
 
     /// Replay goes on at `seq`: what is missing lies before it.
@@ -443,9 +456,12 @@ impl<D: Device> Core<'_, D> {
 
     /// Device sync, with every log byte written before it then durable.
     pub(crate) async fn sync_device(&self) -> Result<(), Fault<D::Error>> {
-        let (log, cold) = {
+        let (log, cold, mirror) = {
             let state = self.state.borrow();
-            (state.log.written, state.cold.as_ref().map(|cold| cold.written))
+            let written = |head: &Head<'_>| (head.written, head.written_place());
+            let (log, place) = written(&state.log);
+            let mirror = state.mirror.as_ref().map(|mirror| written(&mirror.head));
+            ((log.min(state.mirrored()), place), state.cold.as_ref().map(written), mirror)
         };
         if let Err(error) = self.media.sync().await
             && !planted(Bug::SyncErrorIgnored)
@@ -454,9 +470,16 @@ impl<D: Device> Core<'_, D> {
         }
         let mut state = self.state.borrow_mut();
         state.unsynced = false;
-        state.log.synced = state.log.synced.max(log);
-        if let (Some(head), Some(written)) = (&mut state.cold, cold) {
+        let synced = |head: &mut Head<'_>, (written, place): (u64, LogPlace)| {
             head.synced = head.synced.max(written);
+            head.set_durable(place);
+        };
+        synced(&mut state.log, log);
+        if let (Some(head), Some(written)) = (&mut state.cold, cold) {
+            synced(head, written);
+        }
+        if let (Some(mirror), Some(written)) = (&mut state.mirror, mirror) {
+            synced(&mut mirror.head, written);
         }
         drop(state);
         self.progress.notify();

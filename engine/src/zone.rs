@@ -516,7 +516,8 @@ impl<'m> Zones<'m> {
                 continue;
             }
             // Logs go where zones are written in order: there, replay is short.
-            let in_order = role.holds_values() || role == Role::Extension;
+            let of_log = matches!(role, Role::Extension | Role::LogMirror);
+            let in_order = role.holds_values() || of_log;
             let misplaced = in_order && zone.is_conventional();
             if misplaced || not_on == Some(zone.element) {
                 fallback = fallback.or(Some(id));

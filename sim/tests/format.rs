@@ -363,6 +363,7 @@ fn record_header_is_at_these_offsets() {
         len: 0x0304_0506,
         seq: 0x0708_090a_0b0c_0d0e,
         offset: 0x0f10_1112,
+        durable: LogPlace { generation: 0x1314_1516, offset: 0x1718_191a },
     };
     let bytes = header.encode();
     let values = [
@@ -371,6 +372,8 @@ fn record_header_is_at_these_offsets() {
         ("len", 0x0304_0506),
         ("seq", 0x0708_090a_0b0c_0d0e),
         ("offset", 0x0f10_1112),
+        ("durable_generation", 0x1314_1516),
+        ("durable_offset", 0x1718_191a),
         ("check", crc32c::crc32c(&bytes[..28]).into()),
     ];
     check_fields("Record header", RECORD_HEADER_LEN, &bytes, &values);
@@ -386,6 +389,7 @@ fn record_kinds_are_those_of_the_code() {
             len: RECORD_HEADER_LEN as u32,
             seq: 0,
             offset: 0,
+            durable: LogPlace::default(),
         }
         .encode();
         bytes[0] = value;

@@ -19,7 +19,7 @@ pub const EDIT_HEADER_LEN: usize = 20;
 pub const KEY_PART_LEN: usize = 192;
 
 /// A place in a log: everything before it has been flushed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LogPlace {
     /// Generation of the zone; 0 is no place.
     pub generation: u32,

@@ -143,6 +143,9 @@ pub(crate) struct FormatArgs {
     /// takes large values alone with it [default: true where the drive has several]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) mirror: Option<bool>,
+    /// Keep what the log holds of them before a flush on two storage elements, too
+    #[arg(long)]
+    pub(crate) mirror_log: bool,
     /// Longest key in bytes
     #[arg(long, value_name = "BYTES")]
     pub(crate) key_max: Option<u16>,

@@ -15,11 +15,11 @@
 //! | the store opens | always, tried a few times | or says why not |
 //! | panics, loops without end | never | never |
 //!
-//! One exception: of writes that no run holds yet, damage may be taken for the tear of a cut.
+//! One exception: damage in the group that was synced last may be taken for the tear of a cut.
 //!
 //! A plan whose rules all lie on one storage element is within the budget where runs are on two:
 //! then large values there may be lost, and of the others those writes alone that no run holds yet
-//! when the store is opened. The list of lost keys is held against what reading them answers.
+//! when the store is opened; none where the log has a mirror. The list of lost keys is held against what reading them answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -38,7 +38,9 @@ use crate::fault::{Budget, FaultKind, FaultPlan, FaultTally, Rule, Times};
 use crate::harness::choices::{Choices, mix_of};
 use crate::harness::oracle::{Key, Version};
 use crate::harness::panics;
-use crate::harness::workload::{draw_limits, draw_memory, key_bytes};
+use crate::harness::workload::{
+    draw_limits, draw_memory, has_mirror_room, key_bytes, mirror_memory,
+};
 use crate::media::{MediaKind, MediaSpec};
 use crate::{Drive, DriveError, Outcome};
 
@@ -74,6 +76,15 @@ const DAMAGE: [FaultKind; 6] = [
     FaultKind::TornWrite,
     FaultKind::LostWrite,
     FaultKind::ZoneReadOnly,
+];
+
+/// Kinds that damage single blocks.
+const BLOCKS_FAIL: [FaultKind; 5] = [
+    FaultKind::ReadError,
+    FaultKind::BitRot,
+    FaultKind::StaleRead,
+    FaultKind::TornWrite,
+    FaultKind::LostWrite,
 ];
 
 /// What plan a seed runs under.
@@ -247,6 +258,7 @@ struct Bed<'d> {
     unflushed: Vec<(Key, usize)>,
     /// Whether damage may be met in the log before it is flushed.
     hits_log: bool,
+    mirror_log: bool,
     stamp: u64,
     /// Where values are read to.
     buf: Vec<u8>,
@@ -274,6 +286,7 @@ impl<'d> Bed<'d> {
             slots,
             unflushed: Vec::new(),
             hits_log: plan.rules.iter().any(|rule| DAMAGE.contains(&rule.kind)),
+            mirror_log: false,
             stamp: 0,
             buf: Vec::new(),
             leaving: Vec::new(),
@@ -294,7 +307,10 @@ impl<'d> Bed<'d> {
         // What sticks to a value's block is met again when the zone holds something else.
         let sticks = |rule: &Rule| rule.times == Times::Sticky && DAMAGE.contains(&rule.kind);
         self.beyond |= !mirror && self.plan.rules.iter().any(sticks);
-        let redundancy = Redundancy { mirror_runs: mirror, ..Redundancy::NONE };
+        let may_mirror = geometry.element_count > 1 && has_mirror_room(&geometry);
+        self.mirror_log = may_mirror && self.choices.once_in(2);
+        let mirror_log = self.mirror_log;
+        let redundancy = Redundancy { mirror_runs: mirror, mirror_log, ..Redundancy::NONE };
         let mut memory = vec![0; 16 * geometry.block_len_bytes as usize];
         let options = FormatOptions { store_id: [7; 16], limits, redundancy };
         let formatted = self.drive.block_on(format(&self.drive, &mut memory, &options));
@@ -304,7 +320,8 @@ impl<'d> Bed<'d> {
         let (mut refused, mut futile) = (0, 0);
         let mut is_last = false;
         while !is_last && futile < FUTILE_MAX {
-            let len = draw_memory(&mut self.choices, &geometry, &limits).max(64 << 10);
+            let more = mirror_memory(&geometry, &limits, redundancy);
+            let len = draw_memory(&mut self.choices, &geometry, &limits).max(64 << 10) + more;
             let mut memory = vec![0; len];
             self.drive.cut_after(REQUESTS_MAX);
             self.lose_tail();
@@ -381,15 +398,19 @@ impl<'d> Bed<'d> {
         Ok(())
     }
 
-    /// Damage in the last block of a log is taken for the tear of a cut, in a conventional zone
-    /// that in any block (see `engine/src/replay.rs`): the writes there may be gone with a mount.
+    /// Damage in the group that was synced last may be taken for the tear of a cut (see
+    /// `engine/src/hole.rs`): that write may be gone with a mount. Where an element fails, its part
+    /// of the log is gone, unless it has a mirror; and in a conventional zone of which many blocks
+    /// fail, no mark may be left.
     fn lose_tail(&mut self) {
         if !self.hits_log && !self.is_element {
             return;
         }
         let spec = self.drive.spec();
         let conventional = spec.kind == MediaKind::Conventional || spec.conventional_zone_count > 0;
-        let most = if conventional || self.is_element { usize::MAX } else { 1 };
+        let blocks_fail = self.plan.rules.iter().any(|rule| BLOCKS_FAIL.contains(&rule.kind));
+        let all = self.is_element && (!self.mirror_log || (conventional && blocks_fail));
+        let most = if all { usize::MAX } else { 1 };
         for &(key, from) in self.unflushed.iter().rev().take(most) {
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.from = slot.from.min(from);

@@ -16,7 +16,9 @@ use crate::harness::choices::Choices;
 use crate::harness::life::{Life, Step, Stop};
 use crate::harness::oracle::Oracle;
 use crate::harness::panics;
-use crate::harness::workload::{Op, Profile, draw_limits, draw_memory};
+use crate::harness::workload::{
+    Op, Profile, draw_limits, draw_memory, has_mirror_room, mirror_memory,
+};
 use crate::media::MediaSpec;
 use crate::{Drive, Executor, Outcome};
 
@@ -241,7 +243,9 @@ impl<'c> Bed<'c> {
         let lanes = config.writers.unwrap_or(drawn);
         let room = geometry.active_zones_max.is_none_or(|max| max >= 14);
         let mirror_runs = choices.once_in(3) && geometry.element_count > 1 && room;
-        let redundancy = Redundancy { mirror_runs, ..Redundancy::NONE };
+        let mirror_log =
+            choices.once_in(3) && geometry.element_count > 1 && has_mirror_room(&geometry);
+        let redundancy = Redundancy { mirror_runs, mirror_log, ..Redundancy::NONE };
         oracle.replace(Oracle::new(profile.keys));
         let summary = Summary::default();
         Self {
@@ -279,7 +283,8 @@ impl<'c> Bed<'c> {
         // Every life does at least one operation or ends in a cut that was drawn.
         while self.summary.ops < self.config.ops && !self.is_spent() {
             let least = draw_memory(&mut self.choices, &self.drive.geometry(), &self.limits);
-            let memory_len = self.config.memory_len.unwrap_or(least);
+            let more = mirror_memory(&self.drive.geometry(), &self.limits, self.redundancy);
+            let memory_len = self.config.memory_len.unwrap_or(least + more);
             let mut memory = vec![0; memory_len];
             *self.setting.borrow_mut() = format!(
                 "on {}, {memory_len} bytes of memory, {:?}, {} keys, {} writers, {:?}",
@@ -345,8 +350,9 @@ impl<'c> Bed<'c> {
             }
             let mut choices = self.choices.fork();
             self.power(&mut choices)?;
+            let more = mirror_memory(&self.drive.geometry(), &self.limits, self.redundancy);
             let mut memory =
-                vec![0; draw_memory(&mut choices, &self.drive.geometry(), &self.limits)];
+                vec![0; draw_memory(&mut choices, &self.drive.geometry(), &self.limits) + more];
             match self.drive.block_on(Store::open(self.drive, &mut memory)) {
                 Err(OpenError::NotFormatted) => {}
                 Err(error) => return Err(format!("open after a cut format: {error:?}")),
