@@ -37,19 +37,41 @@ pub enum Bug {
     ExtensionUnrecorded = 15,
     /// Only the first copy of the manifest is ever read.
     ManifestOneCopy = 16,
+    /// The seal does not cover the block: any block of a zone passes for any other.
+    PlaceUnbound = 30,
+    /// What the second attempt of a read brings is not checked.
+    ReadRetrySkipsCheck = 31,
+    /// Of two copies of the manifest, the one that goes less far counts.
+    StaleManifestCopyWins = 32,
+    /// Only the first anchor is looked at.
+    AnchorOneCopy = 33,
+    /// A sync that fails counts as done.
+    SyncErrorIgnored = 34,
+    /// A value that cannot be read is absent.
+    DamagedIsAbsent = 35,
+    /// A write to the log that fails counts as done.
+    WriteFaultIgnored = 37,
+    /// Twins may lie on one storage element.
+    TwinOnSameElement = 38,
+    /// A node that its zone does not give is not asked of the twin.
+    TwinNeverRead = 39,
+    /// Both anchors lie on one storage element.
+    AnchorsOnSameElement = 41,
+    /// The list of lost keys leaves out those whose zone was given up.
+    LostListForgets = 42,
     /// What is known of zones that failed is kept in memory alone.
-    MarksNotPersisted = 40,
+    MarksNotPersisted = 50,
     /// Evacuation empties a zone of the log whose entries are still in memory alone.
-    EvacuateForgetsOpenRecord = 41,
+    EvacuateForgetsOpenRecord = 51,
     /// The scrub takes the cache's word for a node.
-    ScrubTrustsCache = 42,
+    ScrubTrustsCache = 52,
     /// The scrub passes twins over.
-    ScrubSkipsTwins = 43,
+    ScrubSkipsTwins = 53,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 31] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -66,6 +88,17 @@ impl Bug {
         Self::ValueOfAnotherKey,
         Self::ExtensionUnrecorded,
         Self::ManifestOneCopy,
+        Self::PlaceUnbound,
+        Self::ReadRetrySkipsCheck,
+        Self::StaleManifestCopyWins,
+        Self::AnchorOneCopy,
+        Self::SyncErrorIgnored,
+        Self::DamagedIsAbsent,
+        Self::WriteFaultIgnored,
+        Self::TwinOnSameElement,
+        Self::TwinNeverRead,
+        Self::AnchorsOnSameElement,
+        Self::LostListForgets,
         Self::MarksNotPersisted,
         Self::EvacuateForgetsOpenRecord,
         Self::ScrubTrustsCache,
@@ -75,19 +108,25 @@ impl Bug {
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
-        matches!(
-            self,
-            Self::ExtensionUnrecorded
-                | Self::ManifestOneCopy
-                | Self::MarksNotPersisted
-                | Self::EvacuateForgetsOpenRecord
-        )
+        self as u8 >= Self::ExtensionUnrecorded as u8
     }
 
     /// Whether it shows only where someone scrubs.
     #[must_use]
     pub const fn needs_scrub(self) -> bool {
         matches!(self, Self::ScrubTrustsCache | Self::ScrubSkipsTwins)
+    }
+
+    /// Whether it shows only where one storage element fails and all others are sound.
+    #[must_use]
+    pub const fn needs_element(self) -> bool {
+        matches!(
+            self,
+            Self::TwinOnSameElement
+                | Self::TwinNeverRead
+                | Self::AnchorsOnSameElement
+                | Self::LostListForgets
+        )
     }
 }
 

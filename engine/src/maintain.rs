@@ -76,6 +76,7 @@ impl<D: Device> Core<'_, D> {
         self.learn_events().await?;
         self.learn_efforts();
         self.record_marks().await?;
+        self.freeze_what_is_exposed();
         let free = self.state.borrow().zones.free_count();
         if free < self.low_water() * 2 {
             let freed = self.release_dead().await?;
@@ -409,6 +410,9 @@ impl<D: Device> Core<'_, D> {
     /// to gain by. Runs take whole nodes, and new versions need room until a merge drops the old.
     pub(crate) fn capacity_bytes(&self) -> u64 {
         const HEADS: u32 = 8;
+        /// One of a flush and one of a merge.
+        const TWIN_HEADS: u32 = 2;
+        let heads = if self.is_mirrored() { HEADS + TWIN_HEADS } else { HEADS };
         let state = self.state.borrow();
         let node_blocks = u64::from(self.shape.node_blocks());
         let (mut zones, mut for_values, mut for_runs) = (0, 0, 0);
@@ -420,7 +424,7 @@ impl<D: Device> Core<'_, D> {
                 for_runs += blocks / node_blocks * node_blocks;
             }
         }
-        let left = zones - u64::from(self.reserve() + HEADS).min(zones);
+        let left = zones - u64::from(self.reserve() + heads).min(zones);
         let blocks = (for_values * 94).min(for_runs * 97) / 100;
         blocks * left / zones.max(1) * u64::from(self.payload())
     }

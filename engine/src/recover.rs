@@ -36,7 +36,9 @@ pub(crate) async fn anchor_zones<D: Device>(
     let mut descriptors = [ZoneDescriptor::EMPTY; 16];
     let found = media.device.report(ZoneId(0), &mut descriptors).await?;
     let first = descriptors[0];
-    let twin = descriptors[..found].iter().find(|other| other.element != first.element);
+    let twin = descriptors[1..found]
+        .iter()
+        .find(|other| (other.element != first.element) != planted(Bug::AnchorsOnSameElement));
     Ok([first, twin.copied().unwrap_or(descriptors[1])])
 }
 
@@ -73,7 +75,8 @@ pub(crate) async fn read_anchors<D: Device>(
             if last.is_none_or(|(ordinal, _)| ordinal < superblock.ordinal) {
                 last = Some((superblock.ordinal, block));
             }
-            if newest.is_none_or(|known| known.ordinal < superblock.ordinal) {
+            let unseen = planted(Bug::AnchorOneCopy) && descriptor.zone != descriptors[0].zone;
+            if !unseen && newest.is_none_or(|known| known.ordinal < superblock.ordinal) {
                 newest = Some(superblock);
             }
         }
@@ -142,7 +145,9 @@ impl<D: Device> Core<'_, D> {
             (ends[copy], blocks[copy]) =
                 self.read_manifest(copy, &mut window, u64::MAX, None).await?;
         }
-        let best = usize::from(ends[1] > ends[0] && !planted(Bug::ManifestOneCopy));
+        let stale = planted(Bug::StaleManifestCopyWins);
+        let better = if stale { ends[1] < ends[0] } else { ends[1] > ends[0] };
+        let best = usize::from(better && !planted(Bug::ManifestOneCopy));
         let damaged = || {
             let zone = ZoneId(superblock.manifest[0].zone);
             let start = self.media.geometry.zone_start(zone);

@@ -13,6 +13,7 @@ use core::cell::{Cell, RefCell};
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::cache::Cache;
+use crate::canary::{Bug, planted};
 use crate::digest::Answer;
 use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
@@ -446,7 +447,9 @@ impl<D: Device> Core<'_, D> {
             let state = self.state.borrow();
             (state.log.written, state.cold.as_ref().map(|cold| cold.written))
         };
-        if let Err(error) = self.media.sync().await {
+        if let Err(error) = self.media.sync().await
+            && !planted(Bug::SyncErrorIgnored)
+        {
             return self.poison(Fault::Device(error));
         }
         let mut state = self.state.borrow_mut();

@@ -18,6 +18,7 @@
 
 use shingle_hal::{Class, Device, Error as _, ZoneId};
 
+use crate::canary::{Bug, planted};
 use crate::checkpoint::{freed, push_release};
 use crate::compact::Step;
 use crate::error::{Check, Fault, Structure};
@@ -43,12 +44,13 @@ impl<D: Device> Core<'_, D> {
         let not_on = {
             let state = self.state.borrow();
             let entry = state.zones.get(zone);
-            if !has_free(&state.zones, entry, Some(entry.element)) {
+            let not_on = (!planted(Bug::TwinOnSameElement)).then_some(entry.element);
+            if !has_free(&state.zones, entry, not_on) {
                 return Ok(None);
             }
-            entry.element
+            not_on
         };
-        self.take_copy(zone, Some(not_on)).await
+        self.take_copy(zone, not_on).await
     }
 
     /// Writes nodes of a run, to the zone and to its twin.
@@ -282,7 +284,8 @@ impl<D: Device> Core<'_, D> {
         let (zone, twin) = {
             let state = self.state.borrow();
             let Some(zone) = state.zones.find(generation) else { return Err(fault) };
-            (zone, state.zones.twin(zone).map(|twin| (twin, state.zones.map(twin))))
+            let twin = state.zones.twin(zone).filter(|_| !planted(Bug::TwinNeverRead));
+            (zone, twin.map(|twin| (twin, state.zones.map(twin))))
         };
         let Some((twin, map)) = twin else {
             if !is_hole {

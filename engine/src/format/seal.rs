@@ -62,7 +62,9 @@ fn compute(bytes: &[u8], identity: Identity) -> u32 {
     if !cfg!(feature = "canary") || !crate::canary::planted(crate::canary::Bug::UnboundSeal) {
         place[..4].copy_from_slice(&identity.store_tag.to_le_bytes());
         place[4..8].copy_from_slice(&identity.generation.to_le_bytes());
-        place[8..].copy_from_slice(&identity.block.to_le_bytes());
+        if !cfg!(feature = "canary") || !crate::canary::planted(crate::canary::Bug::PlaceUnbound) {
+            place[8..].copy_from_slice(&identity.block.to_le_bytes());
+        }
     }
     extend(extend(0, bytes), &place)
 }

@@ -138,6 +138,8 @@ impl<'m, D: Device> Store<'m, D> {
         if scratch.len() < needed {
             return Err(ReadError::BufferTooSmall { needed_bytes: needed as u64 });
         }
+        // What the device learned by itself counts for what is lost.
+        self.core.learn_events().await.map_err(ReadError::from)?;
         let (own, seq) = match options.snapshot {
             Some(at) => (None, at.seq),
             None => {

@@ -432,8 +432,18 @@ pub(crate) struct ZonesArgs {
   shingle torture --media nor-1m --seed 0x1f3a --ops 5000
   shingle torture --script all
   shingle torture --script flush --cut 17 --outcome 3
+  shingle torture --faults any --seeds 0..20000 --ops 5000 --jobs 2
   shingle torture --fuzz decode --seeds 0..100000
-  shingle torture --fuzz mutated_images --bytes fuzz/artifacts/mutated_images/crash-1")]
+  shingle torture --fuzz mutated_images --bytes fuzz/artifacts/mutated_images/crash-1
+
+With --faults a seed runs on one drive after another, each under a plan of its own, and a table
+tells of each kind of fault how many were
+  injected       changed what the drive did, holds or returned
+  detected       of these the store got the error, was told of the zone, or read a spoiled block;
+                 the others were written anew or reset before anybody read them
+  mended         of the detected, nothing was reported lost by them
+  reported lost  the store named the place as damaged, or mounted without records of the log there
+Wrong data, lost operations, panics and endless loops are failures, with the line that replays them.")]
 pub(crate) struct TortureArgs {
     /// The drive to simulate; see `shingle media` [default: each seed picks one]
     #[arg(long)]
@@ -447,7 +457,7 @@ pub(crate) struct TortureArgs {
     /// Operations a seed
     #[arg(long, default_value_t = 400)]
     pub(crate) ops: u64,
-    /// The drive fails, too: within, any, a preset such as mixed, or a plan such as
+    /// The drive fails, too: within, element, any, a preset such as mixed, or a plan such as
     /// 'read-error sticky zone=17; bit-rot 3x structure=value p=0.001'
     #[arg(long, value_name = "PLAN")]
     #[arg(conflicts_with_all = ["script", "no_cuts", "writers", "memory"])]

@@ -27,11 +27,11 @@ pub fn hunt(bug: Bug, seeds: u64, ops: u64) -> Catch {
 }
 
 fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
-    if bug.needs_faults() {
-        return hunt_with_faults(bug, seeds, ops);
-    }
     if bug.needs_scrub() {
         return hunt_with_scrub(bug, seeds);
+    }
+    if bug.needs_faults() {
+        return hunt_with_faults(bug, seeds, ops);
     }
     for seed in 0..seeds {
         let media = media_for(bug, seed);
@@ -75,11 +75,14 @@ fn hunt_with_scrub(bug: Bug, seeds: u64) -> Catch {
 }
 
 fn hunt_with_faults(bug: Bug, seeds: u64, ops: u64) -> Catch {
+    // The last of the four has one storage element.
+    let (faults, media_count) =
+        if bug.needs_element() { (Faults::Element, 3) } else { (Faults::Within, 4) };
     for seed in 0..seeds {
-        let media = MEDIA[seed as usize % 4];
-        if let Err(shown) = faulted::run(seed, media, ops, &Faults::Within) {
+        let media = MEDIA[seed as usize % media_count];
+        if let Err(shown) = faulted::run(seed, media, ops, &faults) {
             plant(None);
-            let innocent = faulted::run(seed, media, ops, &Faults::Within).is_ok();
+            let innocent = faulted::run(seed, media, ops, &faults).is_ok();
             plant(Some(bug));
             if innocent {
                 return Catch { bug, seeds: Some(seed + 1), shown };

@@ -7,6 +7,7 @@
 //!   torture    many lives of one drive with cuts between          (seeds)
 //!   faulted    the same under a plan of faults                   (seeds)
 //!   scrubbed   latent errors, found by a scrub                  (seeds)
+//!   fault_campaign  many seeds of that, and what became of each kind of fault
 //!   exhaustive every cut of a short script, every outcome          (scripts)
 //!   fuzz       what a fuzzer's bytes are used for
 //!   campaign   many seeds, with progress and a watchdog
@@ -20,6 +21,7 @@ pub mod campaign;
 pub mod canary;
 pub mod choices;
 pub mod exhaustive;
+pub mod fault_campaign;
 pub mod faulted;
 pub mod fuzz;
 pub mod life;
