@@ -132,6 +132,10 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     }
                 }
                 Role::Retired => self.push(&Change::Retire { zone: id }).await?,
+                // The edit that this snapshot stands for may be the one that gives it up.
+                Role::Releasing if zone.is_sick() => {
+                    self.push(&Change::Retire { zone: id }).await?;
+                }
                 // The copies that these take the place of are not used again if they failed.
                 Role::Manifest
                     if zone.is_sick() && !self.copies.iter().any(|copy| copy.zone.0 == id) =>

@@ -27,7 +27,7 @@ use crate::format::marks::{DAMAGED, EFFORT, SICK};
 use crate::limits::EFFORTS_MAX;
 use crate::scrub::value_owner;
 use crate::state::{Core, State};
-use crate::zone::{Role, Zone};
+use crate::zone::Role;
 
 /// Events that are taken note of in one go.
 const EVENTS_AT_ONCE: usize = 64;
@@ -99,28 +99,6 @@ impl<D: Device> Core<'_, D> {
         }
         let count = self.state.borrow().zones.len();
         if all { self.learn_zones(0, count).await } else { Ok(()) }
-    }
-
-    /// Freezes the memtable if it stands for records in a zone that failed: what is in no run yet
-    /// has one copy, and that one may be gone. The flush writes it to another zone.
-    pub(crate) fn freeze_what_is_exposed(&self) {
-        let mut state = self.state.borrow_mut();
-        if !state.failed || state.frozen.is_some() || state.tables[state.active].is_empty() {
-            return;
-        }
-        let mark = state.checkpoint;
-        let exposed = |zone: &Zone| match zone.role() {
-            Role::Log => zone.generation.get() >= mark.log.generation,
-            Role::Cold => zone.generation.get() >= mark.cold.generation,
-            _ => false,
-        };
-        let failed = |zone: &Zone| zone.is_sick() || zone.is_damaged();
-        let is_due = |id: ZoneId, zone: &Zone| {
-            !zone.is_head() && failed(zone) && exposed(zone) && !state.ahead.contains(&id)
-        };
-        if state.zones.iter().any(|(id, zone)| is_due(id, zone)) {
-            state.freeze();
-        }
     }
 
     /// Asks the device about the zones `from..to`.

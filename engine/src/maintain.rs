@@ -82,7 +82,6 @@ impl<D: Device> Core<'_, D> {
         self.learn_events().await?;
         self.learn_efforts();
         self.record_marks().await?;
-        self.freeze_what_is_exposed();
         let free = self.state.borrow().zones.free_count();
         if free < self.low_water() * 2 {
             let freed = self.release_dead().await?;

@@ -44,13 +44,13 @@ impl<D: Device> Core<'_, D> {
         let not_on = {
             let state = self.state.borrow();
             let entry = state.zones.get(zone);
-            if !has_free(&state.zones, entry, Some(entry.element)) {
+            let not_on = (!planted(Bug::TwinOnSameElement)).then_some(entry.element);
+            if !has_free(&state.zones, entry, not_on) {
                 return Ok(None);
             }
-            entry.element
+            not_on
         };
-        let anywhere = planted(Bug::TwinOnSameElement);
-        self.take_copy(zone, (!anywhere).then_some(not_on)).await
+        self.take_copy(zone, not_on).await
     }
 
     /// Writes nodes of a run, to the zone and to its twin.
@@ -284,9 +284,9 @@ impl<D: Device> Core<'_, D> {
         let (zone, twin) = {
             let state = self.state.borrow();
             let Some(zone) = state.zones.find(generation) else { return Err(fault) };
-            (zone, state.zones.twin(zone).map(|twin| (twin, state.zones.map(twin))))
+            let twin = state.zones.twin(zone).filter(|_| !planted(Bug::TwinNeverRead));
+            (zone, twin.map(|twin| (twin, state.zones.map(twin))))
         };
-        let twin = twin.filter(|_| !planted(Bug::TwinNeverRead));
         let Some((twin, map)) = twin else {
             if !is_hole {
                 self.state.borrow_mut().mark_damage(zone, damage.check);

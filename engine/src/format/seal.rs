@@ -91,8 +91,8 @@ fn around_place(unit: &[u8], store_tag: u32) -> Option<(u32, u32)> {
     Some((!before, !u32::from_le_bytes(stored)))
 }
 
-/// The register, exclusive-or the word, from which 32 bits made `register`: a checksum is linear, so
-/// the last words that went into it can be told from it.
+/// The register, exclusive-or the word, from which 32 bits made `register`: a checksum is linear,
+/// so the last words that went into it can be told from it.
 fn undo_word(register: u32) -> u32 {
     (0..32).fold(register, |register, _| match register >> 31 {
         0 => register << 1,

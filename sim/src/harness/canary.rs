@@ -27,11 +27,11 @@ pub fn hunt(bug: Bug, seeds: u64, ops: u64) -> Catch {
 }
 
 fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
-    if bug.needs_faults() {
-        return hunt_with_faults(bug, seeds, ops);
-    }
     if bug.needs_scrub() {
         return hunt_with_scrub(bug, seeds);
+    }
+    if bug.needs_faults() {
+        return hunt_with_faults(bug, seeds, ops);
     }
     for seed in 0..seeds {
         let media = media_for(bug, seed);
