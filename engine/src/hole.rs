@@ -1,8 +1,8 @@
 //! What a block that is not whole means in a log that is replayed: a tear, or damage.
 //!
 //! A tear is the end of the log: nothing behind it was acknowledged. Damage is not: what lies
-//! behind it counts, or what was acknowledged would be cut off without a word. What tells them apart, in
-//! this order:
+//! behind it counts, or what was acknowledged would be cut off without a word. What tells them
+//! apart, in this order:
 //!
 //! ```text
 //!   the device says that the blocks are gone              zone offline, element lost   damage

@@ -23,8 +23,8 @@
 //!
 //! Invariants: `B1` a record of the log and its copy lie on different elements (canary
 //! `LogMirrorOnSameElement`). `B2` what is acknowledged as durable has a durable copy, if it has
-//! one at all (canary `LogMirrorNotSynced`). `B3` a zone of the mirror is freed only when all that it
-//! covers lies before the checkpoint. Tests: `sim/tests/mirror_log.rs`.
+//! one at all (canary `LogMirrorNotSynced`). `B3` a zone of the mirror is freed only when all that
+//! it covers lies before the checkpoint. Tests: `sim/tests/mirror_log.rs`.
 
 use shingle_hal::{Device, ZoneId};
 

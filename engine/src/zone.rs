@@ -602,6 +602,8 @@ impl<'m> Zones<'m> {
         let zone = self.get_mut(id);
         assert!(zone.role() == Role::Releasing);
         zone.generation = U32::new(0);
+        // Or where it went on once could not be used so for another zone.
+        zone.other = U32::new(0);
         if zone.is_sick() {
             zone.set_role(Role::Retired);
             return;
@@ -618,6 +620,7 @@ impl<'m> Zones<'m> {
             Role::Releasing | Role::Retired => {}
             _ => self.index_remove(id),
         }
+        self.get_mut(id).other = U32::new(0);
         self.get_mut(id).set_role(Role::Retired);
     }
 

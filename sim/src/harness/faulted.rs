@@ -19,7 +19,8 @@
 //!
 //! A plan whose rules all lie on one storage element is within the budget where runs are on two:
 //! then large values there may be lost, and of the others those writes alone that no run holds yet
-//! when the store is opened; none where the log has a mirror. The list of lost keys is held against what reading them answers.
+//! when the store is opened; none where the log has a mirror. The list of lost keys is held against
+//! what reading them answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
