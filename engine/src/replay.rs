@@ -292,6 +292,9 @@ impl<D: Device> Core<'_, D> {
             if !op_holds(&self.limits, &note.op, note.seq, value) {
                 return Ok(());
             }
+            if !note.moved {
+                self.state.borrow_mut().end_gap(note.seq);
+            }
             self.replay_room(key.len(), body.len() + 64, None).await?;
             let place = Place { generation, offset: note.value_at };
             self.replay_op(&note.op, key, body, note.seq, place, note.moved);
