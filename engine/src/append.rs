@@ -17,6 +17,7 @@ use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone, is_worn};
 use crate::format::edit::{Change, LogPlace};
+use crate::format::marks::SICK;
 use crate::format::seal::seal;
 use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD};
 use crate::log::head::HeadZone;
@@ -333,9 +334,7 @@ impl<D: Device> Core<'_, D> {
     /// Takes note of a failure if it concerns `zone` alone.
     pub(crate) fn note_failed(&self, zone: ZoneId, kind: ErrorKind) -> bool {
         if is_worn(kind) {
-            let mut state = self.state.borrow_mut();
-            state.failed = true;
-            state.zones.get_mut(zone).set_sick();
+            self.state.borrow_mut().note_mark(zone, SICK);
         }
         is_of_zone(kind)
     }

@@ -65,11 +65,19 @@ pub enum Bug {
     AnchorsOnSameElement = 41,
     /// The list of lost keys leaves out those whose zone was given up.
     LostListForgets = 42,
+    /// What is known of zones that failed is kept in memory alone.
+    MarksNotPersisted = 50,
+    /// Evacuation empties a zone of the log whose entries are still in memory alone.
+    EvacuateForgetsOpenRecord = 51,
+    /// The scrub takes the cache's word for a node.
+    ScrubTrustsCache = 52,
+    /// The scrub passes twins over.
+    ScrubSkipsTwins = 53,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 34] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -100,12 +108,17 @@ impl Bug {
         Self::TwinNeverRead,
         Self::AnchorsOnSameElement,
         Self::LostListForgets,
+        Self::MarksNotPersisted,
+        Self::EvacuateForgetsOpenRecord,
+        Self::ScrubTrustsCache,
+        Self::ScrubSkipsTwins,
     ];
 
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
-        self as u8 >= Self::ExtensionUnrecorded as u8 && self as u8 != Self::DurableMarkAhead as u8
+        let elsewhere = self.needs_scrub() || self as u8 == Self::DurableMarkAhead as u8;
+        self as u8 >= Self::ExtensionUnrecorded as u8 && !elsewhere
     }
 
     /// Whether it shows only where one storage element fails and all others are sound.
@@ -120,6 +133,12 @@ impl Bug {
                 | Self::LogMirrorOnSameElement
                 | Self::LogMirrorNotSynced
         )
+    }
+
+    /// Whether it shows only where someone scrubs.
+    #[must_use]
+    pub const fn needs_scrub(self) -> bool {
+        matches!(self, Self::ScrubTrustsCache | Self::ScrubSkipsTwins)
     }
 }
 

@@ -115,6 +115,10 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     if zone.role().holds_values() && live > 0 {
                         self.push(&Change::Fill { zone: id, written, live }).await?;
                     }
+                    if zone.health() != 0 && !planted(Bug::MarksNotPersisted) {
+                        let (marks, found) = (zone.health(), zone.found.get());
+                        self.push(&Change::Mark { zone: id, marks, found }).await?;
+                    }
                     if zone.sealed.get() > 0 {
                         self.push(&Change::Seal { zone: id, end: zone.sealed.get() }).await?;
                     }
@@ -128,6 +132,16 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     }
                 }
                 Role::Retired => self.push(&Change::Retire { zone: id }).await?,
+                // The edit that this snapshot stands for may be the one that gives it up.
+                Role::Releasing if zone.is_sick() => {
+                    self.push(&Change::Retire { zone: id }).await?;
+                }
+                // The copies that these take the place of are not used again if they failed.
+                Role::Manifest
+                    if zone.is_sick() && !self.copies.iter().any(|copy| copy.zone.0 == id) =>
+                {
+                    self.push(&Change::Retire { zone: id }).await?;
+                }
                 Role::Free | Role::Anchor | Role::Manifest | Role::Releasing => {}
             }
         }
@@ -224,6 +238,13 @@ impl<D: Device> Core<'_, D> {
         self.rotate(&mut memory).await
     }
 
+    /// Writes a new snapshot to fresh zones, and new superblocks, although nothing changed.
+    pub(crate) async fn snapshot_manifest(&self) -> Result<(), Fault<D::Error>> {
+        let _guard = self.edits.enter().await;
+        let mut memory = self.edit.take().await;
+        self.rotate(&mut memory).await
+    }
+
     /// Reserves generations durably before one beyond the reserve is used.
     pub(crate) async fn reserve_generations(&self) -> Result<(), Fault<D::Error>> {
         let reserved = {
@@ -306,6 +327,14 @@ impl<D: Device> Core<'_, D> {
         snapshot.push(&counters).await?;
         let checkpoint = Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq };
         snapshot.push(&checkpoint).await?;
+        let scrub = {
+            let scrub = &mut self.state.borrow_mut().scrub;
+            scrub.recorded = scrub.zone;
+            *scrub
+        };
+        if scrub.pass > 0 {
+            snapshot.push(&scrub.change()).await?;
+        }
         snapshot.zones().await?;
         snapshot.tree().await?;
         snapshot.write(true).await?;
@@ -512,6 +541,7 @@ impl<D: Device> Core<'_, D> {
 pub(crate) fn push_release(state: &mut State<'_>, edit: &mut EditBuilder<'_>, id: ZoneId) {
     for zone in state.zones.members(id) {
         let sick = state.zones.get(zone).is_sick();
+        state.count_released(zone);
         state.zones.release(zone);
         let zone = zone.0;
         edit.push(&if sick { Change::Retire { zone } } else { Change::Free { zone } });

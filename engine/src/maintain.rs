@@ -19,7 +19,7 @@ use shingle_hal::{Device, ZoneId};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
-use crate::limits::{BOTTOM, FANOUT};
+use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
 use crate::memtable::RANGES_MAX;
 use crate::state::Core;
 
@@ -33,6 +33,8 @@ const RESERVE_FOR_TWINS: u32 = 8;
 const RESERVE_FOR_LOG_MIRROR: u32 = 4;
 /// Of these, what deletes may use up.
 const RESERVE_FOR_DELETES: u32 = 6;
+/// Bytes of scrub that writes can earn ahead of it.
+const SCRUB_CREDIT_MAX: u64 = 64 << 20;
 
 impl<D: Device> Core<'_, D> {
     /// Media bytes that one step may move.
@@ -78,7 +80,8 @@ impl<D: Device> Core<'_, D> {
             return Ok(Step::Idle);
         }
         self.learn_events().await?;
-        self.freeze_what_is_exposed();
+        self.learn_efforts();
+        self.record_marks().await?;
         let free = self.state.borrow().zones.free_count();
         if free < self.low_water() * 2 {
             let freed = self.release_dead().await?;
@@ -88,7 +91,11 @@ impl<D: Device> Core<'_, D> {
         }
         let budget = self.step_bytes();
         if free > self.reserve() / 2 {
-            match self.rebuild_step(budget).await? {
+            match self.rebuild_step(budget, false).await? {
+                Step::Idle => {}
+                did => return Ok(did),
+            }
+            match self.evacuate_step(budget).await? {
                 Step::Idle => {}
                 did => return Ok(did),
             }
@@ -121,7 +128,38 @@ impl<D: Device> Core<'_, D> {
                 did => return Ok(did),
             }
         }
-        self.job_step(budget).await
+        match self.job_step(budget).await? {
+            Step::Idle => {}
+            did => return Ok(did),
+        }
+        match self.effort_step(budget).await? {
+            Step::Idle => self.scrub_due().await,
+            did => Ok(did),
+        }
+    }
+
+    /// Writes anew what is read with effort, when nothing else is due.
+    async fn effort_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
+        if !self.state.borrow().failed || self.state.borrow().zones.free_count() <= self.low_water()
+        {
+            return Ok(Step::Idle);
+        }
+        match self.rebuild_step(budget, true).await? {
+            Step::Idle if self.has_effort_log_zone() => self.reclaim_step(budget, u64::MAX).await,
+            other => Ok(other),
+        }
+    }
+
+    /// Scrubs a part, if writes have earned it.
+    async fn scrub_due(&self) -> Result<Step, Fault<D::Error>> {
+        if self.state.borrow().scrub_credit == 0 {
+            return Ok(Step::Idle);
+        }
+        let progress = self.scrub_locked(&mut |_| {}).await?;
+        let mut state = self.state.borrow_mut();
+        let did = progress.bytes.max(1);
+        state.scrub_credit = state.scrub_credit.saturating_sub(did);
+        Ok(Step::Did(did))
     }
 
     pub(crate) fn zone_payload(&self) -> u64 {
@@ -177,7 +215,13 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn pay(&self, bytes: u64) -> Result<(), Fault<D::Error>> {
         self.note_use();
         let owed = bytes * self.gear() / 16;
+        {
+            let mut state = self.state.borrow_mut();
+            let earned = bytes.saturating_mul(u64::from(state.scrub_share)) / 16;
+            state.scrub_credit = (state.scrub_credit + earned).min(SCRUB_CREDIT_MAX);
+        }
         self.state.borrow_mut().debt += owed;
+        self.earn_effort(bytes);
         let step = self.step_bytes();
         while self.state.borrow().debt >= step {
             let Some(_guard) = self.jobs.try_enter() else {
@@ -342,11 +386,20 @@ impl<D: Device> Core<'_, D> {
 
     /// Merges everything into the bottom and frees what is dead.
     pub(crate) async fn merge_all(&self) -> Result<(), Fault<D::Error>> {
-        self.state.borrow_mut().full_merge = true;
+        // Each merge takes runs from a tier, and there are so many.
+        let merges_max = {
+            let mut state = self.state.borrow_mut();
+            state.full_merge = true;
+            state.counters.merges + 2 * RUNS_MAX as u64
+        };
         while self.state.borrow().full_merge && self.state.borrow().tree.deepest_tier().is_some() {
             let _guard = self.jobs.enter().await;
             if self.large_step().await? == Step::Idle {
                 break;
+            }
+            if self.state.borrow().counters.merges > merges_max {
+                self.state.borrow_mut().full_merge = false;
+                return Err(crate::run::cursor::malformed());
             }
         }
         self.state.borrow_mut().full_merge = false;

@@ -9,6 +9,7 @@ use crate::compact::Job;
 use crate::error::OpenError;
 use crate::format::edit::LogPlace;
 use crate::format::superblock::Superblock;
+use crate::health::effort_zones_max;
 use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX};
 use crate::log::Head;
 use crate::log::mirror::Mirror;
@@ -20,7 +21,7 @@ use crate::recover::{check_superblock, read_anchors};
 use crate::run::builder::{self, PieceBuilder, Shape};
 use crate::run::cursor::CursorMemory;
 use crate::run::tree::{self, Tree};
-use crate::state::{Core, Counters, Mark, State};
+use crate::state::{Core, Counters, Mark, Scrubbing, State};
 use crate::sync::{Lock, Pool, Signal};
 use crate::zone::Zones;
 
@@ -53,11 +54,8 @@ pub(crate) async fn open<'m, D: Device>(
     check_superblock(&media, &superblock, &anchors)?;
     let mut core = assemble(media, memory, superblock, anchors)?;
     core.report_zones().await.map_err(OpenError::Device)?;
-    {
-        let mut state = core.state.borrow_mut();
-        state.failed = state.zones.failed_count() > 0;
-    }
     core.load_manifest().await?;
+    core.state.borrow_mut().begin_marks();
     core.capacity.set(core.capacity_bytes());
     core.zone_record_max = core.zone_record_max();
     core.replay().await?;
@@ -126,6 +124,12 @@ fn assemble<D: Device>(
         ahead: heapless::Vec::new(),
         manifest: Manifest::default(),
         anchors,
+        scrub: Scrubbing::default(),
+        unmended: [0; 2],
+        effort_zones: effort_zones_max(media.geometry.zone_count),
+        effort_earned: 0,
+        scrub_share: 0,
+        scrub_credit: 0,
         run_heads: [None; 2],
         checkpoint: Mark::default(),
         seq: 0,
@@ -137,6 +141,9 @@ fn assemble<D: Device>(
         unsynced: true,
         replaying: false,
         failed: false,
+        marks_due: false,
+        renewal_due: false,
+        flush_due: false,
         gap: None,
         gap_filled: false,
         mirror_at: LogPlace::default(),

@@ -29,6 +29,7 @@ use crate::checkpoint::{freed, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
+use crate::format::marks::{EFFORT, LEAVE};
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
@@ -89,7 +90,11 @@ impl<D: Device> Core<'_, D> {
         let payload = u64::from(self.payload());
         // Zones that failed go first, whatever is gained.
         let mut failed = state.zones.iter().filter(|_| state.failed);
-        let failed = failed.find(|(id, _)| is_failed_victim(&state, *id));
+        let failed = failed.find(|(id, _)| is_failed_victim(&state, *id)).or_else(|| {
+            // Not for room, or a zone without any gain might be emptied for it.
+            let mut effort = state.zones.iter().filter(|_| state.failed && gain_min == u64::MAX);
+            effort.find(|(id, _)| is_effort_victim(&state, *id))
+        });
         let id = if let Some((id, _)) = failed {
             id
         } else {
@@ -134,6 +139,12 @@ impl<D: Device> Core<'_, D> {
     pub(crate) fn has_failed_log_zone(&self) -> bool {
         let state = self.state.borrow();
         state.failed && state.zones.iter().any(|(id, _)| is_failed_victim(&state, id))
+    }
+
+    /// Whether a log zone is to be written anew because it is read with effort.
+    pub(crate) fn has_effort_log_zone(&self) -> bool {
+        let state = self.state.borrow();
+        state.zones.iter().any(|(id, _)| is_effort_victim(&state, id))
     }
 
     /// Whether a zone picked earlier is still what it was: it may have been found dead meanwhile.
@@ -467,17 +478,25 @@ impl<D: Device> Core<'_, D> {
 /// Whether a zone can be reclaimed.
 fn is_victim(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
+    let forgets = planted(Bug::EvacuateForgetsOpenRecord) && zone.has_mark(LEAVE);
     let readable = || !state.zones.members(id).iter().any(|id| state.zones.get(*id).is_offline());
     zone.role().holds_values()
         && !zone.is_pinned()
-        && crate::checkpoint::is_behind(state, id)
+        && (crate::checkpoint::is_behind(state, id) || forgets && !zone.is_head())
         && readable()
 }
 
 /// Whether a zone can be reclaimed and should be, because it failed.
 fn is_failed_victim(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
-    (zone.is_damaged() || zone.is_sick()) && is_victim(state, id)
+    zone.role().holds_values()
+        && (zone.is_damaged() || state.zones.is_failed(id))
+        && is_victim(state, id)
+}
+
+/// Whether a zone can be reclaimed and should be, because it is read with effort.
+fn is_effort_victim(state: &State<'_>, id: ZoneId) -> bool {
+    state.zones.get(id).has_mark(EFFORT) && is_victim(state, id)
 }
 
 impl Victim {

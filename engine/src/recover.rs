@@ -281,6 +281,7 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
         Change::Retire { zone } => {
             known(zones, zone) && {
                 zones.retire(ZoneId(zone));
+                zones.get_mut(ZoneId(zone)).set_known_marks(0, 0);
                 true
             }
         }
@@ -347,6 +348,22 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
             }
             promoted
         }
+        Change::Mark { zone, marks, found } => {
+            let used = |zone: u32| {
+                let role = zones.get(ZoneId(zone)).role();
+                !matches!(role, Role::Free | Role::Releasing | Role::Retired)
+            };
+            let marked = known(zones, zone) && used(zone);
+            if marked {
+                zones.get_mut(ZoneId(zone)).set_known_marks(marks, found);
+            }
+            marked
+        }
+        Change::Scrub { pass, zone, found, lost } => {
+            state.scrub.restore(pass, zone, found, lost);
+            true
+        }
+        Change::Reserved15 | Change::Reserved16 => false,
         Change::Counters { generation_limit, next_run } => {
             zones.generation_limit = generation_limit;
             state.tree.next_run = state.tree.next_run.max(next_run);

@@ -13,6 +13,7 @@ use shingle_hal::{Geometry, ZoneId};
 
 use crate::format::edit::{Change, PieceRecord};
 use crate::format::entry::{SEQ_MAX, are_fragments};
+use crate::format::marks::KNOWN;
 use crate::format::record::{OpHeader, OpKind};
 use crate::format::superblock::{Limits, Superblock};
 use crate::limits::{ANCHORS, BOTTOM};
@@ -59,7 +60,12 @@ pub(crate) fn change_holds(
         Change::Free { zone } | Change::Retire { zone } | Change::Promote { zone } => is_used(zone),
         Change::Extend { zone, into, .. } => is_used(zone) && is_used(into),
         Change::Twin { zone, twin } => is_used(zone) && is_used(twin),
-        Change::Fill { zone, .. } | Change::Seal { zone, .. } => is_used(zone),
+        // What is live of runs follows from their pieces.
+        Change::Fill { zone, .. } => is_used(zone) && !zones.get(ZoneId(zone)).role().holds_runs(),
+        Change::Seal { zone, .. } => is_used(zone),
+        Change::Mark { zone, marks, .. } => is_used(zone) && marks & !KNOWN == 0,
+        Change::Scrub { zone, .. } => zone <= zones.len(),
+        Change::Reserved15 | Change::Reserved16 => false,
         Change::Piece(piece) => piece_holds(zones, &piece, node_blocks, zone_blocks),
         Change::Merge { into, run, last_input, .. } => {
             into <= BOTTOM && run < u32::MAX && last_input < u32::MAX

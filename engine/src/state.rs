@@ -59,6 +59,19 @@ impl RunHead {
     }
 }
 
+/// What a new copy of a zone of runs takes the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaces {
+    /// Nothing: the zone has no twin and gets one.
+    Nothing,
+    /// The twin.
+    Twin,
+    /// The zone, whose twin takes its place and gets this one for its twin.
+    Zone,
+    /// The zone, which has no twin, nor will have.
+    Lone,
+}
+
 /// A pair of zones of runs being rebuilt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rebuild {
@@ -66,9 +79,58 @@ pub(crate) struct Rebuild {
     pub(crate) generation: u32,
     /// Where the new copy goes.
     pub(crate) into: ZoneId,
+    /// What it takes the place of.
+    pub(crate) replaces: Replaces,
     /// The next block to copy, and the end.
     pub(crate) next: u32,
     pub(crate) end: u32,
+}
+
+/// How far the scrub has come, and what this pass found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scrubbing {
+    /// Passes that were begun, this one included.
+    pub(crate) pass: u32,
+    /// The zone under way and the next block in it.
+    pub(crate) zone: u32,
+    pub(crate) block: u32,
+    /// Units found bad in this pass, and those of them that have no other copy.
+    pub(crate) found: u32,
+    pub(crate) lost: u32,
+    /// The zone that the manifest knows as the next.
+    pub(crate) recorded: u32,
+}
+
+impl Scrubbing {
+    /// Takes over what the manifest says.
+    pub(crate) fn restore(&mut self, pass: u32, zone: u32, found: u32, lost: u32) {
+        *self = Self { pass, zone, block: 0, found, lost, recorded: zone };
+    }
+}
+
+/// What scrubbing came to since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ScrubStats {
+    /// Blocks read.
+    pub blocks: u64,
+    /// Bad units found, by [`Structure`](crate::Structure) in its order: those that the device
+    /// could not return, and those that are not what was written.
+    pub found: [[u64; 2]; 5],
+    /// Of these, the ones that were written anew from another copy or from memory.
+    pub mended: u64,
+    /// And those of which there is no other copy.
+    pub lost: u64,
+    /// Passes ended.
+    pub passes: u32,
+}
+
+impl ScrubStats {
+    /// Bad units found.
+    #[must_use]
+    pub fn found_total(&self) -> u64 {
+        self.found.iter().flatten().sum()
+    }
 }
 
 /// Counts since open, for `stats`.
@@ -83,6 +145,7 @@ pub(crate) struct Counters {
     pub(crate) run_bytes: u64,
     pub(crate) snapshots: u64,
     pub(crate) rebuilds: u64,
+    pub(crate) scrub: ScrubStats,
     /// `appended` of the log when the bottom was last merged.
     pub(crate) bottom_merge_at: u64,
 }
@@ -116,6 +179,16 @@ pub(crate) struct State<'m> {
     pub(crate) mirror: Option<Mirror<'m>>,
     pub(crate) manifest: Manifest,
     pub(crate) anchors: [crate::checkpoint::Anchor; 2],
+    pub(crate) scrub: Scrubbing,
+    /// Bad units of manifest and superblocks, and of the log, that are not written anew yet.
+    pub(crate) unmended: [u32; 2],
+    /// Zones that may be written anew because they are read with effort, and the bytes written
+    /// towards one more.
+    pub(crate) effort_zones: u32,
+    pub(crate) effort_earned: u64,
+    /// Bytes of scrub that `maintain` does for each 16 that are written, and those it may do now.
+    pub(crate) scrub_share: u32,
+    pub(crate) scrub_credit: u64,
     pub(crate) run_heads: [Option<RunHead>; 2],
     /// Where replay would start.
     pub(crate) checkpoint: Mark,
@@ -146,6 +219,12 @@ pub(crate) struct State<'m> {
     pub(crate) survivors_missing: bool,
     /// Some zone failed, or something in one could not be read.
     pub(crate) failed: bool,
+    /// The manifest does not know all marks of zones.
+    pub(crate) marks_due: bool,
+    /// A copy of the manifest or a superblock is bad: both are to be written anew.
+    pub(crate) renewal_due: bool,
+    /// Records that no run holds yet are bad where they lie: they are to be flushed.
+    pub(crate) flush_due: bool,
     /// A write failed: nothing is written any more.
     pub(crate) read_only: bool,
     /// Bytes in use when the log had `.0` bytes and the tree version `.1`.

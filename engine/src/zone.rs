@@ -94,7 +94,7 @@ impl Role {
     }
 }
 
-/// A zone as the table keeps it: 42 bytes, no alignment.
+/// A zone as the table keeps it: 45 bytes, no alignment.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Zone {
@@ -120,6 +120,10 @@ pub(crate) struct Zone {
     /// One more than another zone of the logical zone, 0 for none: for a zone of runs its twin, for
     /// one of a log the one that it goes on in behind its `written` blocks.
     other: U32,
+    /// What is known of its health besides the flags; see [`marks`](crate::format::marks).
+    pub(crate) marks: u8,
+    /// Units in it that a scrub found bad since it was taken.
+    pub(crate) found: U16,
 }
 
 const NEEDS_RESET: u16 = 1;
@@ -180,6 +184,7 @@ impl Zone {
         self.has_flag(SICK)
     }
     pub(crate) fn set_sick(&mut self) {
+        self.note_change(self.is_sick(), true);
         self.set_flag(SICK, true);
     }
     /// Something in it could not be read: it is to be rebuilt from its twin, or emptied.
@@ -187,6 +192,7 @@ impl Zone {
         self.has_flag(DAMAGED)
     }
     pub(crate) fn set_damaged(&mut self, damaged: bool) {
+        self.note_change(self.is_damaged(), damaged);
         self.set_flag(DAMAGED, damaged);
     }
     /// Nothing in it can be read, nor written.
@@ -196,9 +202,13 @@ impl Zone {
     /// Takes over a condition that the device reports of a zone in use.
     pub(crate) fn set_condition(&mut self, condition: ZoneCondition) {
         let offline = condition == ZoneCondition::Offline;
-        self.set_flag(SICK, self.is_sick() || !condition.is_usable());
+        if !condition.is_usable() {
+            self.set_sick();
+        }
         self.set_flag(OFFLINE, offline);
-        self.set_flag(DAMAGED, self.is_damaged() || offline);
+        if offline {
+            self.set_damaged(true);
+        }
     }
     /// The device held a resource for it when it was opened.
     pub(crate) fn take_active(&mut self) -> bool {
@@ -345,8 +355,8 @@ impl<'m> Zones<'m> {
 
     /// As [`extend`](Self::extend), as the manifest says. False if that cannot be.
     pub(crate) fn extend_known(&mut self, zone: ZoneId, block: u32, next: ZoneId) -> bool {
-        let fits =
-            !self.is_other_of_any(next) && zone != next && block <= self.get(zone).capacity.get();
+        // Its capacity may have been greater then.
+        let fits = !self.is_other_of_any(next) && zone != next && block <= self.zone_blocks;
         if fits {
             self.extend(zone, block, next);
         }
@@ -549,7 +559,8 @@ impl<'m> Zones<'m> {
         zone.set_abandoned(false);
         zone.sealed = U32::new(0);
         zone.other = U32::new(0);
-        zone.set_damaged(false);
+        zone.set_flag(DAMAGED, zone.is_offline());
+        zone.clear_marks();
         self.free -= 1;
         self.index_insert(id);
     }
@@ -607,7 +618,7 @@ impl<'m> Zones<'m> {
         let zone = self.get_mut(id);
         assert!(zone.role() == Role::Releasing);
         zone.generation = U32::new(0);
-        // Or where it went on once could not be used so for another zone.
+        // A zone that failed is never taken again: what it went on in may be another's by then.
         zone.other = U32::new(0);
         if zone.is_sick() {
             zone.set_role(Role::Retired);
@@ -625,18 +636,21 @@ impl<'m> Zones<'m> {
             Role::Releasing | Role::Retired => {}
             _ => self.index_remove(id),
         }
-        self.get_mut(id).other = U32::new(0);
-        self.get_mut(id).set_role(Role::Retired);
+        let zone = self.get_mut(id);
+        zone.other = U32::new(0);
+        zone.set_role(Role::Retired);
     }
 
-    /// Applies a change of the bytes that runs refer to; a generation no longer there is spent.
+    /// Applies a change of the bytes that runs refer to; a generation no longer there is spent, and
+    /// one that is no log's is a lie of the entry.
     pub(crate) fn add_delta(&mut self, generation: u32, bytes: i32, flush: bool) {
-        let Some(id) = self.find(generation) else {
+        let of_log = |id: &ZoneId| self.get(*id).role().holds_values();
+        let Some(id) = self.find(generation).filter(of_log) else {
             return;
         };
         let zone = self.get_mut(id);
         let delta = if flush { &mut zone.flush_delta } else { &mut zone.merge_delta };
-        *delta = I32::new(delta.get() + bytes);
+        *delta = I32::new(delta.get().saturating_add(bytes));
     }
 
     /// A memtable entry begins or ceases to refer to `bytes` of a zone.

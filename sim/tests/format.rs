@@ -17,7 +17,7 @@ use shingle_engine::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
 use shingle_engine::format::superblock::{MAGIC, ManifestPlace, Redundancy, Superblock, VERSION};
-use shingle_engine::format::{data, entry, seal};
+use shingle_engine::format::{data, entry, marks, seal};
 use shingle_engine::limits;
 use shingle_engine::zone::Role;
 
@@ -267,6 +267,10 @@ fn changes_have_these_numbers_and_fields() {
         Change::Extend { zone: 301, from: 302, into: 303 },
         Change::Twin { zone: 301, twin: 302 },
         Change::Promote { zone: 301 },
+        Change::Reserved15,
+        Change::Reserved16,
+        Change::Mark { zone: 301, marks: 1, found: 302 },
+        Change::Scrub { pass: 301, zone: 302, found: 303, lost: 304 },
     ];
     let rows = table("Change");
     assert_eq!(rows.len(), changes.len(), "rows for every change");
@@ -275,7 +279,7 @@ fn changes_have_these_numbers_and_fields() {
         assert!(name.starts_with(&row[1]), "{name} is called {}", row[1]);
         assert_eq!(row[0], index.to_string(), "{name}");
         let (mut expected, mut wide, mut narrow) = (varint(index as u64), 300, 0);
-        for field in row[2].split(", ") {
+        for field in row[2].split(", ").filter(|field| !field.is_empty()) {
             let kind = field.rsplit(' ').next().expect("a type");
             match kind {
                 "below" => {}
@@ -307,6 +311,24 @@ fn changes_have_these_numbers_and_fields() {
         let compared = if row[1] == "Piece" { 1 } else { written.len() };
         assert_eq!(written[..compared], expected, "{name}");
     }
+}
+
+#[test]
+fn marks_have_these_values() {
+    let marks = [
+        ("SICK", marks::SICK),
+        ("DAMAGED", marks::DAMAGED),
+        ("LEAVE", marks::LEAVE),
+        ("EFFORT", marks::EFFORT),
+        ("UNREADABLE", marks::UNREADABLE),
+        ("MISMATCH", marks::MISMATCH),
+    ];
+    let rows = table("Mark");
+    assert_eq!(rows.len(), marks.len());
+    for ((name, value), row) in marks.iter().zip(&rows) {
+        assert_eq!((row[0].as_str(), row[1].as_str()), (value.to_string().as_str(), *name));
+    }
+    assert_eq!(marks.iter().fold(0, |all, (_, mark)| all | mark), marks::KNOWN);
 }
 
 fn field_name(field: &str) -> String {

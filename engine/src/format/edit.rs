@@ -160,6 +160,30 @@ pub enum Change<'a> {
         /// Which.
         zone: u32,
     },
+    /// A number that no version gives a meaning yet.
+    Reserved15,
+    /// A number that no version gives a meaning yet.
+    Reserved16,
+    /// What is known of a zone's health, in place of what was known before.
+    Mark {
+        /// Which.
+        zone: u32,
+        /// What is known ([`marks`](super::marks)).
+        marks: u8,
+        /// Units in it that a scrub found bad.
+        found: u16,
+    },
+    /// How far the scrub has come.
+    Scrub {
+        /// Number of the pass.
+        pass: u32,
+        /// The zone that comes next.
+        zone: u32,
+        /// Units that this pass found bad.
+        found: u32,
+        /// Those of them of which there is no other copy.
+        lost: u32,
+    },
 }
 
 /// The header of a manifest block.

@@ -134,7 +134,8 @@ impl OpHeader {
     /// Bytes of the operation, header included.
     #[must_use]
     pub fn op_len(&self) -> usize {
-        OP_HEADER_LEN + self.head_len() + self.value_len as usize
+        // Where an address has 32 bits, a length of 4 GiB is more than any record has.
+        (OP_HEADER_LEN + self.head_len()).saturating_add(self.value_len as usize)
     }
 
     /// Whether its value stays in the log and is pointed to.

@@ -4,7 +4,7 @@ use shingle_hal::{Device, ZoneId};
 
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::limits::{BOTTOM, FRAGMENT_LEN_MAX};
-use crate::state::Side;
+use crate::state::{ScrubStats, Side};
 use crate::store::Store;
 use crate::zone::Role;
 
@@ -35,6 +35,8 @@ pub struct Stats {
     pub merges: u64,
     /// Zones of runs rebuilt from their twins since open.
     pub rebuilds: u64,
+    /// What scrubbing came to since open.
+    pub scrub: ScrubStats,
     /// Zones emptied by reclaim since open.
     pub reclaims: u64,
     /// Bytes of values that reclaim moved since open.
@@ -78,6 +80,10 @@ pub struct ZoneUse {
     pub capacity_blocks: u32,
     /// Bytes that something refers to.
     pub live_bytes: u64,
+    /// What is known of its health: [`marks`](crate::format::marks).
+    pub marks: u8,
+    /// Units in it that a scrub found bad.
+    pub found: u16,
 }
 
 impl<D: Device> Store<'_, D> {
@@ -133,6 +139,7 @@ impl<D: Device> Store<'_, D> {
             flushes: counters.flushes,
             merges: counters.merges,
             rebuilds: counters.rebuilds,
+            scrub: counters.scrub,
             reclaims: counters.reclaims,
             moved_bytes: counters.moved_bytes,
             run_bytes: counters.run_bytes,
@@ -157,6 +164,8 @@ impl<D: Device> Store<'_, D> {
                 head: entry.is_head(),
                 capacity_blocks: entry.capacity.get(),
                 live_bytes: u64::from(entry.live.get()) + u64::from(entry.live_mem.get()),
+                marks: entry.health(),
+                found: entry.found.get(),
             }
         })
     }

@@ -3,8 +3,8 @@
 //! | figure | a strike counts |
 //! |---|---|
 //! | injected | when it changed what the drive did, holds or returned |
-//! | detected | when the store met it: it got the error, was told of the zone, or read a block that the strike had spoiled |
-//! | reported lost | when the store then named its place as damaged, or mounted without records of the log that it had spoiled |
+//! | detected | when the store met it: got the error, was told of the zone, read a spoiled block |
+//! | reported lost | when the store named its place as damaged, or mounted without records there |
 //! | mended | when it was detected, and nothing was reported lost by it |
 //!
 //! What is injected and not detected was never met: the block was written anew or its zone reset

@@ -3,6 +3,7 @@
 use shingle_engine::canary::{Bug, plant};
 
 use crate::harness::faulted::{self, Faults};
+use crate::harness::scrubbed::{self, ScrubConfig};
 use crate::harness::torture::{MEDIA, TortureConfig, run};
 
 /// What finding a bug took.
@@ -26,6 +27,9 @@ pub fn hunt(bug: Bug, seeds: u64, ops: u64) -> Catch {
 }
 
 fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
+    if bug.needs_scrub() {
+        return hunt_with_scrub(bug, seeds);
+    }
     if bug.needs_faults() {
         return hunt_with_faults(bug, seeds, ops);
     }
@@ -53,6 +57,21 @@ fn media_for(bug: Bug, seed: u64) -> &'static str {
         Bug::ResetBeforeEdit | Bug::FreeBeforeOverwritesSynced => TIGHT[seed as usize % 2],
         _ => MEDIA[seed as usize % MEDIA.len()],
     }
+}
+
+fn hunt_with_scrub(bug: Bug, seeds: u64) -> Catch {
+    let config = ScrubConfig { keys: 200, errors: 40, mirror: true };
+    for seed in 0..seeds {
+        if let Err(shown) = scrubbed::run(seed, config) {
+            plant(None);
+            let innocent = scrubbed::run(seed, config).is_ok();
+            plant(Some(bug));
+            if innocent {
+                return Catch { bug, seeds: Some(seed + 1), shown };
+            }
+        }
+    }
+    Catch { bug, seeds: None, shown: String::new() }
 }
 
 fn hunt_with_faults(bug: Bug, seeds: u64, ops: u64) -> Catch {

@@ -116,11 +116,11 @@ impl Campaign {
         let seconds = elapsed.as_secs_f64().max(0.001);
         let left = seconds * (all - done) as f64 / done.max(1) as f64;
         format!(
-            "{done} of {all} seeds, {} operations ({:.0} a second), {} faults, {failed} failed, {:.0} s to go",
+            "{done} of {all} seeds, {} operations ({:.0} a second), {} faults, {failed} failed, \
+             {left:.0} s to go",
             total.sum.ops,
             total.sum.ops as f64 / seconds,
-            total.sum.faults.injected.total(),
-            left
+            total.sum.faults.injected.total()
         )
     }
 }

@@ -25,12 +25,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use shingle_engine::ZoneUse;
+use shingle_engine::format::marks::LEAVE;
 use shingle_engine::store::scan::Direction;
+use shingle_engine::zone::Role;
 use shingle_engine::{
     FormatOptions, Meta, OpenError, ReadError, ReadOptions, Redundancy, Store, WriteError,
     WriteOptions, format,
 };
-use shingle_hal::{Device, ElementId};
+use shingle_hal::{Device, ElementId, ZoneId};
 
 use crate::fault::{Budget, FaultKind, FaultPlan, FaultTally, Rule, Times};
 use crate::harness::choices::{Choices, mix_of};
@@ -62,6 +65,9 @@ const SCAN_ROOM: usize = 1 << 20;
 const INTENSITY: u32 = 40;
 /// Requests after which a life is held to turn in circles.
 const REQUESTS_MAX: u64 = 4_000_000;
+
+/// Zones that a store is asked to take out of use, at most.
+const LEAVING_MAX: usize = 3;
 
 /// Kinds that damage what was written.
 const DAMAGE: [FaultKind; 6] = [
@@ -176,11 +182,11 @@ pub fn run(seed: u64, media: &str, ops: u64, faults: &Faults) -> Result<Outcomes
             Faults::Any => DRAWN[choices.below(DRAWN.len() as u64) as usize].clone(),
             other => other.clone(),
         };
-        let mut element = None;
+        let mut is_element = false;
         let plan = match &drawn {
             Faults::Element if geometry.element_count > 1 => {
                 let failing = ElementId(choices.below(geometry.element_count.into()) as u16);
-                element = Some(failing);
+                is_element = true;
                 FaultPlan::draw_on_element(&mut choices, failing, INTENSITY)
             }
             Faults::Within | Faults::Element => {
@@ -192,7 +198,7 @@ pub fn run(seed: u64, media: &str, ops: u64, faults: &Faults) -> Result<Outcomes
         let share = choices.pick(&DRIVE_OPS).min(ops - all.ops);
         let result = panics::catch(|| {
             let mut bed = Bed::new(&drive, choices, share, &plan);
-            bed.is_element = element.is_some();
+            bed.is_element = is_element;
             bed.run(seed)
         });
         match result {
@@ -203,6 +209,27 @@ pub fn run(seed: u64, media: &str, ops: u64, faults: &Faults) -> Result<Outcomes
         }
     }
     Ok(all)
+}
+
+/// Runs `ops` operations on one drive under `plan`, with choices from a fuzzer's bytes, until the
+/// drive was asked for `bytes_max` bytes. `is_element` says that the plan lies on one element.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn run_bytes(
+    media: &str,
+    plan: &FaultPlan,
+    is_element: bool,
+    choices: Choices,
+    ops: u64,
+    bytes_max: u64,
+) -> Result<Outcomes, String> {
+    let spec = MediaSpec::parse(media).map_err(|error| error.to_string())?;
+    let drive = Drive::new(spec, 0);
+    let mut bed = Bed::new(&drive, choices, ops, plan);
+    bed.is_element = is_element;
+    bed.bytes_max = bytes_max;
+    bed.run(0)
 }
 
 /// How a life ended.
@@ -221,7 +248,11 @@ struct Bed<'d> {
     beyond: bool,
     /// All faults are on one storage element.
     is_element: bool,
+    /// Bytes asked of the drive after which no further operation is begun.
+    bytes_max: u64,
     keys: Key,
+    /// Values from this length on are in the log alone.
+    separate_from: u32,
     len_max: u64,
     slots: BTreeMap<Key, Slot>,
     /// Writes since the last checkpoint, and from where their keys' versions counted before.
@@ -232,6 +263,8 @@ struct Bed<'d> {
     stamp: u64,
     /// Where values are read to.
     buf: Vec<u8>,
+    /// Zones that the store was asked to take out of use.
+    leaving: Vec<ZoneId>,
     outcomes: Outcomes,
 }
 
@@ -247,6 +280,8 @@ impl<'d> Bed<'d> {
             plan,
             beyond: plan.budget() == Budget::Beyond,
             is_element: false,
+            bytes_max: u64::MAX,
+            separate_from: 0,
             keys,
             len_max: capacity / 8 / u64::from(keys),
             slots,
@@ -255,6 +290,7 @@ impl<'d> Bed<'d> {
             mirror_log: false,
             stamp: 0,
             buf: Vec::new(),
+            leaving: Vec::new(),
             outcomes: Outcomes { drives: 1, ..Outcomes::default() },
         }
     }
@@ -263,6 +299,7 @@ impl<'d> Bed<'d> {
         let geometry = self.drive.geometry();
         let limits = draw_limits(&mut self.choices, &geometry);
         self.len_max = self.len_max.min(limits.value_len_max).max(1);
+        self.separate_from = limits.separate_from_bytes;
         let room = geometry.active_zones_max.is_none_or(|max| max >= 14);
         let chosen = self.choices.once_in(2) || self.is_element;
         let mirror = geometry.element_count > 1 && room && chosen;
@@ -295,7 +332,7 @@ impl<'d> Bed<'d> {
                     refused = 0;
                     let before = self.outcomes.ops;
                     // When all is done everything is compared once more.
-                    is_last = before >= self.ops;
+                    is_last = before >= self.ops || self.is_spent();
                     self.note_lost_log(&store);
                     let end = self.live(&store, is_last)?;
                     let stats = store.stats();
@@ -324,6 +361,12 @@ impl<'d> Bed<'d> {
         }
         self.outcomes.faults = self.drive.fault_tally();
         Ok(self.outcomes)
+    }
+
+    fn is_spent(&self) -> bool {
+        let all = self.drive.stats().all;
+        let blocks = all.read_blocks + all.written_blocks;
+        blocks * u64::from(self.drive.geometry().block_len_bytes) >= self.bytes_max
     }
 
     /// Records that the store says are lost are put down to the faults that it met in the log.
@@ -378,6 +421,7 @@ impl<'d> Bed<'d> {
 
     fn live(&mut self, store: &Store<'_, &Drive>, is_last: bool) -> Result<End, String> {
         store.check_invariants();
+        self.check_leaving(store)?;
         let all = is_last || self.choices.once_in(4);
         let count = if all { self.keys } else { self.keys.min(KEYS_COMPARED) };
         let first = self.choices.below(u64::from(self.keys)) as Key;
@@ -396,6 +440,12 @@ impl<'d> Bed<'d> {
         }
         for _ in 0..self.choices.magnitude(LIFE_OPS_MAX).min(left).max(1) {
             self.outcomes.ops += 1;
+            if self.leaving.len() < LEAVING_MAX && self.choices.once_in(60) {
+                if !self.evacuate(store) || self.drive.is_cut() {
+                    return Ok(End::Over);
+                }
+                continue;
+            }
             let key = self.choices.below(u64::from(self.keys)) as Key;
             let goes_on = match self.choices.below(20) {
                 0..9 => self.put(store, key)?,
@@ -416,6 +466,9 @@ impl<'d> Bed<'d> {
             };
             if !goes_on || self.drive.is_cut() {
                 return Ok(End::Over);
+            }
+            if self.is_spent() {
+                break;
             }
             store.check_invariants();
         }
@@ -456,6 +509,36 @@ impl<'d> Bed<'d> {
         }
         self.buf = value;
         Ok(())
+    }
+
+    /// Takes a zone out of use; false if the store is not to be asked further.
+    fn evacuate(&mut self, store: &Store<'_, &Drive>) -> bool {
+        let count = u64::from(self.drive.geometry().zone_count);
+        let zone = ZoneId(self.choices.below(count) as u32);
+        let result = self.drive.block_on(store.evacuate_zone(zone));
+        if result.is_ok() {
+            self.leaving.push(zone);
+        }
+        let steps = self.choices.magnitude(60) as u32;
+        work(result) && work(self.drive.block_on(store.maintain(steps)).map(|_| ()))
+    }
+
+    /// A zone that was taken out of use stays so, whatever happens.
+    fn check_leaving(&self, store: &Store<'_, &Drive>) -> Result<(), String> {
+        let comes_back = |zone: &&ZoneId| {
+            let zone = store.zone_use(**zone);
+            let out = |zone: ZoneUse| {
+                matches!(zone.role, Role::Retired | Role::Anchor) || zone.marks & LEAVE != 0
+            };
+            !zone.is_some_and(out)
+        };
+        match self.leaving.iter().find(comes_back) {
+            Some(zone) if !self.beyond => {
+                let now = store.zone_use(*zone);
+                Err(format!("{zone} was taken out of use, and is {now:?}"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn put(&mut self, store: &Store<'_, &Drive>, key: Key) -> Result<bool, String> {
@@ -531,7 +614,7 @@ impl<'d> Bed<'d> {
                 self.outcomes.damaged += 1;
                 self.outcomes.unblamed += u64::from(!self.drive.blame_fault(damage.extent));
                 let present = matches!(known, Ok(Some(_)));
-                let large = may.iter().flatten().any(|version| version.len > 64);
+                let large = may.iter().flatten().any(|version| version.len >= self.separate_from);
                 let allowed = self.beyond || (present && large);
                 if !allowed {
                     return Err(format!("key {key}: {damage:?}, and its metadata {known:?}"));
