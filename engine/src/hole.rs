@@ -101,7 +101,7 @@ impl<D: Device> Core<'_, D> {
         let generation = self.state.borrow().zones.get(hole.zone).generation.get();
         // A record counts as a whole or not at all: so much must have been durable.
         let last_bad = hole.record_end.map_or(bad, |end| bad.max(end.div_ceil(payload)));
-        let durable_end = last_bad.checked_mul(payload).unwrap_or(u32::MAX);
+        let durable_end = last_bad.saturating_mul(payload);
         let bad_end = LogPlace { generation, offset: durable_end };
         let (mut next, mut mark) = (None, LogPlace::default());
         let reads = if known { RESYNC_READS_MAX } else { MARK_READS_MAX };

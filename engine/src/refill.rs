@@ -48,7 +48,8 @@ enum Read {
 
 impl<D: Device> Core<'_, D> {
     /// Replays the mirror's records of an extent of the log. True if the mirror was whole as far as
-    /// that: then what it does not have was never acknowledged.
+    /// that, and has records of that zone, so that it was kept then: what it does not have was never
+    /// acknowledged.
     ///
     /// # Errors
     /// The device's.
@@ -60,7 +61,7 @@ impl<D: Device> Core<'_, D> {
         reader: &mut RecordReader<'_>,
         wanted: &Wanted,
     ) -> Result<bool, Fault<D::Error>> {
-        let mut whole = true;
+        let (mut whole, mut seen) = (true, false);
         for _ in 0..LOG_ZONES_MAX {
             let at = self.state.borrow().mirror_at;
             let next = self.mirror_zone_from(at.generation, wanted.generation);
@@ -68,17 +69,17 @@ impl<D: Device> Core<'_, D> {
             let start = if generation == at.generation { at.offset } else { 0 };
             self.state.borrow_mut().mirror_at = LogPlace { generation, offset: start };
             let own = reader.turn_to(zone);
-            let read = self.refill_from(reader, &zone, wanted, &mut whole).await;
+            let read = self.refill_from(reader, &zone, wanted, &mut whole, &mut seen).await;
             reader.turn_to(own);
             match read? {
-                Read::Behind => return Ok(whole),
+                Read::Behind => return Ok(whole && seen),
                 Read::End => {
                     let next = LogPlace { generation: generation + 1, offset: 0 };
                     self.state.borrow_mut().mirror_at = next;
                 }
             }
         }
-        Ok(whole)
+        Ok(whole && seen)
     }
 
     /// The next zone of the mirror from a generation on that may cover the log's zone `wanted`.
@@ -100,6 +101,7 @@ impl<D: Device> Core<'_, D> {
         zone: &LogZone,
         wanted: &Wanted,
         whole: &mut bool,
+        seen: &mut bool,
     ) -> Result<Read, Fault<D::Error>> {
         let mut offset = self.state.borrow().mirror_at.offset;
         // Each turn goes on by at least a byte, so the zone's length bounds the loop.
@@ -133,6 +135,7 @@ impl<D: Device> Core<'_, D> {
                         self.state.borrow_mut().mirror_at.offset = header.offset;
                         return Ok(Read::Behind);
                     }
+                    *seen |= of.generation == wanted.generation;
                     if (of.generation, of.offset) <= (wanted.generation, wanted.from) {
                         // Whatever is missing before this is not wanted.
                         *whole = true;

@@ -508,7 +508,8 @@ impl<'m> Zones<'m> {
     /// and for a log one that is written in order.
     pub(crate) fn take(&mut self, role: Role, not_on: Option<[u8; 2]>) -> Option<ZoneId> {
         let count = self.len();
-        let mut fallback = None;
+        // Another element counts for more than a zone that is written in order.
+        let (mut fallback, mut beside) = (None, None);
         for step in 0..count {
             let id = ZoneId((self.cursor + step) % count);
             let zone = self.get(id);
@@ -519,13 +520,17 @@ impl<'m> Zones<'m> {
             let of_log = matches!(role, Role::Extension | Role::LogMirror);
             let in_order = role.holds_values() || of_log;
             let misplaced = in_order && zone.is_conventional();
-            if misplaced || not_on == Some(zone.element) {
+            if not_on == Some(zone.element) {
+                beside = beside.or(Some(id));
+                continue;
+            }
+            if misplaced {
                 fallback = fallback.or(Some(id));
                 continue;
             }
             return Some(self.take_this(id, role));
         }
-        fallback.map(|id| self.take_this(id, role))
+        fallback.or(beside).map(|id| self.take_this(id, role))
     }
 
     fn take_this(&mut self, id: ZoneId, role: Role) -> ZoneId {

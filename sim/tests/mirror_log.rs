@@ -112,9 +112,12 @@ fn element_of_the_log_that_dies_with_power_takes_large_values_alone() {
             let mut model = Model::new();
             let store = open(&drive, &mut memory);
             let count = 30 + 37 * round;
+            let mut written = 0;
             for index in 0..count {
                 let key = (synthetic::value(index ^ round << 32, 1)[0] % 100).into();
-                put(&drive, &store, &mut model, key, round << 20 | index);
+                let seed = round << 20 | index;
+                put(&drive, &store, &mut model, key, seed);
+                written += 1 + u64::from(seed.is_multiple_of(5));
                 if index == count / 2 && round % 3 == 0 {
                     drive.block_on(store.checkpoint()).expect("checkpoint");
                 }
@@ -129,7 +132,9 @@ fn element_of_the_log_that_dies_with_power_takes_large_values_alone() {
             let plan = format!("element-lost element={element} at=request:0");
             drive.set_faults(&plan.parse().expect("a plan"), 1);
             let store = open(&drive, &mut memory);
-            assert_eq!(store.stats().lost_seqs, None, "on {media}, round {round}");
+            // It may say that it does not know of what came behind the last, but of none before.
+            let unsure = store.stats().lost_seqs.map_or(u64::MAX, |(first, _)| first);
+            assert!(unsure > written, "on {media}, round {round}: {unsure} of {written}");
             let lost = lost_by_get(&drive, &store, &model);
             assert_eq!(lost_by_list(&drive, &store), lost, "on {media}, round {round}");
             lost_in_all += lost.len();
