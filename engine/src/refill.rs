@@ -48,8 +48,8 @@ enum Read {
 
 impl<D: Device> Core<'_, D> {
     /// Replays the mirror's records of an extent of the log. True if the mirror was whole as far as
-    /// that, and has records of that zone, so that it was kept then: what it does not have was never
-    /// acknowledged.
+    /// that, and has records of that zone, so that it was kept then: what it does not have was
+    /// never acknowledged.
     ///
     /// # Errors
     /// The device's.
