@@ -39,8 +39,6 @@ pub enum Bug {
     ManifestOneCopy = 16,
     /// A record says that the log is durable up to the record itself.
     DurableMarkAhead = 17,
-    /// The log's mirror lies where the log does.
-    LogMirrorOnSameElement = 18,
     /// A durable write does not wait for its copy in the log's mirror.
     LogMirrorNotSynced = 19,
     /// The seal does not cover the block: any block of a zone passes for any other.
@@ -77,7 +75,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 33] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -95,7 +93,6 @@ impl Bug {
         Self::ExtensionUnrecorded,
         Self::ManifestOneCopy,
         Self::DurableMarkAhead,
-        Self::LogMirrorOnSameElement,
         Self::LogMirrorNotSynced,
         Self::PlaceUnbound,
         Self::ReadRetrySkipsCheck,
@@ -130,7 +127,6 @@ impl Bug {
                 | Self::TwinNeverRead
                 | Self::AnchorsOnSameElement
                 | Self::LostListForgets
-                | Self::LogMirrorOnSameElement
                 | Self::LogMirrorNotSynced
         )
     }

@@ -21,10 +21,10 @@
 //! The survivors' log needs none: if its records are lost, the entry of an older flush still says
 //! where the value was, its zone is gone, and the key is on the list of what is lost.
 //!
-//! Invariants: `B1` a record of the log and its copy lie on different elements (canary
-//! `LogMirrorOnSameElement`). `B2` what is acknowledged as durable has a durable copy, if it has
-//! one at all (canary `LogMirrorNotSynced`). `B3` a zone of the mirror is freed only when all that
-//! it covers lies before the checkpoint. Tests: `sim/tests/mirror_log.rs`.
+//! Invariants: `B1` a record of the log and its copy lie on different elements. `B2` what is
+//! acknowledged as durable has a durable copy, if it has one at all (canary `LogMirrorNotSynced`).
+//! `B3` a zone of the mirror is freed only when all that it covers lies before the checkpoint.
+//! Tests: `sim/tests/mirror_log.rs`.
 
 use shingle_hal::{Device, ZoneId};
 
@@ -68,9 +68,7 @@ impl State<'_> {
     /// Whether the mirror's zone lies where the log's does.
     pub(crate) fn is_misplaced(&self) -> bool {
         let element = self.head_element(Side::Mirror);
-        element.is_some()
-            && element == self.head_element(Side::Log)
-            && !planted(Bug::LogMirrorOnSameElement)
+        element.is_some() && element == self.head_element(Side::Log)
     }
 
     /// Whether the copy of a record for `side` with `len` bytes of operations can be appended now.
@@ -191,8 +189,7 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn take_mirror_zone(&self) -> Result<Option<ZoneId>, Fault<D::Error>> {
         let (element, there) = {
             let state = self.state.borrow();
-            let anywhere = planted(Bug::LogMirrorOnSameElement);
-            let element = state.head_element(Side::Log).filter(|_| !anywhere);
+            let element = state.head_element(Side::Log);
             let suits = |(_, zone): (ZoneId, &crate::zone::Zone)| {
                 zone.role() == Role::Free && Some(zone.element) != element
             };

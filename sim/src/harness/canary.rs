@@ -6,6 +6,9 @@ use crate::harness::faulted::{self, Faults};
 use crate::harness::scrubbed::{self, ScrubConfig};
 use crate::harness::torture::{MEDIA, TortureConfig, run};
 
+/// Zones written in order alone, where nothing that is lost with an element passes for a tear.
+const IN_ORDER: &str = "smr:zones=96,zone-kib=256,conventional=0,elements=3,timing=instant";
+
 /// What finding a bug took.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Catch {
@@ -79,7 +82,10 @@ fn hunt_with_faults(bug: Bug, seeds: u64, ops: u64) -> Catch {
     let (faults, media_count) =
         if bug.needs_element() { (Faults::Element, 3) } else { (Faults::Within, 4) };
     for seed in 0..seeds {
-        let media = MEDIA[seed as usize % media_count];
+        let media = match bug {
+            Bug::LogMirrorNotSynced => IN_ORDER,
+            _ => MEDIA[seed as usize % media_count],
+        };
         if let Err(shown) = faulted::run(seed, media, ops, &faults) {
             plant(None);
             let innocent = faulted::run(seed, media, ops, &faults).is_ok();

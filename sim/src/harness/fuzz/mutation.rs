@@ -225,7 +225,9 @@ impl Mutation {
                 0 => set(zone),
                 _ => set8(marks),
             },
-            Change::Scrub { pass, zone, .. } => set(if which % 2 == 0 { pass } else { zone }),
+            Change::Scrub { pass, zone, .. } => {
+                set(if which.is_multiple_of(2) { pass } else { zone })
+            }
             Change::Reserved15 | Change::Reserved16 => {}
             Change::Counters { generation_limit, next_run } => {
                 set(if which.is_multiple_of(2) { generation_limit } else { next_run });
