@@ -24,7 +24,7 @@ use shingle_hal::Extent;
 use super::log::FaultCounts;
 use super::plan::FaultKind;
 
-/// Strikes by kind, and what became of them; see the [module](self).
+/// Strikes by kind, and what became of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FaultTally {
     /// All strikes.
