@@ -130,6 +130,9 @@ pub async fn format<D: Device>(
     if geometry.active_zones_max.is_some_and(|max| max < ACTIVE_ZONES) {
         return Err(FormatError::UnsupportedGeometry("at least 10 active zones are needed"));
     }
+    if options.redundancy.parity > 0 {
+        return Err(FormatError::InvalidOptions("values cannot be kept with parity yet"));
+    }
     if options.redundancy.mirror_runs
         && geometry.active_zones_max.is_some_and(|max| max < ACTIVE_ZONES_FOR_TWINS)
     {

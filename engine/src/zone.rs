@@ -53,7 +53,7 @@ pub enum Role {
     Extension = 9,
     /// Holds the same blocks as a zone of runs on another storage element.
     Twin = 10,
-    /// Holds the parity of zones of values on other storage elements.
+    /// Reserved for the parity of zones of values; no zone has this role yet.
     Parity = 11,
     /// Holds what the log holds of keys and small values on another storage element.
     LogMirror = 12,
