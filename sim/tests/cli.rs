@@ -186,6 +186,31 @@ fn drive_that_cannot_hold_a_store_leaves_no_file() {
 }
 
 #[test]
+fn two_copies_on_one_storage_element_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for option in ["--mirror", "--mirror-log"] {
+        refused(dir.path(), &["format", "f.img", "--media", "nor-1m", option], 1, "one storage");
+    }
+    assert!(!dir.path().join("f.img").exists());
+}
+
+#[test]
+fn commands_of_care_speak_json_and_refuse_what_is_not_there() {
+    let dir = formatted("smr-tiny");
+    let dir = dir.path();
+    ok(dir, &["put", "d.img", "k", "v"]);
+    for command in ["scrub", "doctor", "check"] {
+        json(dir, &[command, "d.img", "--json"]);
+    }
+    ok(dir, &["evacuate", "d.img", "--zone", "20"]);
+    refused(dir, &["evacuate", "d.img", "--zone", "5000"], 1, "zone");
+    refused(dir, &["evacuate", "d.img", "--element", "99"], 1, "element");
+    refused(dir, &["doctor", "d.img", "--faults", "nonsense"], 2, "nonsense");
+    assert_eq!(ok(dir, &["scan", "d.img", "--lost"]), b"");
+    assert_eq!(ok(dir, &["get", "d.img", "k"]), b"v");
+}
+
+#[test]
 fn too_little_memory_is_refused_and_loses_nothing() {
     let dir = formatted("smr-tiny");
     let dir = dir.path();

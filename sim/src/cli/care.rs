@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shingle_engine::{Finding, Remedy};
-use shingle_hal::{ElementId, ZoneId};
+use shingle_hal::{Device, ElementId, ZoneId};
 use shingle_sim::FaultPlan;
 use shingle_sim::doctor::{Cause, Diagnosis, diagnose};
 
@@ -104,6 +104,15 @@ fn finding_json(one: &Finding) -> Value {
 
 pub(super) fn evacuate(args: &EvacuateArgs) -> Result<(), Failure> {
     let mut session = Session::open(&args.place.image, args.place.memory)?;
+    let geometry = session.drive().geometry();
+    if let Some(zone) = args.zone.filter(|zone| *zone >= geometry.zone_count) {
+        let last = geometry.zone_count - 1;
+        return Err(Failure::new(format!("there is no zone {zone}: the last one is {last}")));
+    }
+    if let Some(element) = args.element.filter(|element| *element >= geometry.element_count) {
+        let last = geometry.element_count - 1;
+        return Err(Failure::new(format!("there is no element {element}: the last one is {last}")));
+    }
     let (before, left) = session.write(async |store: &Shop<'_, '_>| {
         let (element, zone) = (args.element, args.zone);
         let asked = match (element, zone) {
@@ -128,8 +137,8 @@ pub(super) fn evacuate(args: &EvacuateArgs) -> Result<(), Failure> {
     } else {
         out.line(&format!(
             "{} zones held {} and were emptied, {} are left; {} anchors stay",
-            before.asked_left - left.asked_left,
-            size::show(before.bytes_left - left.bytes_left.min(before.bytes_left)),
+            before.asked_left.saturating_sub(left.asked_left),
+            size::show(before.bytes_left.saturating_sub(left.bytes_left)),
             left.asked_left,
             left.anchors
         ))?;

@@ -84,6 +84,10 @@ fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failu
     let mut store_id = [0; 16];
     shingle_sim::synthetic::fill(seed, 0, &mut store_id);
     let limits = limits(args, drive);
+    if drive.geometry().element_count == 1 && (args.mirror == Some(true) || args.mirror_log) {
+        let why = "the drive has one storage element: nothing can be kept on two";
+        return Err(Failure::new(why));
+    }
     let suits = Redundancy::for_geometry(&drive.geometry());
     let redundancy = Redundancy {
         mirror_runs: args.mirror.unwrap_or(suits.mirror_runs),
