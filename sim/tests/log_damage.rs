@@ -1,31 +1,15 @@
 //! Damage in a log that is replayed: it is never taken for the log's end where anything says
 //! that it was durable, and the store says which sequence numbers are gone.
 
+mod shelf;
+
+use shelf::{MEDIA as SMR, MEMORY_LEN, new_drive, open};
 use shingle_engine::zone::Role;
-use shingle_engine::{
-    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
-};
+use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
 use shingle_hal::{Device, ZoneId};
-use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Outcome};
 
 const DISK: &str = "disk-tiny:timing=instant";
-const SMR: &str = "smr:zones=240,zone-kib=256,conventional=0,elements=4,timing=instant";
-const MEMORY_LEN: usize = 2 << 20;
-
-fn new_drive(media: &str) -> Drive {
-    let drive = Drive::new(MediaSpec::parse(media).expect("a medium"), 1);
-    let mut memory = vec![0; MEMORY_LEN];
-    let limits = Limits::for_geometry(&drive.geometry());
-    let redundancy = Redundancy { mirror_runs: true, ..Redundancy::NONE };
-    let options = FormatOptions { store_id: [6; 16], limits, redundancy };
-    drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
-    drive
-}
-
-fn open<'m>(drive: &'m Drive, memory: &'m mut [u8]) -> Store<'m, &'m Drive> {
-    drive.block_on(Store::open(drive, memory)).expect("open")
-}
 
 /// Puts a small value under a key, durable: it has a group, and so blocks, of its own.
 fn put(drive: &Drive, store: &Store<'_, &Drive>, key: u32, value: u32) {
@@ -63,7 +47,7 @@ fn cut(drive: &Drive) {
 #[test]
 fn bad_block_in_a_conventional_log_below_a_mark_costs_the_records_in_it() {
     for bad in 1..9 {
-        let drive = new_drive(DISK);
+        let drive = new_drive(DISK, true);
         let mut memory = vec![0; MEMORY_LEN];
         let store = open(&drive, &mut memory);
         for key in 0..10 {
@@ -82,7 +66,7 @@ fn bad_block_in_a_conventional_log_below_a_mark_costs_the_records_in_it() {
 
 #[test]
 fn last_block_of_a_conventional_log_is_taken_for_a_tear() {
-    let drive = new_drive(DISK);
+    let drive = new_drive(DISK, true);
     let mut memory = vec![0; MEMORY_LEN];
     let store = open(&drive, &mut memory);
     for key in 0..10 {
@@ -100,7 +84,7 @@ fn last_block_of_a_conventional_log_is_taken_for_a_tear() {
 #[test]
 fn bad_block_that_an_earlier_recovery_read_is_no_end() {
     for media in [DISK, SMR] {
-        let drive = new_drive(media);
+        let drive = new_drive(media, true);
         let mut memory = vec![0; MEMORY_LEN];
         let mut zones = Vec::new();
         for life in 0..3 {
@@ -124,7 +108,7 @@ fn bad_block_that_an_earlier_recovery_read_is_no_end() {
 #[test]
 fn element_that_dies_with_power_costs_the_unflushed_window_and_the_store_says_so() {
     for puts in [3, 40, 90] {
-        let drive = new_drive(SMR);
+        let drive = new_drive(SMR, true);
         let mut memory = vec![0; MEMORY_LEN];
         let store = open(&drive, &mut memory);
         for key in 0..50 {

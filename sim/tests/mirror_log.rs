@@ -1,16 +1,18 @@
 //! The mirror of the log: an element that dies together with power takes large values alone, and
 //! each of those is named; and what the mirror costs.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod shelf;
+
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use shelf::{Model, formatted, open};
 use shingle_engine::zone::Role;
 use shingle_engine::{
-    Batch, Condition, Direction, Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions,
-    Redundancy, Store, WriteOptions, format,
+    Batch, Condition, Direction, Durability, Meta, ReadError, ReadOptions, Redundancy, Store,
+    WriteOptions,
 };
 use shingle_hal::{Device, ZoneId};
-use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Outcome, synthetic};
 
 const MEDIA: [&str; 3] = [
@@ -20,21 +22,8 @@ const MEDIA: [&str; 3] = [
 ];
 const MEMORY_LEN: usize = 3 << 20;
 
-/// A key and what it holds: the seed of its value, and its length.
-type Model = BTreeMap<u32, (u64, usize)>;
-
 fn new_drive(media: &str, mirror_log: bool) -> Drive {
-    let drive = Drive::new(MediaSpec::parse(media).expect("a medium"), 1);
-    let mut memory = vec![0; MEMORY_LEN];
-    let limits = Limits::for_geometry(&drive.geometry());
-    let redundancy = Redundancy { mirror_runs: true, mirror_log, ..Redundancy::NONE };
-    let options = FormatOptions { store_id: [8; 16], limits, redundancy };
-    drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
-    drive
-}
-
-fn open<'m>(drive: &'m Drive, memory: &'m mut [u8]) -> Store<'m, &'m Drive> {
-    drive.block_on(Store::open(drive, memory)).expect("open")
+    formatted(media, Redundancy { mirror_runs: true, mirror_log, ..Redundancy::NONE })
 }
 
 fn len_of(seed: u64) -> usize {
@@ -193,12 +182,8 @@ fn zone_of_the_mirror_that_fails_costs_the_log_nothing() {
 
 /// What a way of writing costs: bytes written to the media, and virtual time in ns.
 fn cost(mirror_log: bool, value_len: usize, count: u64, group: u64) -> (u64, u64) {
-    let drive = Drive::new(MediaSpec::parse("smr-demo").expect("a medium"), 1);
+    let drive = new_drive("smr-demo", mirror_log);
     let mut memory = vec![0; 48 << 20];
-    let limits = Limits::for_geometry(&drive.geometry());
-    let redundancy = Redundancy { mirror_runs: true, mirror_log, ..Redundancy::NONE };
-    let options = FormatOptions { store_id: [8; 16], limits, redundancy };
-    drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     let store = open(&drive, &mut memory);
     let (bytes, start) = (store.media_stats().written_bytes, drive.now_ns());
     for index in 0..count {

@@ -4,96 +4,27 @@
 //! acknowledged: whatever comes back is right, what does not come back says `Damaged`, and the list
 //! of lost keys is exactly those.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod shelf;
+
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use shingle_engine::{
-    Direction, Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Redundancy, Store,
-    WriteOptions, format,
-};
-use shingle_hal::Device;
-use shingle_sim::fault::FaultPlan;
-use shingle_sim::media::MediaSpec;
-use shingle_sim::{Drive, Outcome, synthetic};
-
-const MEDIA: &str = "smr:zones=240,zone-kib=256,conventional=0,elements=4,timing=instant";
-const MEMORY_LEN: usize = 2 << 20;
-const DURABLE: WriteOptions<'static> = WriteOptions::DURABLE;
-
-/// A key and what it holds: the seed of its value, and its length.
-type Model = BTreeMap<u32, (u64, usize)>;
-
-fn key(index: u32) -> [u8; 8] {
-    (u64::from(index) << 20).to_be_bytes()
-}
-
-fn new_drive(mirror: bool) -> Drive {
-    let drive = Drive::new(MediaSpec::parse(MEDIA).expect("a medium"), 1);
-    let mut memory = vec![0; MEMORY_LEN];
-    let limits = Limits::for_geometry(&drive.geometry());
-    let redundancy = Redundancy { mirror_runs: mirror, ..Redundancy::NONE };
-    let options = FormatOptions { store_id: [5; 16], limits, redundancy };
-    drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
-    drive
-}
-
-fn plan(text: &str) -> FaultPlan {
-    text.parse().expect("a plan")
-}
-
-/// Puts a key with a value of its own; small ones go into runs, large ones stay in the log.
-fn put(drive: &Drive, store: &Store<'_, &Drive>, model: &mut Model, index: u32, round: u64) {
-    let seed = u64::from(index) << 16 | round;
-    let len = if index.is_multiple_of(3) { 100 } else { 5000 + (index as usize % 7) * 3000 };
-    let value = synthetic::value(seed, len);
-    let options = WriteOptions { durability: Durability::Durable, ..DURABLE };
-    drive
-        .block_on(store.put(&key(index), Meta::NONE, &value, options))
-        .unwrap_or_else(|error| panic!("put {index}: {error}"));
-    model.insert(index, (seed, len));
-}
-
-/// Reads every key; gives those that are lost. Panics if anything that comes back is wrong.
-fn lost_by_get(drive: &Drive, store: &Store<'_, &Drive>, model: &Model) -> BTreeSet<u32> {
-    let mut lost = BTreeSet::new();
-    let mut out = vec![0; 64 << 10];
-    for (&index, &(seed, len)) in model {
-        let got = drive.block_on(store.get(&key(index), &mut out, ReadOptions::default()));
-        match got {
-            Ok(Some(found)) => {
-                assert_eq!(found.value_len as usize, len, "key {index}");
-                assert!(out[..len] == synthetic::value(seed, len), "key {index}: wrong data");
-            }
-            Ok(None) => panic!("key {index} is absent"),
-            Err(ReadError::Damaged(_)) => drop(lost.insert(index)),
-            Err(error) => panic!("key {index}: {error}"),
-        }
-    }
-    lost
-}
+use shelf::{MEDIA, MEMORY_LEN, Model, Shop, key, lost_by_get, new_drive, plan, put};
+use shingle_engine::{ReadOptions, Store};
+use shingle_sim::{Drive, Outcome};
 
 /// What the store says is lost, without reading values; and counts the keys.
-fn lost_by_list(drive: &Drive, store: &Store<'_, &Drive>, model: &Model) -> BTreeSet<u32> {
+fn lost_by_list(drive: &Drive, store: &Shop<'_, '_>, model: &Model) -> BTreeSet<u32> {
     let mut scratch = vec![0; store.scan_memory_len() + (1 << 20)];
     let all = (Bound::Unbounded, Bound::Unbounded);
     let count = store.count(all.0, all.1, &mut scratch, ReadOptions::default());
     assert_eq!(drive.block_on(count).expect("count"), model.len() as u64, "every key is there");
-    drive.block_on(async {
-        let scan =
-            store.scan(all.0, all.1, Direction::Forward, &mut scratch, ReadOptions::default());
-        let mut scan = scan.await.expect("scan");
-        let mut lost = BTreeSet::new();
-        while let Some(item) = scan.next_lost().await.expect("next") {
-            let bytes = item.key.try_into().expect("eight bytes");
-            lost.insert((u64::from_be_bytes(bytes) >> 20) as u32);
-        }
-        lost
-    })
+    shelf::lost_by_list(drive, store)
 }
 
 #[test]
 fn element_that_dies_under_load_takes_its_large_values_alone() {
-    let drive = new_drive(true);
+    let drive = new_drive(MEDIA, true);
     let mut memory = vec![0; MEMORY_LEN];
     let mut model = Model::new();
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
@@ -133,7 +64,7 @@ fn element_that_dies_under_load_takes_its_large_values_alone() {
 
 #[test]
 fn node_that_one_copy_cannot_give_comes_from_the_other_and_is_rebuilt() {
-    let drive = new_drive(true);
+    let drive = new_drive(MEDIA, true);
     let mut memory = vec![0; MEMORY_LEN];
     let mut model = Model::new();
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
@@ -156,7 +87,7 @@ fn node_that_one_copy_cannot_give_comes_from_the_other_and_is_rebuilt() {
 fn write_fault_in_any_zone_goes_on_elsewhere() {
     for mirror in [false, true] {
         for seed in 0..20 {
-            let drive = new_drive(mirror);
+            let drive = new_drive(MEDIA, mirror);
             let mut memory = vec![0; MEMORY_LEN];
             let mut model = Model::new();
             let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
@@ -183,7 +114,7 @@ fn write_fault_in_any_zone_goes_on_elsewhere() {
 
 #[test]
 fn zones_that_turn_read_only_are_emptied_and_not_used_again() {
-    let drive = new_drive(true);
+    let drive = new_drive(MEDIA, true);
     let mut memory = vec![0; MEMORY_LEN];
     let mut model = Model::new();
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
@@ -201,7 +132,7 @@ fn zones_that_turn_read_only_are_emptied_and_not_used_again() {
 
 #[test]
 fn bad_block_in_the_log_costs_the_records_in_it() {
-    let drive = new_drive(false);
+    let drive = new_drive(MEDIA, false);
     let mut memory = vec![0; MEMORY_LEN];
     let mut model = Model::new();
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
@@ -227,7 +158,7 @@ fn bad_block_in_the_log_costs_the_records_in_it() {
 
 #[test]
 fn bad_block_in_a_value_costs_that_value_also_after_its_zone_was_emptied() {
-    let drive = new_drive(false);
+    let drive = new_drive(MEDIA, false);
     let mut memory = vec![0; MEMORY_LEN];
     let mut model = Model::new();
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");

@@ -33,10 +33,14 @@ pub(crate) fn plan(text: &str) -> FaultPlan {
 
 /// A drive with an empty store; `mirror` keeps runs on two elements.
 pub(crate) fn new_drive(media: &str, mirror: bool) -> Drive {
+    formatted(media, Redundancy { mirror_runs: mirror, ..Redundancy::NONE })
+}
+
+/// A drive with an empty store.
+pub(crate) fn formatted(media: &str, redundancy: Redundancy) -> Drive {
     let drive = Drive::new(MediaSpec::parse(media).expect("a medium"), 1);
     let mut memory = vec![0; MEMORY_LEN];
     let limits = Limits::for_geometry(&drive.geometry());
-    let redundancy = Redundancy { mirror_runs: mirror, ..Redundancy::NONE };
     let options = FormatOptions { store_id: [5; 16], limits, redundancy };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     drive
