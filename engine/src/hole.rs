@@ -19,8 +19,10 @@
 //!
 //! **The window that remains** is the last group: what was synced by the last sync before the cut,
 //! if no record was appended behind it that survived. If then a block of it fails besides, and the
-//! device does not say that the whole zone is gone, it is taken for a tear. A block that cannot be
-//! read is no sign either way: a torn block may fail to be read, and rot may be read.
+//! device does not say that the whole zone is gone, it is taken for a tear. Where all blocks from
+//! some place on fail, every group behind the last record that can be read is in the window. A
+//! block that cannot be read is no sign either way: a torn block may fail to be read, and rot may
+//! be read.
 //!
 //! Invariants: `O5` a hole of which nothing says that it was durable ends the log (canaries
 //! `ReplayPastHole`, `DurableMarkAhead`). Tests: `sim/tests/log_damage.rs`.
