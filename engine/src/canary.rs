@@ -37,11 +37,17 @@ pub enum Bug {
     ExtensionUnrecorded = 15,
     /// Only the first copy of the manifest is ever read.
     ManifestOneCopy = 16,
+    /// A group is relied on before its zone of parity is synced.
+    ParityBeforeSync = 40,
+    /// A zone is freed although others of its group are rebuilt from it.
+    MemberFreedAlone = 41,
+    /// A zone of parity may lie on the element of a zone that it protects.
+    ParityOnMemberElement = 42,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -58,12 +64,22 @@ impl Bug {
         Self::ValueOfAnotherKey,
         Self::ExtensionUnrecorded,
         Self::ManifestOneCopy,
+        Self::ParityBeforeSync,
+        Self::MemberFreedAlone,
+        Self::ParityOnMemberElement,
     ];
 
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
-        matches!(self, Self::ExtensionUnrecorded | Self::ManifestOneCopy)
+        matches!(
+            self,
+            Self::ExtensionUnrecorded
+                | Self::ManifestOneCopy
+                | Self::ParityBeforeSync
+                | Self::MemberFreedAlone
+                | Self::ParityOnMemberElement
+        )
     }
 }
 

@@ -87,6 +87,13 @@ impl<D: Device> Core<'_, D> {
 pub(crate) fn is_lost(state: &State<'_>, entry: &Entry<'_>, payload: u32) -> bool {
     entry.places().any(|(generation, offset, len)| {
         let Some(zone) = state.zones.find(generation) else { return true };
+        // What is still looked for in a zone that was emptied could not be moved.
+        if state.zones.get(zone).is_emptied() {
+            return true;
+        }
+        if !state.zones.sources(zone).is_none() {
+            return false;
+        }
         let (first, last) = (1 + offset / payload, 1 + (offset + len as u32) / payload);
         let extents = state.zones.extents(zone);
         let offline = |id: ZoneId| state.zones.get(id).is_offline();

@@ -105,6 +105,7 @@ fn assemble<D: Device>(
     }
     let edit = Pool::new(carver.take(plan.edit_len), 1);
     let window = Pool::new(carver.take(plan.window_len), 1);
+    let spare = Pool::new(carver.take(plan.spare_len), 1);
     let scratch = Pool::new(carver.take(Plan::scratch_len(&limits)), 1);
     let meta = Pool::new(carver.take(usize::from(limits.meta_len_max).max(1)), 1);
     let cache = Cache::new(carver.take(plan.cache_len), node_len);
@@ -131,6 +132,7 @@ fn assemble<D: Device>(
         unsynced: true,
         replaying: false,
         failed: false,
+        loose: false,
         gap: None,
         lost_seqs: None,
         read_only: false,
@@ -150,6 +152,7 @@ fn assemble<D: Device>(
         values,
         edit,
         window,
+        spare,
         scratch,
         meta,
         jobs: Lock::default(),
@@ -162,6 +165,7 @@ fn assemble<D: Device>(
         zone_record_max: 0,
         reclaiming: Cell::new(None),
         rebuilding: Cell::new(None),
+        regrouping: Cell::new(None),
     })
 }
 

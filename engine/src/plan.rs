@@ -49,6 +49,8 @@ pub struct Plan {
     pub edit_len: usize,
     /// Window for reading the log back, and for copying a value.
     pub window_len: usize,
+    /// Blocks of other zones, from which one is rebuilt; 0 on one storage element.
+    pub spare_len: usize,
     /// Cache of nodes.
     pub cache_len: usize,
 }
@@ -127,6 +129,9 @@ impl Plan {
             + 64)
             .div_ceil(payload)
             + 2;
+        // An eighth of the window is for rebuilding what another element cannot give.
+        let elements = geometry.element_count > 1;
+        let window_blocks = window_blocks + if elements { window_blocks / 7 + 1 } else { 0 };
         let fanout = FANOUT;
         Self {
             zones_len: zone::memory_len(geometry.zone_count as usize),
@@ -145,6 +150,7 @@ impl Plan {
             fanout,
             edit_len: 2 * block_len,
             window_len: window_blocks * block_len,
+            spare_len: if elements { 2 * block_len } else { 0 },
             cache_len: 0,
         }
     }
@@ -166,6 +172,7 @@ impl Plan {
             + self.merge_len
             + self.edit_len
             + self.window_len
+            + self.spare_len
             + self.cache_len
             + Self::scratch_len(limits)
             + usize::from(limits.meta_len_max).max(1)
@@ -216,6 +223,9 @@ impl Plan {
         self.merge_len = grow(self.merge_len, 16 << 20, 8);
         self.edit_len = blocks(grow(self.edit_len, 64 * block_len, 2));
         self.window_len = blocks(grow(self.window_len, transfer.min(1 << 20), 3));
+        if self.spare_len > 0 {
+            self.spare_len = blocks(grow(self.spare_len, (2 * transfer).min(2 << 20), 2));
+        }
         self.notes_len = (spare / 100).min(64 << 10).min(self.window_len / 2);
         let used = self.total(limits);
         let least = Self::least(geometry, limits).total(limits);

@@ -102,12 +102,16 @@ impl<D: Device> Core<'_, D> {
     async fn replay_zone(&self, id: ZoneId, from: u32) -> Result<bool, Fault<D::Error>> {
         let (zone, map, blocks) = {
             let state = self.state.borrow();
-            (*state.zones.get(id), state.zones.map(id), state.zones.written(id))
+            // Of a zone and its copy a cut may have left more in either.
+            let copy = state.zones.copy_of(id).map_or(0, |copy| state.zones.written(copy));
+            let blocks = state.zones.written(id).max(copy).min(state.zones.get(id).capacity.get());
+            (*state.zones.get(id), state.zones.map(id), blocks)
         };
+        let sources = self.sources_of(zone.generation.get());
         let capacity = zone.capacity.get();
         // Where the device does not say how far a zone is written, its records tell.
         let sequential = !zone.is_conventional() && !self.state.borrow().zones.is_failed(id);
-        let log_zone = LogZone { map, generation: zone.generation.get(), blocks };
+        let log_zone = LogZone { map, generation: zone.generation.get(), blocks, sources };
         let mut window = self.window.take().await;
         let mut reader = RecordReader::new(log_zone, &mut window, self.media.block_len());
         let mut walk = Walk {
@@ -124,7 +128,12 @@ impl<D: Device> Core<'_, D> {
         if sequential && zone.sealed.get() == 0 {
             walk.from = self.replay_indexes(&mut reader, log_zone, &walk).await?;
         }
-        match self.walk(&mut reader, log_zone.generation, &walk).await? {
+        let walked = self.walk(&mut reader, log_zone.generation, &walk).await?;
+        if reader.rebuilt {
+            // It does not give all that counts: what it holds is moved to where it is protected.
+            self.note_damaged(log_zone.generation);
+        }
+        match walked {
             Walked::Ended => Ok(true),
             Walked::Broken(at) => {
                 self.state.borrow_mut().zones.get_mut(id).sealed = (at + 1).into();

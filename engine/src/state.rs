@@ -18,7 +18,9 @@ use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
-use crate::limits::{LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, VALUE_BUFFERS_MAX};
+use crate::limits::{
+    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, PARITY_MAX, SNAPSHOTS_MAX, VALUE_BUFFERS_MAX,
+};
 use crate::log::Head;
 use crate::manifest::Manifest;
 use crate::media::{Media, Place};
@@ -69,6 +71,27 @@ pub(crate) struct Rebuild {
     pub(crate) end: u32,
 }
 
+/// A zone of values that comes into a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) zone: ZoneId,
+    pub(crate) generation: u32,
+    /// Blocks that it may have, and that were found.
+    pub(crate) blocks: u32,
+    pub(crate) len: u32,
+}
+
+/// A group being put together.
+#[derive(Clone, Debug)]
+pub(crate) struct Regroup {
+    pub(crate) members: heapless::Vec<Member, PARITY_MAX>,
+    /// The zone of parity.
+    pub(crate) into: ZoneId,
+    /// The next block of it to write, and the end.
+    pub(crate) next: u32,
+    pub(crate) end: u32,
+}
+
 /// Counts since open, for `stats`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
@@ -81,6 +104,7 @@ pub(crate) struct Counters {
     pub(crate) run_bytes: u64,
     pub(crate) snapshots: u64,
     pub(crate) rebuilds: u64,
+    pub(crate) regroups: u64,
     /// `appended` of the log when the bottom was last merged.
     pub(crate) bottom_merge_at: u64,
 }
@@ -134,6 +158,8 @@ pub(crate) struct State<'m> {
     pub(crate) lost_seqs: Option<(u64, u64)>,
     /// Some zone failed, or something in one could not be read.
     pub(crate) failed: bool,
+    /// Zones of values wait to come into a group.
+    pub(crate) loose: bool,
     /// A write failed: nothing is written any more.
     pub(crate) read_only: bool,
     /// Bytes in use when the log had `.0` bytes and the tree version `.1`.
@@ -264,16 +290,16 @@ impl<'m> State<'m> {
         self.tree.version += 1;
     }
 
-    /// Blocks of values that something refers to, and of runs.
-    pub(crate) fn used_blocks(&self, node_blocks: u32, payload: u32, copies: u64) -> u64 {
+    /// Blocks of values that something refers to, and blocks of runs.
+    pub(crate) fn used_blocks(&self, node_blocks: u32, payload: u32, copies: u64) -> (u64, u64) {
         let values: u64 = self
             .zones
             .iter()
-            .filter(|(_, zone)| zone.role().holds_values() && !zone.is_sick())
+            .filter(|(_, zone)| zone.role().holds_values() && !zone.is_sick() && !zone.is_emptied())
             .map(|(_, zone)| u64::from(zone.live.get()) + u64::from(zone.live_mem.get()))
             .sum();
-        values.div_ceil(u64::from(payload))
-            + self.tree.node_count() * copies * u64::from(node_blocks)
+        let runs = self.tree.node_count() * copies * u64::from(node_blocks);
+        (values.div_ceil(u64::from(payload)), runs)
     }
 
     /// Panics if an invariant does not hold.
@@ -306,6 +332,8 @@ pub(crate) struct Core<'m, D> {
     pub(crate) edit: Pool<'m, 1>,
     /// Window for reading a log back; lent under the `jobs` lock.
     pub(crate) window: Pool<'m, 1>,
+    /// Blocks of other zones, from which one is rebuilt.
+    pub(crate) spare: Pool<'m, 1>,
     /// A key and an entry; lent under the `jobs` lock.
     pub(crate) scratch: Pool<'m, 1>,
     /// Metadata of a value that reclaim moves.
@@ -327,6 +355,8 @@ pub(crate) struct Core<'m, D> {
     pub(crate) reclaiming: Cell<Option<crate::reclaim::Victim>>,
     /// The pair of zones being rebuilt and how far.
     pub(crate) rebuilding: Cell<Option<Rebuild>>,
+    /// The group being put together and how far.
+    pub(crate) regrouping: Cell<Option<Regroup>>,
 }
 
 impl<D: Device> Core<'_, D> {

@@ -267,6 +267,7 @@ fn changes_have_these_numbers_and_fields() {
         Change::Extend { zone: 301, from: 302, into: 303 },
         Change::Twin { zone: 301, twin: 302 },
         Change::Promote { zone: 301 },
+        Change::Protect { zone: 301, parity: 302, blocks: 303 },
     ];
     let rows = table("Change");
     assert_eq!(rows.len(), changes.len(), "rows for every change");
