@@ -7,7 +7,9 @@ use core::cell::RefCell;
 use core::hint::black_box;
 use core::panic::PanicInfo;
 
-use shingle_engine::{FormatOptions, Limits, Meta, ReadOptions, Store, WriteOptions, format};
+use shingle_engine::{
+    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
+};
 use shingle_hal::{
     BlockCount, Device, ElementId, Error, ErrorKind, Geometry, Lba, Request, ZoneCondition,
     ZoneDescriptor, ZoneId, ZoneType, block_on,
@@ -96,7 +98,8 @@ impl Device for Ram {
 
 async fn use_store(device: Ram, memory: &mut [u8]) -> Option<()> {
     let limits = Limits::for_geometry(&device.geometry());
-    let options = FormatOptions { store_id: black_box([7; 16]), limits, mirror: false };
+    let redundancy = Redundancy::NONE;
+    let options = FormatOptions { store_id: black_box([7; 16]), limits, redundancy };
     format(&device, memory, &options).await.ok()?;
     let store = Store::open(device, memory).await.ok()?;
     store.put(b"key", Meta::NONE, black_box(b"value"), WriteOptions::DURABLE).await.ok()?;

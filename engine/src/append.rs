@@ -16,7 +16,8 @@ use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone, is_worn};
-use crate::format::edit::Change;
+use crate::format::edit::{Change, LogPlace};
+use crate::format::marks::SICK;
 use crate::format::seal::seal;
 use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD};
 use crate::log::head::HeadZone;
@@ -40,15 +41,26 @@ impl<D: Device> Core<'_, D> {
             let mut state = self.state.borrow_mut();
             let head = state.head(side);
             let generation = head.zone.map_or(0, |zone| zone.generation);
-            head.begin_write(pad, |block| self.media.identity(generation, block))
+            let writing = head.begin_write(pad, |block| self.media.identity(generation, block));
+            if let (Side::Mirror, true) = (side, pad) {
+                let appended = state.log.appended;
+                if let Some(mirror) = &mut state.mirror {
+                    mirror.under_way = appended;
+                }
+            }
+            writing
         };
         let Some(writing) = writing else {
+            if side == Side::Mirror {
+                self.state.borrow_mut().mirror_written(false);
+            }
             return Ok(());
         };
         let guard = WriteGuard { core: self, side, done: false };
-        let class = if side == Side::Log { Class::Foreground } else { Class::Maintenance };
+        let class = if side == Side::Cold { Class::Maintenance } else { Class::Foreground };
         let data = &writing.buffer[..writing.len];
         let result = match self.media.write(writing.lba, data, class).await {
+            Err(_) if planted(Bug::WriteFaultIgnored) => Ok(()),
             Err(error) if is_of_zone(error.kind()) => {
                 self.write_elsewhere(side, writing.first, data, error).await
             }
@@ -87,11 +99,13 @@ impl<D: Device> Core<'_, D> {
             if !self.note_failed(last, error.kind()) || full {
                 break;
             }
-            let copy = {
+            let not_on = {
                 let state = self.state.borrow();
-                state.zones.copy_of(zone.id).map(|copy| state.zones.get(copy).element)
+                let copy = state.zones.copy_of(zone.id);
+                copy.map(|copy| state.zones.get(copy).element)
+                    .or_else(|| state.element_to_avoid(side))
             };
-            let next = self.take_zone(Role::Extension, copy, false).await?;
+            let next = self.take_zone(Role::Extension, not_on, false).await?;
             let (fits, lba) = {
                 let state = self.state.borrow();
                 let entry = state.zones.get(next);
@@ -147,6 +161,10 @@ impl<D: Device> Core<'_, D> {
                 self.write_out(side, true).await?;
                 continue;
             }
+            if side == Side::Log && self.state.borrow().mirrored() < ticket {
+                self.write_out(Side::Mirror, true).await?;
+                continue;
+            }
             let Some(_guard) = self.commits.try_enter() else {
                 // Somebody syncs: wait for the outcome and look again.
                 drop(self.commits.enter().await);
@@ -187,15 +205,25 @@ impl<D: Device> Core<'_, D> {
         let full = {
             let mut state = self.state.borrow_mut();
             let head = state.head(side);
-            head.zone.is_none() || len > head.zone_room() as usize
+            let full = head.zone.is_none() || len > head.zone_room() as usize;
+            full || (side == Side::Mirror && state.is_misplaced())
         };
         if !full {
             return Ok(());
         }
         self.begin_writing().await?;
         // Take first: without a zone to go on in, the old one stays.
-        let role = if side == Side::Log { Role::Log } else { Role::Cold };
-        let next = self.next_log_zone(side, role).await?;
+        let role = match side {
+            Side::Log => Role::Log,
+            Side::Cold => Role::Cold,
+            Side::Mirror => Role::LogMirror,
+        };
+        let next = if side == Side::Mirror {
+            let Some(next) = self.take_mirror_zone().await? else { return Ok(()) };
+            next
+        } else {
+            self.next_log_zone(side, role).await?
+        };
         self.leave(side).await?;
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
@@ -208,6 +236,10 @@ impl<D: Device> Core<'_, D> {
             state.zones.get_mut(id).set_head(true);
         }
         let head = HeadZone { id: next, generation, map, capacity, sequential };
+        // What the lives before left is durable, as far as recovery found it: the manifest that
+        // says how far was synced before anything else was written.
+        let born = LogPlace { generation: state.born, offset: 0 };
+        state.head(side).set_durable(born);
         state.head(side).start(head, |block| self.zone_header(block, generation, role));
         Ok(())
     }
@@ -218,17 +250,24 @@ impl<D: Device> Core<'_, D> {
         let low = self.low_water();
         let plenty = {
             let mut state = self.state.borrow_mut();
+            if side == Side::Log {
+                // What was off for want of a zone beside the one before is tried again.
+                if let Some(mirror) = &mut state.mirror {
+                    mirror.is_off = false;
+                }
+            }
             if side == Side::Log && !state.ahead.is_empty() {
                 return Ok(state.ahead.remove(0));
             }
             let copies = if self.parity() > 0 { 2 } else { 1 };
             state.zones.free_count() > 4 * low + copies * LOG_ZONES_AHEAD as u32
         };
-        let most = if side == Side::Cold || !plenty { 1 } else { LOG_ZONES_AHEAD };
+        let most = if side == Side::Log && plenty { LOG_ZONES_AHEAD } else { 1 };
         let mut taken = heapless::Vec::<(ZoneId, Option<ZoneId>), LOG_ZONES_AHEAD>::new();
         while taken.len() < most {
-            let zone = self.take_zone(role, None, false).await?;
-            let copy = self.take_copy(zone).await?;
+            let not_on = self.state.borrow().element_to_avoid(side);
+            let zone = self.take_zone(role, not_on, false).await?;
+            let copy = if role.holds_values() { self.take_parity(zone).await? } else { None };
             let _ = taken.push((zone, copy));
         }
         self.commit_edit(|state, edit| {
@@ -276,6 +315,9 @@ impl<D: Device> Core<'_, D> {
             let left = old.capacity.saturating_sub(head.first_buffered_block());
             state.zones.set_written(old.id, old.capacity - left);
             state.zones.get_mut(old.id).set_head(false);
+            if side == Side::Mirror {
+                state.note_mirror_left(old.id);
+            }
             let last = state.zones.extents(old.id).last().map_or(old.id, |(_, last)| *last);
             let conventional = state.zones.get(last).is_conventional();
             let copy = state.zones.copy_of(old.id);
@@ -319,9 +361,7 @@ impl<D: Device> Core<'_, D> {
     /// Takes note of a failure if it concerns `zone` alone.
     pub(crate) fn note_failed(&self, zone: ZoneId, kind: ErrorKind) -> bool {
         if is_worn(kind) {
-            let mut state = self.state.borrow_mut();
-            state.failed = true;
-            state.zones.get_mut(zone).set_sick();
+            self.state.borrow_mut().note_mark(zone, SICK);
         }
         is_of_zone(kind)
     }
@@ -415,10 +455,15 @@ impl<'m, D: Device> WriteGuard<'_, 'm, D> {
         {
             let mut state = self.core.state.borrow_mut();
             state.head(self.side).end_write(writing);
-            state.read_only |= result.is_err();
+            if self.side == Side::Mirror {
+                // The log goes on without it, and the mirror in another zone.
+                state.mirror_written(result.is_err());
+            } else {
+                state.read_only |= result.is_err();
+            }
         }
         self.core.progress.notify();
-        result
+        if self.side == Side::Mirror && !self.core.is_read_only() { Ok(()) } else { result }
     }
 }
 

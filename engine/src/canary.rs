@@ -37,17 +37,51 @@ pub enum Bug {
     ExtensionUnrecorded = 15,
     /// Only the first copy of the manifest is ever read.
     ManifestOneCopy = 16,
+    /// A record says that the log is durable up to the record itself.
+    DurableMarkAhead = 17,
+    /// A durable write does not wait for its copy in the log's mirror.
+    LogMirrorNotSynced = 19,
+    /// The seal does not cover the block: any block of a zone passes for any other.
+    PlaceUnbound = 30,
+    /// What the second attempt of a read brings is not checked.
+    ReadRetrySkipsCheck = 31,
+    /// Of two copies of the manifest, the one that goes less far counts.
+    StaleManifestCopyWins = 32,
+    /// Only the first anchor is looked at.
+    AnchorOneCopy = 33,
+    /// A sync that fails counts as done.
+    SyncErrorIgnored = 34,
+    /// A value that cannot be read is absent.
+    DamagedIsAbsent = 35,
+    /// A write to the log that fails counts as done.
+    WriteFaultIgnored = 37,
+    /// Twins may lie on one storage element.
+    TwinOnSameElement = 38,
+    /// A node that its zone does not give is not asked of the twin.
+    TwinNeverRead = 39,
+    /// Both anchors lie on one storage element.
+    AnchorsOnSameElement = 41,
+    /// The list of lost keys leaves out those whose zone was given up.
+    LostListForgets = 42,
+    /// What is known of zones that failed is kept in memory alone.
+    MarksNotPersisted = 50,
+    /// Evacuation empties a zone of the log whose entries are still in memory alone.
+    EvacuateForgetsOpenRecord = 51,
+    /// The scrub takes the cache's word for a node.
+    ScrubTrustsCache = 52,
+    /// The scrub passes twins over.
+    ScrubSkipsTwins = 53,
     /// A group is relied on before its zone of parity is synced.
-    ParityBeforeSync = 40,
+    ParityBeforeSync = 60,
     /// A zone is freed although others of its group are rebuilt from it.
-    MemberFreedAlone = 41,
+    MemberFreedAlone = 61,
     /// A zone of parity may lie on the element of a zone that it protects.
-    ParityOnMemberElement = 42,
+    ParityOnMemberElement = 62,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 36] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -67,19 +101,52 @@ impl Bug {
         Self::ParityBeforeSync,
         Self::MemberFreedAlone,
         Self::ParityOnMemberElement,
+        Self::DurableMarkAhead,
+        Self::LogMirrorNotSynced,
+        Self::PlaceUnbound,
+        Self::ReadRetrySkipsCheck,
+        Self::StaleManifestCopyWins,
+        Self::AnchorOneCopy,
+        Self::SyncErrorIgnored,
+        Self::DamagedIsAbsent,
+        Self::WriteFaultIgnored,
+        Self::TwinOnSameElement,
+        Self::TwinNeverRead,
+        Self::AnchorsOnSameElement,
+        Self::LostListForgets,
+        Self::MarksNotPersisted,
+        Self::EvacuateForgetsOpenRecord,
+        Self::ScrubTrustsCache,
+        Self::ScrubSkipsTwins,
     ];
 
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
+        let elsewhere = self.needs_scrub() || self as u8 == Self::DurableMarkAhead as u8;
+        self as u8 >= Self::ExtensionUnrecorded as u8 && !elsewhere
+    }
+
+    /// Whether it shows only where one storage element fails and all others are sound.
+    #[must_use]
+    pub const fn needs_element(self) -> bool {
         matches!(
             self,
-            Self::ExtensionUnrecorded
-                | Self::ManifestOneCopy
+            Self::TwinOnSameElement
+                | Self::TwinNeverRead
+                | Self::AnchorsOnSameElement
+                | Self::LostListForgets
+                | Self::LogMirrorNotSynced
                 | Self::ParityBeforeSync
                 | Self::MemberFreedAlone
                 | Self::ParityOnMemberElement
         )
+    }
+
+    /// Whether it shows only where someone scrubs.
+    #[must_use]
+    pub const fn needs_scrub(self) -> bool {
+        matches!(self, Self::ScrubTrustsCache | Self::ScrubSkipsTwins)
     }
 }
 

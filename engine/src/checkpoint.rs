@@ -26,6 +26,7 @@ use crate::format::superblock::{ManifestPlace, Superblock, VERSION};
 use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS, ZONE_FAILURES_MAX};
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::media::Media;
+use crate::mirror::is_spent;
 use crate::state::{Core, State};
 use crate::zone::{Role, Zones, prepare};
 
@@ -114,6 +115,10 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     if zone.role().holds_values() && live > 0 {
                         self.push(&Change::Fill { zone: id, written, live }).await?;
                     }
+                    if zone.health() != 0 && !planted(Bug::MarksNotPersisted) {
+                        let (marks, found) = (zone.health(), zone.found.get());
+                        self.push(&Change::Mark { zone: id, marks, found }).await?;
+                    }
                     if zone.sealed.get() > 0 {
                         self.push(&Change::Seal { zone: id, end: zone.sealed.get() }).await?;
                     }
@@ -127,6 +132,16 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                     }
                 }
                 Role::Retired => self.push(&Change::Retire { zone: id }).await?,
+                // The edit that this snapshot stands for may be the one that gives it up.
+                Role::Releasing if zone.is_sick() => {
+                    self.push(&Change::Retire { zone: id }).await?;
+                }
+                // The copies that these take the place of are not used again if they failed.
+                Role::Manifest
+                    if zone.is_sick() && !self.copies.iter().any(|copy| copy.zone.0 == id) =>
+                {
+                    self.push(&Change::Retire { zone: id }).await?;
+                }
                 Role::Free | Role::Anchor | Role::Manifest | Role::Releasing => {}
             }
         }
@@ -237,6 +252,13 @@ impl<D: Device> Core<'_, D> {
         self.rotate(&mut memory).await
     }
 
+    /// Writes a new snapshot to fresh zones, and new superblocks, although nothing changed.
+    pub(crate) async fn snapshot_manifest(&self) -> Result<(), Fault<D::Error>> {
+        let _guard = self.edits.enter().await;
+        let mut memory = self.edit.take().await;
+        self.rotate(&mut memory).await
+    }
+
     /// Reserves generations durably before one beyond the reserve is used.
     pub(crate) async fn reserve_generations(&self) -> Result<(), Fault<D::Error>> {
         let reserved = {
@@ -319,6 +341,14 @@ impl<D: Device> Core<'_, D> {
         snapshot.push(&counters).await?;
         let checkpoint = Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq };
         snapshot.push(&checkpoint).await?;
+        let scrub = {
+            let scrub = &mut self.state.borrow_mut().scrub;
+            scrub.recorded = scrub.zone;
+            *scrub
+        };
+        if scrub.pass > 0 {
+            snapshot.push(&scrub.change()).await?;
+        }
         snapshot.zones().await?;
         snapshot.tree().await?;
         snapshot.write(true).await?;
@@ -370,8 +400,8 @@ impl<D: Device> Core<'_, D> {
                 let zone = state.zones.get_mut(id);
                 let role = zone.role();
                 // During replay the ends of log zones are not in the snapshot yet.
-                let log = role.holds_values() || role == Role::Parity;
-                let early = used && replaying && log;
+                let of_log = role.holds_values() || matches!(role, Role::LogMirror | Role::Parity);
+                let early = used && replaying && of_log;
                 if (role == Role::Free) == used || early || !zone.take_active() || zone.is_head() {
                     continue;
                 }
@@ -540,6 +570,7 @@ pub(crate) fn push_release(state: &mut State<'_>, edit: &mut EditBuilder<'_>, id
     for zone in parity.into_iter().chain(others) {
         for zone in state.zones.members(zone) {
             let sick = state.zones.get(zone).is_sick();
+            state.count_released(zone);
             state.zones.release(zone);
             let zone = zone.0;
             edit.push(&if sick { Change::Retire { zone } } else { Change::Free { zone } });
@@ -576,18 +607,19 @@ pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
     }
     match zone.role() {
         // For its whole group.
-        Role::Parity => state.zones.group(id)[1..].iter().all(|id| is_spent(state, *id)),
-        Role::Log | Role::Cold => !state.zones.is_grouped(id) && is_spent(state, id),
+        Role::Parity => state.zones.group(id)[1..].iter().all(|id| is_emptied(state, *id)),
+        Role::Log | Role::Cold => !state.zones.is_grouped(id) && is_emptied(state, id),
         _ if zone.live.get() > 0 || zone.live_mem.get() > 0 => false,
         Role::Run | Role::Bottom => true,
         // The zone it was to be the twin of is gone, or never had it.
         Role::Twin => !state.zones.is_twin_of_any(id),
+        Role::LogMirror => is_spent(state, id),
         _ => false,
     }
 }
 
 /// Whether nothing refers to a log zone, or what does has another place by now.
-pub(crate) fn is_spent(state: &State<'_>, id: ZoneId) -> bool {
+pub(crate) fn is_emptied(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
     let dead = zone.live.get() == 0 && zone.live_mem.get() == 0;
     (dead || zone.is_emptied()) && is_behind(state, id)

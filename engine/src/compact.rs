@@ -32,6 +32,7 @@ use shingle_hal::{Device, Error as _, ZoneId};
 use crate::error::{Fault, is_of_zone};
 use crate::flush::Flush;
 use crate::format::edit::{Change, PieceRecord};
+use crate::format::marks::{DAMAGED, SICK};
 use crate::limits::{MERGE_INPUTS_MAX, ZONE_FAILURES_MAX};
 use crate::manifest::EditBuilder;
 use crate::merge::Merging;
@@ -225,7 +226,7 @@ impl<'m, D: Device> Core<'m, D> {
                 let worth = if versions == 1 && !ranged { 4 } else { least + 2 };
                 let least =
                     if head.next == 1 { least } else { worth.max(head.nodes_of(node_blocks) / 8) };
-                if nodes_max >= least {
+                if nodes_max >= least && !self.is_run_head_bad(&head) {
                     self.state.borrow_mut().zones.get_mut(head.zone).set_pending(true);
                     job.builder.begin(PiecePlace {
                         generation: head.generation,
@@ -249,7 +250,11 @@ impl<'m, D: Device> Core<'m, D> {
         if self.note_failed(zone, error.kind()) { Err(fault) } else { self.poison(fault) }
     }
 
-    async fn leave_run_zone(&self, index: usize, head: RunHead) -> Result<(), Fault<D::Error>> {
+    pub(crate) async fn leave_run_zone(
+        &self,
+        index: usize,
+        head: RunHead,
+    ) -> Result<(), Fault<D::Error>> {
         self.state.borrow_mut().run_heads[index] = None;
         for id in core::iter::once(head.zone).chain(head.twin) {
             let conventional = {
@@ -275,6 +280,13 @@ impl<'m, D: Device> Core<'m, D> {
             }
         }
         Ok(())
+    }
+
+    /// Whether nothing more is to be written where runs are: it failed, or is to be rebuilt.
+    pub(crate) fn is_run_head_bad(&self, head: &RunHead) -> bool {
+        let state = self.state.borrow();
+        let mut zones = core::iter::once(head.zone).chain(head.twin);
+        zones.any(|id| state.zones.get(id).has_mark(SICK | DAMAGED))
     }
 
     async fn start_run_zone(&self, index: usize, role: Role) -> Result<(), Fault<D::Error>> {
@@ -331,7 +343,21 @@ pub(crate) fn add_piece(
     edit.push(&Change::Piece(*record));
 }
 
-/// Installs changes of liveness and says so in the edit.
+/// Whether the changes of liveness can be installed: whether no zone is left fewer bytes than none.
+/// What the manifest says of live bytes cannot be held against anything when it is read; a lie
+/// shows here, before anything is said in its name.
+pub(crate) fn liveness_holds(state: &State<'_>) -> bool {
+    state.zones.iter().all(|(_, zone)| {
+        zone.live.get().checked_add_signed(zone.merge_delta.get()).is_some()
+            && zone
+                .live_mem
+                .get()
+                .checked_add_signed(zone.flush_delta.get().saturating_neg())
+                .is_some()
+    })
+}
+
+/// Installs changes of liveness, which [hold](liveness_holds), and says so in the edit.
 pub(crate) fn fill_zones(state: &mut State<'_>, edit: &mut EditBuilder<'_>) {
     for id in 0..state.zones.len() {
         let zone = state.zones.get_mut(shingle_hal::ZoneId(id));

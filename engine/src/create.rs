@@ -23,8 +23,8 @@ use crate::zone::Role;
 /// Fewest usable zones of a device.
 const ZONES_MIN: u32 = 32;
 /// Fewest active zones, where they are limited.
-const ACTIVE_ZONES_MIN: u32 = 10;
-/// For runs with twins.
+const ACTIVE_ZONES: u32 = 10;
+/// And for runs with twins.
 const ACTIVE_ZONES_FOR_TWINS: u32 = 14;
 
 /// And for values with parity: each log's copy, and a zone of parity.
@@ -68,17 +68,25 @@ impl Redundancy {
         if parity > 0 && !self.mirror_runs {
             return Err("with parity for values, runs must be mirrored too");
         }
-        let active = match (parity, self.mirror_runs) {
+        let base = match (parity, self.mirror_runs) {
             (1.., _) => ACTIVE_ZONES_FOR_PARITY,
             (_, true) => ACTIVE_ZONES_FOR_TWINS,
-            _ => ACTIVE_ZONES_MIN,
+            _ => ACTIVE_ZONES,
         };
+        let active = base + u32::from(self.mirror_log);
         if geometry.active_zones_max.is_none_or(|max| max >= active) {
             return Ok(());
         }
-        Err(match active {
-            ACTIVE_ZONES_FOR_PARITY => "to have parity, at least 17 active zones are needed",
-            ACTIVE_ZONES_FOR_TWINS => "to keep keys twice, at least 14 active zones are needed",
+        Err(match (base, self.mirror_log) {
+            (ACTIVE_ZONES_FOR_PARITY, _) => {
+                "to have parity, at least 17 active zones are needed, 18 with the log mirrored"
+            }
+            (_, true) => {
+                "to mirror the log, one more active zone is needed: 11, or 15 with keys twice"
+            }
+            (ACTIVE_ZONES_FOR_TWINS, _) => {
+                "to keep keys twice, at least 14 active zones are needed"
+            }
             _ => "at least 10 active zones are needed",
         })
     }

@@ -11,12 +11,13 @@
 use shingle_hal::Device;
 
 use crate::canary::{Bug, planted};
-use crate::compact::{FLUSH_PIECES_MAX, Job, Work, add_piece, fill_zones};
+use crate::compact::{FLUSH_PIECES_MAX, Job, Work, add_piece, fill_zones, liveness_holds};
 use crate::error::Fault;
 use crate::format::edit::{Change, PieceRecord};
 use crate::format::entry::Entry;
 use crate::memtable;
 use crate::run::builder::{Cover, PieceBuilder, Pushed};
+use crate::run::cursor::malformed;
 use crate::state::{Core, Side, State};
 use crate::versions::{Fate, VersionFilter};
 use crate::zone::{Role, spans};
@@ -115,6 +116,9 @@ impl<'m, D: Device> Core<'m, D> {
         }
         let Work::Flush(flush) = &job.work else { unreachable!("a flush") };
         let node_len = self.shape.node_len as u32;
+        if !liveness_holds(&self.state.borrow()) {
+            return Err(malformed());
+        }
         self.commit_edit(|state, edit| {
             for record in &flush.pieces {
                 add_piece(state, edit, record, node_len);

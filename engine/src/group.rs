@@ -7,9 +7,9 @@
 //! In memory the zones of a group are a ring of links. On media each member names its zone of
 //! parity (`Protect`, `FORMAT.md` §4).
 //!
-//! Invariants: `Q1` the zones of a group lie on pairwise different elements. `Q2` a group has one
+//! Invariants: `X1` the zones of a group lie on pairwise different elements. `X2` a group has one
 //! zone of parity, and `written` of each member of a group of several is the number of its blocks
-//! that the parity holds. `Q3` the zones of a group become free together, or its zone of parity
+//! that the parity holds. `X3` the zones of a group become free together, or its zone of parity
 //! does alone (canary `MemberFreedAlone`). Tests: `sim/tests/parity.rs`.
 
 use shingle_hal::{Class, Device, Extent, Lba, ZoneId};
@@ -248,10 +248,10 @@ impl Zones<'_> {
             return;
         }
         let parity = group.iter().filter(|id| self.get(**id).role() == Role::Parity).count();
-        assert_eq!(parity, 1, "Q2: {id}");
+        assert_eq!(parity, 1, "X2: {id}");
         for (index, one) in group.iter().enumerate() {
             for other in &group[..index] {
-                assert_ne!(self.get(*one).element, self.get(*other).element, "Q1: {one} {other}");
+                assert_ne!(self.get(*one).element, self.get(*other).element, "X1: {one} {other}");
             }
         }
     }

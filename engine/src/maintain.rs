@@ -19,8 +19,9 @@ use shingle_hal::{Device, ZoneId};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
-use crate::limits::{BOTTOM, FANOUT};
+use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
 use crate::memtable::RANGES_MAX;
+use crate::parity::Wanted;
 use crate::state::Core;
 
 /// Range deletions that one batch may bring.
@@ -29,8 +30,12 @@ pub(crate) const RANGES_AT_ONCE: usize = 16;
 const RESERVE: u32 = 12;
 /// And where zones of runs have twins: those of a flush, a merge, and a rebuild.
 const RESERVE_FOR_TWINS: u32 = 8;
+/// And where the log has a mirror: its next zone, and those that wait for a flush.
+const RESERVE_FOR_LOG_MIRROR: u32 = 4;
 /// Of these, what deletes may use up.
 const RESERVE_FOR_DELETES: u32 = 6;
+/// Bytes of scrub that writes can earn ahead of it.
+const SCRUB_CREDIT_MAX: u64 = 64 << 20;
 
 impl<D: Device> Core<'_, D> {
     /// Media bytes that one step may move.
@@ -47,7 +52,8 @@ impl<D: Device> Core<'_, D> {
             0 => 0,
             members => 2 * members + 4,
         };
-        RESERVE + twins + parity
+        let log = if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR } else { 0 };
+        RESERVE + twins + log + parity
     }
 
     /// How often a node of a run is written.
@@ -64,7 +70,10 @@ impl<D: Device> Core<'_, D> {
     /// Whether a write may go on: what is left of the head's zone stays for maintenance too.
     pub(crate) fn has_room_for_write(&self, is_delete: bool) -> bool {
         let state = self.state.borrow();
-        let least = if is_delete { self.reserve() - RESERVE_FOR_DELETES } else { self.reserve() };
+        // The mirror takes zones for deletes, too.
+        let mirror = if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR / 2 } else { 0 };
+        let for_deletes = RESERVE_FOR_DELETES + mirror;
+        let least = if is_delete { self.reserve() - for_deletes } else { self.reserve() };
         state.zones.free_count() > least
     }
 
@@ -79,6 +88,8 @@ impl<D: Device> Core<'_, D> {
             return Ok(Step::Idle);
         }
         self.learn_events().await?;
+        self.learn_efforts();
+        self.record_marks().await?;
         let free = self.state.borrow().zones.free_count();
         if free < self.low_water() * 2 {
             let freed = self.release_dead().await?;
@@ -88,7 +99,11 @@ impl<D: Device> Core<'_, D> {
         }
         let budget = self.step_bytes();
         if free > self.reserve() / 2 {
-            match self.rebuild_step(budget).await? {
+            match self.rebuild_step(budget, false).await? {
+                Step::Idle => {}
+                did => return Ok(did),
+            }
+            match self.evacuate_step(budget).await? {
                 Step::Idle => {}
                 did => return Ok(did),
             }
@@ -100,10 +115,12 @@ impl<D: Device> Core<'_, D> {
                 }
             }
         }
-        // Each group gives back more zones than it takes, so it is put together even where few are
-        // left.
+        // A group of zones with copies gives back more of them than it takes, so it is put together
+        // even where few are left; any other only takes.
         if free > 2 {
-            match self.regroup_step(budget, free < self.low_water()).await? {
+            let wanted =
+                Wanted { narrow: free < self.low_water(), bare: free > self.reserve() / 2 };
+            match self.regroup_step(budget, wanted).await? {
                 Step::Idle => {}
                 did => return Ok(did),
             }
@@ -130,7 +147,38 @@ impl<D: Device> Core<'_, D> {
                 did => return Ok(did),
             }
         }
-        self.job_step(budget).await
+        match self.job_step(budget).await? {
+            Step::Idle => {}
+            did => return Ok(did),
+        }
+        match self.effort_step(budget).await? {
+            Step::Idle => self.scrub_due().await,
+            did => Ok(did),
+        }
+    }
+
+    /// Writes anew what is read with effort, when nothing else is due.
+    async fn effort_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
+        if !self.state.borrow().failed || self.state.borrow().zones.free_count() <= self.low_water()
+        {
+            return Ok(Step::Idle);
+        }
+        match self.rebuild_step(budget, true).await? {
+            Step::Idle if self.has_effort_log_zone() => self.reclaim_step(budget, u64::MAX).await,
+            other => Ok(other),
+        }
+    }
+
+    /// Scrubs a part, if writes have earned it.
+    async fn scrub_due(&self) -> Result<Step, Fault<D::Error>> {
+        if self.state.borrow().scrub_credit == 0 {
+            return Ok(Step::Idle);
+        }
+        let progress = self.scrub_locked(&mut |_| {}).await?;
+        let mut state = self.state.borrow_mut();
+        let did = progress.bytes.max(1);
+        state.scrub_credit = state.scrub_credit.saturating_sub(did);
+        Ok(Step::Did(did))
     }
 
     pub(crate) fn zone_payload(&self) -> u64 {
@@ -189,7 +237,13 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn pay(&self, bytes: u64) -> Result<(), Fault<D::Error>> {
         self.note_use();
         let owed = bytes * self.gear() / 16;
+        {
+            let mut state = self.state.borrow_mut();
+            let earned = bytes.saturating_mul(u64::from(state.scrub_share)) / 16;
+            state.scrub_credit = (state.scrub_credit + earned).min(SCRUB_CREDIT_MAX);
+        }
         self.state.borrow_mut().debt += owed;
+        self.earn_effort(bytes);
         let step = self.step_bytes();
         while self.state.borrow().debt >= step {
             let Some(_guard) = self.jobs.try_enter() else {
@@ -354,11 +408,20 @@ impl<D: Device> Core<'_, D> {
 
     /// Merges everything into the bottom and frees what is dead.
     pub(crate) async fn merge_all(&self) -> Result<(), Fault<D::Error>> {
-        self.state.borrow_mut().full_merge = true;
+        // Each merge takes runs from a tier, and there are so many.
+        let merges_max = {
+            let mut state = self.state.borrow_mut();
+            state.full_merge = true;
+            state.counters.merges + 2 * RUNS_MAX as u64
+        };
         while self.state.borrow().full_merge && self.state.borrow().tree.deepest_tier().is_some() {
             let _guard = self.jobs.enter().await;
             if self.large_step().await? == Step::Idle {
                 break;
+            }
+            if self.state.borrow().counters.merges > merges_max {
+                self.state.borrow_mut().full_merge = false;
+                return Err(crate::run::cursor::malformed());
             }
         }
         self.state.borrow_mut().full_merge = false;
@@ -383,6 +446,12 @@ impl<D: Device> Core<'_, D> {
     /// to gain by. Runs take whole nodes, and new versions need room until a merge drops the old.
     pub(crate) fn capacity_bytes(&self) -> u64 {
         const HEADS: u32 = 8;
+        /// One of a flush and one of a merge.
+        const TWIN_HEADS: u32 = 2;
+        /// The mirror's, and one that it left.
+        const MIRROR_ZONES: u32 = 2;
+        let heads = if self.is_mirrored() { HEADS + TWIN_HEADS } else { HEADS };
+        let heads = heads + if self.is_log_mirrored() { MIRROR_ZONES } else { 0 };
         let state = self.state.borrow();
         let node_blocks = u64::from(self.shape.node_blocks());
         let (mut zones, mut for_values, mut for_runs) = (0, 0, 0);
@@ -394,7 +463,7 @@ impl<D: Device> Core<'_, D> {
                 for_runs += blocks / node_blocks * node_blocks;
             }
         }
-        let left = zones - u64::from(self.reserve() + HEADS).min(zones);
+        let left = zones - u64::from(self.reserve() + heads).min(zones);
         let blocks = (for_values * 94).min(for_runs * 97) / 100;
         blocks * left / zones.max(1) * u64::from(self.payload())
     }

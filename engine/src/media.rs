@@ -5,17 +5,22 @@
 //! extent, never bytes. Writes go through here too, called by `zone` alone.
 //!
 //! Invariants: `M1` every byte returned was sealed for the place it was read from (test harness,
-//! canary `UnboundSeal`). `M2` no request crosses the longest transfer.
+//! canary `UnboundSeal`). `M2` no request crosses the longest transfer. `M3` a read is
+//! halved as often as its length allows, and no more.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId};
 
+use crate::canary::{Bug, planted};
 use crate::error::{Damage, Fault, Structure};
 use crate::format::seal::{Identity, check};
-use crate::limits::EXTENTS_MAX;
+use crate::limits::{EFFORTS_MAX, EXTENTS_MAX};
 
 /// How often a request that asks to be retried is retried.
 const RETRIES: u32 = 3;
+
+/// Rows of units that are left behind while a read is halved: one for each halving.
+const HALVINGS_MAX: usize = usize::BITS as usize;
 
 /// Requests and bytes since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,12 +101,15 @@ pub(crate) struct Media<D> {
     pub(crate) geometry: Geometry,
     store_tag: Cell<u32>,
     stats: Cell<MediaStats>,
+    /// Places that were read with effort and that nobody has looked after yet.
+    efforts: RefCell<heapless::Vec<Lba, EFFORTS_MAX>>,
 }
 
 impl<D: Device> Media<D> {
     pub(crate) fn new(device: D) -> Self {
         let geometry = device.geometry();
-        Self { device, geometry, store_tag: Cell::new(0), stats: Cell::default() }
+        let (stats, efforts) = (Cell::default(), RefCell::default());
+        Self { device, geometry, store_tag: Cell::new(0), stats, efforts }
     }
 
     pub(crate) fn set_store_tag(&self, tag: u32) {
@@ -150,7 +158,11 @@ impl<D: Device> Media<D> {
                 match self.device.read(lba, part, Request::of(class)).await {
                     Ok(()) => break,
                     Err(error) => match error.kind() {
-                        ErrorKind::RecoveredRead { .. } => break,
+                        ErrorKind::RecoveredRead { first } => {
+                            // Where there is no place left, it will be read with effort again.
+                            let _ = self.efforts.borrow_mut().push(first.unwrap_or(lba));
+                            break;
+                        }
                         ErrorKind::Timeout if attempt < RETRIES => attempt += 1,
                         _ => return Err(error),
                     },
@@ -159,6 +171,11 @@ impl<D: Device> Media<D> {
             lba = lba.plus((part.len() / block_len) as u64);
         }
         Ok(())
+    }
+
+    /// A place that was read with effort.
+    pub(crate) fn next_effort(&self) -> Option<Lba> {
+        self.efforts.borrow_mut().pop()
     }
 
     /// Reads blocks without checking them; false if the medium cannot return them.
@@ -177,9 +194,10 @@ impl<D: Device> Media<D> {
 
     /// Reads `buf.len() / unit_len` sealed units and checks each.
     ///
-    /// Of values and nodes, a read that gives damage is tried again unit by unit, each a second
-    /// time: what one long request cannot bring, short ones often can, and what is damaged after
-    /// all is named to the unit.
+    /// Of values and nodes, a read that gives damage is tried again in halves, down to the unit,
+    /// and a unit a second time: what one long request cannot bring, short ones often can, and what
+    /// is damaged after all is named to the unit. One bad unit of many costs two requests for each
+    /// halving, and not one for each unit.
     pub(crate) async fn read_units(
         &self,
         place: Place,
@@ -193,16 +211,37 @@ impl<D: Device> Media<D> {
         if !again || !matches!(whole, Err(Fault::Damaged(_))) {
             return whole;
         }
-        let unit_blocks = unit_len / self.block_len();
-        let blocks = (place.block..).step_by(unit_blocks);
-        for (block, unit) in blocks.zip(buf.chunks_exact_mut(unit_len)) {
-            let place = Place { block, ..place };
-            let first = self.read_once(place, unit, unit_len, structure, class).await;
-            if let Err(Fault::Damaged(_)) = first {
-                self.read_once(place, unit, unit_len, structure, class).await?;
-            } else {
-                first?;
+        let unit_blocks = (unit_len / self.block_len()) as u32;
+        // What is still to be read, the nearest last: of each halving, the second half.
+        let mut rows = heapless::Vec::<(usize, usize), HALVINGS_MAX>::new();
+        let all = (0, buf.len() / unit_len);
+        let mut next = Some(all);
+        while let Some((first, count)) = next {
+            let place = Place { block: place.block + first as u32 * unit_blocks, ..place };
+            let part = &mut buf[first * unit_len..(first + count) * unit_len];
+            // The whole was read just now.
+            let read = match count {
+                1 => self.read_once(place, part, unit_len, structure, class).await,
+                _ if (first, count) == all => whole,
+                _ => self.read_once(place, part, unit_len, structure, class).await,
+            };
+            match read {
+                Err(Fault::Damaged(_)) if count == 1 => {
+                    let again = self.read_once(place, part, unit_len, structure, class).await;
+                    if !planted(Bug::ReadRetrySkipsCheck) {
+                        again?;
+                    }
+                }
+                Err(Fault::Damaged(_)) => {
+                    let half = count / 2;
+                    let rest = rows.push((first + half, count - half));
+                    assert!(rest.is_ok(), "M3: each halving leaves one row");
+                    next = Some((first, half));
+                    continue;
+                }
+                other => other?,
             }
+            next = rows.pop();
         }
         Ok(())
     }

@@ -20,14 +20,16 @@
 use shingle_hal::Device;
 
 use crate::canary::{Bug, planted};
-use crate::compact::{FLUSH_PIECES_MAX, Job, Work, add_piece, change_run_live, fill_zones};
+use crate::compact::{
+    FLUSH_PIECES_MAX, Job, Work, add_piece, change_run_live, fill_zones, liveness_holds,
+};
 use crate::error::Fault;
 use crate::format::edit::{Change, KEY_PART_LEN};
 use crate::format::entry::{Entry, Kind, Rank};
 use crate::limits::{BOTTOM, MERGE_INPUTS_MAX};
 use crate::manifest::EditBuilder;
 use crate::run::builder::{Cover, Pushed};
-use crate::run::cursor::RunCursor;
+use crate::run::cursor::{RunCursor, malformed};
 use crate::run::tree::Merge;
 use crate::state::{Core, Direct, State};
 use crate::versions::{Fate, VersionFilter};
@@ -228,7 +230,7 @@ impl<'m, D: Device> Core<'m, D> {
         let mut changed = false;
         for source in &mut merging.sources {
             while source.is_valid() && source.key() == key {
-                let entry = source.entry(node_len).ok_or_else(crate::run::cursor::malformed)?;
+                let entry = source.entry(node_len).ok_or_else(malformed)?;
                 if entry.kind != Kind::Boundary {
                     break;
                 }
@@ -258,8 +260,7 @@ impl<'m, D: Device> Core<'m, D> {
                 return Ok(did);
             };
             let Merging { sources, filter, .. } = merging;
-            let entry =
-                sources[newest].entry(node_len).ok_or_else(crate::run::cursor::malformed)?;
+            let entry = sources[newest].entry(node_len).ok_or_else(malformed)?;
             if entry.kind == Kind::Boundary {
                 // The state repeated at the start of a node, between versions of the key.
                 sources[newest].next(&pieces).await?;
@@ -275,7 +276,7 @@ impl<'m, D: Device> Core<'m, D> {
                     did += self.write_output(job).await?;
                     let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
                     let entry = merging.sources[newest].entry(node_len);
-                    let entry = entry.ok_or_else(crate::run::cursor::malformed)?;
+                    let entry = entry.ok_or_else(malformed)?;
                     assert_eq!(job.builder.push(key, &Entry { seq, ..entry }), Pushed::Taken);
                 }
             }
@@ -315,6 +316,9 @@ impl<'m, D: Device> Core<'m, D> {
         let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
         let node_len = self.shape.node_len as u32;
         let level = merging.level;
+        if !liveness_holds(&self.state.borrow()) {
+            return Err(malformed());
+        }
         self.commit_edit(|state, edit| {
             if let Some(record) = &piece {
                 add_piece(state, edit, record, node_len);

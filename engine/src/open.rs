@@ -7,9 +7,12 @@ use crate::cache::Cache;
 use crate::checkpoint::Anchor;
 use crate::compact::Job;
 use crate::error::OpenError;
+use crate::format::edit::LogPlace;
 use crate::format::superblock::Superblock;
+use crate::health::effort_zones_max;
 use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX};
 use crate::log::Head;
+use crate::log::mirror::Mirror;
 use crate::manifest::Manifest;
 use crate::media::Media;
 use crate::memtable::Memtable;
@@ -18,7 +21,7 @@ use crate::recover::{check_superblock, read_anchors};
 use crate::run::builder::{self, PieceBuilder, Shape};
 use crate::run::cursor::CursorMemory;
 use crate::run::tree::{self, Tree};
-use crate::state::{Core, Counters, Mark, State};
+use crate::state::{Core, Counters, Mark, Scrubbing, State};
 use crate::sync::{Lock, Pool, Signal};
 use crate::zone::Zones;
 
@@ -51,11 +54,8 @@ pub(crate) async fn open<'m, D: Device>(
     check_superblock(&media, &superblock, &anchors)?;
     let mut core = assemble(media, memory, superblock, anchors)?;
     core.report_zones().await.map_err(OpenError::Device)?;
-    {
-        let mut state = core.state.borrow_mut();
-        state.failed = state.zones.failed_count() > 0;
-    }
     core.load_manifest().await?;
+    core.state.borrow_mut().begin_marks();
     core.capacity.set(core.capacity_bytes());
     core.zone_record_max = core.zone_record_max();
     core.replay().await?;
@@ -70,7 +70,8 @@ fn assemble<D: Device>(
     anchors: [Anchor; ANCHORS],
 ) -> Result<Core<'_, D>, OpenError<D::Error>> {
     let limits = superblock.limits;
-    let plan = Plan::new(&media.geometry, &limits, memory.len())
+    let redundancy = superblock.redundancy;
+    let plan = Plan::with_redundancy(&media.geometry, &limits, redundancy, memory.len())
         .map_err(|needed_bytes| OpenError::MemoryTooSmall { needed_bytes })?;
     media.set_store_tag(superblock.store_tag());
     let block_len = media.block_len();
@@ -87,6 +88,8 @@ fn assemble<D: Device>(
     let log = Head::new(carver.take(plan.log_len), carver.take(plan.notes_len), block_len);
     let cold = (plan.cold_len > 0)
         .then(|| Head::new(carver.take(plan.cold_len), carver.take(plan.notes_len), block_len));
+    let mirror = (plan.mirror_len > 0)
+        .then(|| Mirror::new(Head::new(carver.take(plan.mirror_len), &mut [], block_len)));
     let seed = u64::from(superblock.store_tag());
     let tables = [
         Memtable::new(carver.take(plan.memtable_len), seed),
@@ -118,9 +121,16 @@ fn assemble<D: Device>(
         frozen: None,
         log,
         cold,
+        mirror,
         ahead: heapless::Vec::new(),
         manifest: Manifest::default(),
         anchors,
+        scrub: Scrubbing::default(),
+        unmended: [0; 2],
+        effort_zones: effort_zones_max(media.geometry.zone_count),
+        effort_earned: 0,
+        scrub_share: 0,
+        scrub_credit: 0,
         run_heads: [None; 2],
         checkpoint: Mark::default(),
         seq: 0,
@@ -133,7 +143,13 @@ fn assemble<D: Device>(
         replaying: false,
         failed: false,
         loose: false,
+        marks_due: false,
+        renewal_due: false,
+        flush_due: false,
         gap: None,
+        gap_filled: false,
+        mirror_at: LogPlace::default(),
+        survivors_missing: false,
         lost_seqs: None,
         read_only: false,
         used: (0, u64::MAX, 0),

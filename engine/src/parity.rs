@@ -28,7 +28,7 @@
 //! then emptied by reclaim before others, which reads the same way: that is the rebuilding, paced
 //! like all reclaim. A group whose parity is of no use any more is regrouped at once.
 //!
-//! Invariants: `Q1` to `Q3` of [`group`](crate::group). `Q4` a member is in one group at any moment
+//! Invariants: `X1` to `X3` of [`group`](crate::group). `X4` a member is in one group at any moment
 //! of which its blocks can be rebuilt, from its first block to its freeing, unless a zone of the
 //! group failed (canary `ParityBeforeSync`). Tests: `sim/tests/parity.rs`.
 
@@ -39,6 +39,7 @@ use crate::checkpoint::{freed, is_behind, push_release};
 use crate::compact::Step;
 use crate::error::{Fault, Structure, is_of_zone};
 use crate::format::edit::Change;
+use crate::format::marks::{DAMAGED, LEAVE};
 use crate::group::{Sources, mix};
 use crate::limits::PARITY_MAX;
 use crate::manifest::EditBuilder;
@@ -48,6 +49,15 @@ use crate::zone::{Role, Zone};
 
 /// Members of a group being chosen.
 type Chosen = heapless::Vec<Member, PARITY_MAX>;
+
+/// Which groups are to be put together.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted {
+    /// Of fewer zones than a group takes, too.
+    pub(crate) narrow: bool,
+    /// Of zones that have no copy, too: that gives no zone back.
+    pub(crate) bare: bool,
+}
 
 /// Why a zone of values may come into a new group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +132,10 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// A zone for the copy of `zone`, on another element; `None` if there is none, or none wanted.
-    pub(crate) async fn take_copy(&self, zone: ZoneId) -> Result<Option<ZoneId>, Fault<D::Error>> {
+    pub(crate) async fn take_parity(
+        &self,
+        zone: ZoneId,
+    ) -> Result<Option<ZoneId>, Fault<D::Error>> {
         if self.parity() == 0 {
             return Ok(None);
         }
@@ -231,8 +244,7 @@ impl<D: Device> Core<'_, D> {
         let mut state = self.state.borrow_mut();
         let Some(zone) = zone.filter(|zone| zone.0 < state.zones.len()) else { return };
         if state.zones.is_grouped(zone) {
-            state.failed = true;
-            state.zones.get_mut(zone).set_damaged(true);
+            state.note_mark(zone, DAMAGED);
         }
     }
 
@@ -255,21 +267,22 @@ impl<D: Device> Core<'_, D> {
         self.state.borrow().loose
     }
 
-    /// The zones that come into a group next. With `narrow`, fewer will do than a group takes.
-    fn choose(&self, narrow: bool) -> Chosen {
+    /// The zones that come into a group next.
+    fn choose(&self, wanted: Wanted) -> Chosen {
         let width = self.parity_width();
-        let bare = self.choose_of(None, width, narrow);
-        if !bare.is_empty() || narrow {
-            return bare;
+        let any = self.choose_of(None, width, wanted);
+        if !any.is_empty() || wanted.narrow {
+            return any;
         }
+        let wanted = Wanted { bare: false, ..wanted };
         // Survivors live longer than what is new: a group is freed with the last of its zones.
-        let log = self.choose_of(Some(Role::Log), width, false);
-        if log.is_empty() { self.choose_of(Some(Role::Cold), width, false) } else { log }
+        let log = self.choose_of(Some(Role::Log), width, wanted);
+        if log.is_empty() { self.choose_of(Some(Role::Cold), width, wanted) } else { log }
     }
 
     /// As [`choose`](Self::choose), of zones of one role, or of any if some are bare or it is to be
     /// narrow.
-    fn choose_of(&self, role: Option<Role>, width: usize, narrow: bool) -> Chosen {
+    fn choose_of(&self, role: Option<Role>, width: usize, wanted: Wanted) -> Chosen {
         let mut chosen = Chosen::new();
         let state = self.state.borrow();
         let mut first = Loose::Copied;
@@ -283,6 +296,9 @@ impl<D: Device> Core<'_, D> {
             let candidates = state.zones.iter().filter_map(|(id, zone)| {
                 let of_role = role.is_none_or(|role| zone.role() == role);
                 let loose = loose(&state, id, self.parity()).filter(|_| of_role)?;
+                if loose == Loose::Bare && !wanted.bare {
+                    return None;
+                }
                 let key = (loose, zone.role(), zone.generation.get());
                 (last < Some(key) && !taken(zone)).then_some((key, id))
             });
@@ -301,11 +317,11 @@ impl<D: Device> Core<'_, D> {
         // A copy protects as well: without need it is not given up for less than a whole group.
         let enough = match first {
             Loose::Bare => 1,
-            Loose::Copied if narrow => 2,
+            Loose::Copied if wanted.narrow => 2,
             Loose::Copied => width.max(2),
         };
-        let wanted = role.is_some() || narrow || first == Loose::Bare;
-        if chosen.len() < enough || !wanted {
+        let now = role.is_some() || wanted.narrow || first == Loose::Bare;
+        if chosen.len() < enough || !now {
             chosen.clear();
         }
         chosen
@@ -315,7 +331,7 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn regroup_step(
         &self,
         budget: u64,
-        narrow: bool,
+        wanted: Wanted,
     ) -> Result<Step, Fault<D::Error>> {
         if self.parity() == 0 {
             return Ok(Step::Idle);
@@ -323,7 +339,7 @@ impl<D: Device> Core<'_, D> {
         let begun = self.regrouping.take().filter(|regroup| self.is_still_whole(regroup));
         let begun = match begun {
             Some(regroup) => Some(regroup),
-            None => self.begin_regroup(narrow).await?,
+            None => self.begin_regroup(wanted).await?,
         };
         self.state.borrow_mut().loose = begun.is_some();
         let Some(mut regroup) = begun else { return Ok(Step::Idle) };
@@ -366,8 +382,8 @@ impl<D: Device> Core<'_, D> {
         self.state.borrow_mut().zones.get_mut(regroup.into).set_head(false);
     }
 
-    async fn begin_regroup(&self, narrow: bool) -> Result<Option<Regroup>, Fault<D::Error>> {
-        let mut members = self.choose(narrow);
+    async fn begin_regroup(&self, wanted: Wanted) -> Result<Option<Regroup>, Fault<D::Error>> {
+        let mut members = self.choose(wanted);
         while !members.is_empty() {
             self.begin_writing().await?;
             let (elements, capacity, end) = {
@@ -392,7 +408,7 @@ impl<D: Device> Core<'_, D> {
                 Err(fault) => return Err(fault),
             }
             // All free zones lie where the members do: with fewer of them there may be one.
-            if !narrow && self.state.borrow().zones.free_count() > 0 && members.len() > 2 {
+            if !wanted.narrow && self.state.borrow().zones.free_count() > 0 && members.len() > 2 {
                 members.pop();
                 continue;
             }
@@ -467,7 +483,7 @@ impl<D: Device> Core<'_, D> {
                     let copied = sources.is_copy()
                         && sources.rebuild(&self.media, place, unit, &mut [], what).await.is_ok();
                     if copied {
-                        self.note_damaged(member.generation);
+                        self.state.borrow_mut().note_mark(member.zone, DAMAGED);
                         return Ok(false);
                     }
                     // Behind its end, or lost.
@@ -500,7 +516,7 @@ impl<D: Device> Core<'_, D> {
             }
             for member in &regroup.members {
                 state.zones.get_mut(member.zone).written = member.len.into();
-                assert!(state.zones.protect(member.zone, into), "Q4: in no group now");
+                assert!(state.zones.protect(member.zone, into), "X4: in no group now");
                 push_protect(edit, member.zone, into, member.len);
             }
             state.counters.regroups += 1;
@@ -544,7 +560,8 @@ fn is_broken(state: &State<'_>, id: ZoneId) -> bool {
         let zone = state.zones.get(*id);
         zone.is_emptied() && (zone.is_damaged() || zone.is_sick())
     };
-    state.zones.get(parity).is_damaged() || group.iter().any(spent)
+    let parity = state.zones.get(parity);
+    parity.is_damaged() || parity.has_mark(LEAVE) || group.iter().any(spent)
 }
 
 /// Whether a zone may come into a new group, of `n` zones where there are as many.
@@ -557,6 +574,7 @@ fn loose(state: &State<'_>, id: ZoneId, n: usize) -> Option<Loose> {
         && !zone.is_emptied()
         && !zone.is_sick()
         && !zone.is_damaged()
+        && !zone.has_mark(LEAVE)
         && !state.ahead.contains(&id)
         && state.zones.extension(id).is_none();
     if !whole {

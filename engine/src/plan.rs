@@ -7,7 +7,7 @@ use shingle_hal::Geometry;
 
 use crate::format::entry;
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
-use crate::format::superblock::Limits;
+use crate::format::superblock::{Limits, Redundancy};
 use crate::limits::{
     FANOUT, FRAGMENT_LEN_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX, VALUE_BUFFERS_MAX,
 };
@@ -27,6 +27,8 @@ pub struct Plan {
     pub log_len: usize,
     /// Both buffers of the log of survivors; 0 if survivors share the log.
     pub cold_len: usize,
+    /// Both buffers of the log's mirror; 0 if it has none.
+    pub mirror_len: usize,
     /// Notes of a log for its next index; one for each log.
     pub notes_len: usize,
     /// Each of the two memtables.
@@ -68,7 +70,25 @@ impl Plan {
     /// # Errors
     /// The bytes needed at least, if `memory_len` is less.
     pub fn new(geometry: &Geometry, limits: &Limits, memory_len: usize) -> Result<Self, usize> {
-        let least = Self::least(geometry, limits);
+        Self::with_redundancy(geometry, limits, Redundancy::NONE, memory_len)
+    }
+
+    /// The same where something is kept on more than one storage element.
+    ///
+    /// # Errors
+    /// The bytes needed at least, if `memory_len` is less.
+    pub fn with_redundancy(
+        geometry: &Geometry,
+        limits: &Limits,
+        redundancy: Redundancy,
+        memory_len: usize,
+    ) -> Result<Self, usize> {
+        let mut least = Self::least(geometry, limits);
+        if redundancy.mirror_log {
+            let block_len = geometry.block_len_bytes as usize;
+            // The longest record with its values is the longest of the mirror, but for the head.
+            least.mirror_len = least.log_least(limits, block_len) + 2 * block_len;
+        }
         let needed = least.total(limits);
         if memory_len < needed {
             return Err(needed);
@@ -138,6 +158,7 @@ impl Plan {
             pieces: geometry.zone_count as usize + 32,
             log_len: 2 * record_blocks * block_len,
             cold_len: 0,
+            mirror_len: 0,
             notes_len: 0,
             memtable_len: Self::memtable_least(limits),
             node_buffers: 1,
@@ -163,6 +184,7 @@ impl Plan {
             + tree::memory_len(self.pieces, key_len)
             + self.log_len
             + self.cold_len
+            + self.mirror_len
             + self.notes_len * (1 + usize::from(self.cold_len > 0))
             + 2 * self.memtable_len
             + self.node_buffers * node_len
@@ -202,6 +224,7 @@ impl Plan {
         let whole_value = (value_len + value_len / 64).saturating_add(4 * block_len);
         let grow = |now: usize, most: usize, share: usize| now.max(most.min(spare / 100 * share));
 
+        let least = self.total(limits);
         self.pieces += (spare / 100 * 4 / tree::PIECE_LEN).min(geometry.zone_count as usize / 2);
         let log_most = (2 * record).max(2 * transfer).min(8 << 20);
         self.log_len += 2 * blocks(grow(0, log_most, 8) / 2);
@@ -211,6 +234,9 @@ impl Plan {
             if self.cold_len < self.log_least(limits, block_len) {
                 self.cold_len = 0;
             }
+        }
+        if self.mirror_len > 0 {
+            self.mirror_len += 2 * blocks(grow(0, log_most.min(1 << 20), 4) / 2);
         }
         // Its flush must fit the zones that are kept free for maintenance, beside much else.
         let zone_len = geometry.zone_blocks as usize * block_len;
@@ -228,7 +254,6 @@ impl Plan {
         }
         self.notes_len = (spare / 100).min(64 << 10).min(self.window_len / 2);
         let used = self.total(limits);
-        let least = Self::least(geometry, limits).total(limits);
         // Shares add up to less than all, so what is left is not negative.
         self.cache_len = (least + spare).saturating_sub(used);
         self

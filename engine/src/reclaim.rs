@@ -25,16 +25,18 @@
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{freed, is_spent, push_release};
+use crate::checkpoint::{freed, is_emptied, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
+use crate::format::marks::{EFFORT, LEAVE};
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
 use crate::log::RecordReader;
 use crate::log::index::Note;
+use crate::log::mirror::Mirrored;
 use crate::log::reader::LogZone;
 use crate::state::{Core, Side, State};
 use crate::zone::Role;
@@ -89,7 +91,11 @@ impl<D: Device> Core<'_, D> {
         let payload = u64::from(self.payload());
         // Zones that failed go first, whatever is gained.
         let mut failed = state.zones.iter().filter(|_| state.failed);
-        let failed = failed.find(|(id, _)| is_failed_victim(&state, *id));
+        let failed = failed.find(|(id, _)| is_failed_victim(&state, *id)).or_else(|| {
+            // Not for room, or a zone without any gain might be emptied for it.
+            let mut effort = state.zones.iter().filter(|_| state.failed && gain_min == u64::MAX);
+            effort.find(|(id, _)| is_effort_victim(&state, *id))
+        });
         let id = if let Some((id, _)) = failed {
             id
         } else {
@@ -97,7 +103,7 @@ impl<D: Device> Core<'_, D> {
             let candidates = state.zones.iter().filter_map(|(id, _)| Prey::of(&state, id));
             let prey = candidates.min_by_key(|prey| (!prey.begun, prey.live / prey.members))?;
             let capacity = prey.blocks * payload;
-            if prey.live.saturating_add(gain_min * prey.members) > capacity {
+            if prey.live.saturating_add(gain_min.saturating_mul(prey.members)) > capacity {
                 return None;
             }
             prey.next
@@ -107,7 +113,9 @@ impl<D: Device> Core<'_, D> {
             map: state.zones.map(id),
             generation: zone.generation.get(),
             blocks: if zone.written.get() > 0 {
-                state.zones.written(id)
+                // Of a zone and its copy a cut may have left more in either.
+                let copy = state.zones.copy_of(id).map_or(0, |copy| state.zones.written(copy));
+                state.zones.written(id).max(copy).min(zone.capacity.get())
             } else {
                 zone.capacity.get()
             },
@@ -131,6 +139,12 @@ impl<D: Device> Core<'_, D> {
     pub(crate) fn has_failed_log_zone(&self) -> bool {
         let state = self.state.borrow();
         state.failed && state.zones.iter().any(|(id, _)| is_failed_victim(&state, id))
+    }
+
+    /// Whether a log zone is to be written anew because it is read with effort.
+    pub(crate) fn has_effort_log_zone(&self) -> bool {
+        let state = self.state.borrow();
+        state.zones.iter().any(|(id, _)| is_effort_victim(&state, id))
     }
 
     /// Whether a zone picked earlier is still what it was: it may have been found dead meanwhile.
@@ -363,12 +377,13 @@ impl<D: Device> Core<'_, D> {
             None => self.read_part(&value, at, rest, &mut buffer).await?,
         };
         self.make_entry_room(key.len(), overhead, true).await?;
-        self.make_room(Side::Cold, overhead + part.len()).await?;
+        self.make_record_room(Side::Cold, overhead + part.len(), overhead).await?;
         let mut state = self.state.borrow_mut();
         if !is_still(&state, key, version, found.seq) {
             return Ok(Moved::Again);
         }
-        let head_fits = state.head(Side::Cold).fits(overhead + part.len());
+        let head_fits = state.head(Side::Cold).fits(overhead + part.len())
+            && state.mirror_fits(Side::Cold, overhead);
         if !head_fits || !state.tables[state.active].room_for(key.len(), overhead) {
             return Ok(Moved::Again);
         }
@@ -448,7 +463,7 @@ impl<D: Device> Core<'_, D> {
             // In a group it stays until the others are emptied too.
             let group = state.zones.group(id);
             let mut values = group.iter().filter(|id| state.zones.get(**id).role() != Role::Parity);
-            values.all(|id| is_spent(&state, *id)) || planted(Bug::MemberFreedAlone)
+            values.all(|id| is_emptied(&state, *id)) || planted(Bug::MemberFreedAlone)
         };
         if !freed_now {
             self.progress.notify();
@@ -499,7 +514,7 @@ impl Prey {
             }
             prey.members += 1;
             prey.blocks += u64::from(zone.capacity.get() - 1);
-            if role == Role::Parity && is_spent(state, id) {
+            if role == Role::Parity && is_emptied(state, id) {
                 prey.begun |= zone.is_emptied();
                 continue;
             }
@@ -519,17 +534,25 @@ impl Prey {
 /// Whether a zone can be reclaimed.
 fn is_victim(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
+    let forgets = planted(Bug::EvacuateForgetsOpenRecord) && zone.has_mark(LEAVE);
     zone.role().holds_values()
         && !zone.is_pinned()
         && !zone.is_emptied()
-        && crate::checkpoint::is_behind(state, id)
+        && (crate::checkpoint::is_behind(state, id) || forgets && !zone.is_head())
         && state.zones.is_readable(id)
 }
 
 /// Whether a zone can be reclaimed and should be, because it failed.
 fn is_failed_victim(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
-    (zone.is_damaged() || zone.is_sick()) && is_victim(state, id)
+    zone.role().holds_values()
+        && (zone.is_damaged() || state.zones.is_failed(id))
+        && is_victim(state, id)
+}
+
+/// Whether a zone can be reclaimed and should be, because it is read with effort.
+fn is_effort_victim(state: &State<'_>, id: ZoneId) -> bool {
+    state.zones.get(id).has_mark(EFFORT) && is_victim(state, id)
 }
 
 impl Victim {
@@ -606,6 +629,7 @@ fn append_moved(
         let seq = found.seq;
         let note = Note { record, moved: true, seq, value_at: offset, op, body: &[] };
         state.head(Side::Cold).note(&note, &[key, meta]);
+        mirror_moved(state, generation, start, 1, seq, &[&op.encode(), key, meta]);
         state.insert(key, &Entry { body: &body[..len], ..entry });
         return true;
     }
@@ -636,8 +660,28 @@ fn append_moved(
     let seq = found.seq;
     let note = Note { record, moved: true, seq, value_at: 0, op: commit, body: &[] };
     state.head(Side::Cold).note(&note, &[key, meta, &body[..len]]);
+    let parts = [&op.encode(), key, &commit.encode()[..], key, meta, &body[..len]];
+    mirror_moved(state, generation, start, 2, seq.wrapping_sub(1), &parts);
     state.insert(key, &Entry { body: &body[..len], ..entry });
     true
+}
+
+/// Gives a record that was just moved into the log, where survivors share that, its copy in the
+/// mirror: `parts` are its operations without the bytes of the value.
+fn mirror_moved(
+    state: &mut State<'_>,
+    generation: u32,
+    offset: u32,
+    op_count: u16,
+    seq: u64,
+    parts: &[&[u8]],
+) {
+    if state.real_side(Side::Cold) == Side::Log {
+        let len = state.log.place().1 - offset;
+        let of = Mirrored { generation, offset, len, moved: true };
+        let body_len = parts.iter().map(|part| part.len()).sum();
+        state.mirror_record(&of, op_count, seq, body_len, parts.iter().copied());
+    }
 }
 
 /// Whether a record is of a kind that replay takes entries from.

@@ -36,7 +36,9 @@ pub(crate) async fn anchor_zones<D: Device>(
     let mut descriptors = [ZoneDescriptor::EMPTY; 16];
     let found = media.device.report(ZoneId(0), &mut descriptors).await?;
     let first = descriptors[0];
-    let twin = descriptors[..found].iter().find(|other| other.element != first.element);
+    let twin = descriptors[1..found]
+        .iter()
+        .find(|other| (other.element != first.element) != planted(Bug::AnchorsOnSameElement));
     Ok([first, twin.copied().unwrap_or(descriptors[1])])
 }
 
@@ -73,7 +75,8 @@ pub(crate) async fn read_anchors<D: Device>(
             if last.is_none_or(|(ordinal, _)| ordinal < superblock.ordinal) {
                 last = Some((superblock.ordinal, block));
             }
-            if newest.is_none_or(|known| known.ordinal < superblock.ordinal) {
+            let unseen = planted(Bug::AnchorOneCopy) && descriptor.zone != descriptors[0].zone;
+            if !unseen && newest.is_none_or(|known| known.ordinal < superblock.ordinal) {
                 newest = Some(superblock);
             }
         }
@@ -142,7 +145,9 @@ impl<D: Device> Core<'_, D> {
             (ends[copy], blocks[copy]) =
                 self.read_manifest(copy, &mut window, u64::MAX, None).await?;
         }
-        let best = usize::from(ends[1] > ends[0] && !planted(Bug::ManifestOneCopy));
+        let stale = planted(Bug::StaleManifestCopyWins);
+        let better = if stale { ends[1] < ends[0] } else { ends[1] > ends[0] };
+        let best = usize::from(better && !planted(Bug::ManifestOneCopy));
         let damaged = || {
             let zone = ZoneId(superblock.manifest[0].zone);
             let start = self.media.geometry.zone_start(zone);
@@ -276,6 +281,7 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
         Change::Retire { zone } => {
             known(zones, zone) && {
                 zones.retire(ZoneId(zone));
+                zones.get_mut(ZoneId(zone)).set_known_marks(0, 0);
                 true
             }
         }
@@ -350,6 +356,22 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
             }
             protected
         }
+        Change::Mark { zone, marks, found } => {
+            let used = |zone: u32| {
+                let role = zones.get(ZoneId(zone)).role();
+                !matches!(role, Role::Free | Role::Releasing | Role::Retired)
+            };
+            let marked = known(zones, zone) && used(zone);
+            if marked {
+                zones.get_mut(ZoneId(zone)).set_known_marks(marks, found);
+            }
+            marked
+        }
+        Change::Scrub { pass, zone, found, lost } => {
+            state.scrub.restore(pass, zone, found, lost);
+            true
+        }
+        Change::Reserved16 => false,
         Change::Counters { generation_limit, next_run } => {
             zones.generation_limit = generation_limit;
             state.tree.next_run = state.tree.next_run.max(next_run);

@@ -5,41 +5,41 @@
 //! so in the manifest: whatever lies behind it was never acknowledged, or it would have been synced
 //! together with what is missing.
 //!
-//! **Damage is no end.** In a zone written in order a cut leaves a prefix, of which the last block
-//! at most is torn. Where a bad block is followed by others, the medium failed: the records in it
-//! are lost, those behind it are replayed, and [`Stats`](crate::Stats) says between which sequence
-//! numbers there may be missing ones. (The last block of such a zone, and any block of a
-//! conventional one, may be torn: there, damage is taken for the end.)
+//! **Damage is no end.** Where a block is not whole, a cut may have torn it, or the medium failed;
+//! [`hole`](crate::hole) says how the two are told apart. Of damage the records in it are lost,
+//! those behind it are replayed, and [`Stats`](crate::Stats) says between which sequence numbers
+//! there may be missing ones. One case cannot be told, and is taken for a tear: a block that fails
+//! in the group that was synced last before the cut, with no record behind it.
 //!
 //! Invariants: `O1` a record takes effect only if all its blocks are there (canary
 //! `TornBatchReplayed`). `O2` nothing behind a hole takes effect (canary `ReplayPastHole`). `O4` a
 //! bad block costs the records in it and no others (test
 //! `bad_block_in_the_log_costs_the_records_in_it`).
 
-use shingle_hal::{Device, ZoneId};
+use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::error::{Fault, Structure};
 use crate::format::edit::{Change, LogPlace};
-use crate::format::entry::{Entry, Kind, Place, encode_place};
+use crate::format::entry::{Entry, Fragment, Kind, Place, encode_place};
+use crate::format::marks::DAMAGED;
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
 use crate::format::seal::le_u32;
+use crate::hole::{Hole, Passed};
 use crate::limits::{INDEXES_MAX, LOG_ZONES_MAX, SEAL_LEN};
 use crate::log::RecordReader;
 use crate::log::index::{INDEX_HEADER_LEN, NO_INDEX, Note};
 use crate::log::reader::LogZone;
 use crate::media::Place as UnitPlace;
+use crate::refill::Wanted;
 use crate::sanity::op_holds;
 use crate::state::{Core, State};
 use crate::zone::Role;
 
 /// Reads that replaying the logs may take, about.
 pub(crate) const REPLAY_READS_MAX: u64 = 56;
-
-/// Blocks that replay passes over in one place in search of the next record.
-const RESYNC_READS_MAX: u32 = 24;
 
 impl<D: Device> Core<'_, D> {
     /// Replays both logs from the checkpoint on.
@@ -57,6 +57,9 @@ impl<D: Device> Core<'_, D> {
         {
             let mut state = self.state.borrow_mut();
             state.replaying = false;
+            if state.gap_filled {
+                state.gap = None;
+            }
             // Nothing followed: how far it reached is unknown.
             state.end_gap(u64::MAX);
             // What was replayed now is replayed again until the memtable is flushed.
@@ -124,6 +127,8 @@ impl<D: Device> Core<'_, D> {
             place: (zone.role() == Role::Log).then_some(log_zone.generation),
             in_order: sequential,
             blocks,
+            zone: id,
+            role: zone.role(),
         };
         if sequential && zone.sealed.get() == 0 {
             walk.from = self.replay_indexes(&mut reader, log_zone, &walk).await?;
@@ -131,7 +136,7 @@ impl<D: Device> Core<'_, D> {
         let walked = self.walk(&mut reader, log_zone.generation, &walk).await?;
         if reader.rebuilt {
             // It does not give all that counts: what it holds is moved to where it is protected.
-            self.note_damaged(log_zone.generation);
+            self.state.borrow_mut().note_mark(id, DAMAGED);
         }
         match walked {
             Walked::Ended => Ok(true),
@@ -165,27 +170,27 @@ impl<D: Device> Core<'_, D> {
             };
             // Behind padding, the record begins later than where it was looked for.
             let at = header.map_or(offset, |header| header.offset);
-            let Some(header) = header.filter(|_| whole) else {
+            let mut kept = header.filter(|_| whole);
+            if kept.is_none() {
                 let full = header.is_none()
                     && reader.is_full_at(&self.media, offset, walk.capacity).await?;
                 if full {
                     return Ok(Walked::Ended);
                 }
-                // In a zone written in order a cut tears the last block at most: behind a block
-                // that is bad and not the last, the log goes on.
-                let bad = reader.blocks();
-                let damaged = walk.in_order && bad > 0 && bad + 1 < walk.blocks;
-                let next = if damaged && reader.is_begun(&self.media).await? {
-                    let from = at.max((bad - 1) * self.payload());
-                    reader.resync(&self.media, from, walk.blocks, RESYNC_READS_MAX).await?
-                } else {
-                    None
-                };
-                let Some(next) = next else { return Ok(Walked::Broken(offset)) };
-                self.state.borrow_mut().begin_gap();
-                offset = next;
-                continue;
-            };
+                match self.judge_hole(reader, &walk.hole(at, header.as_ref())).await? {
+                    Passed::Tear => return Ok(Walked::Broken(offset)),
+                    Passed::Record => kept = header,
+                    Passed::Rest => {
+                        self.pass_over(reader, generation, walk, at, u32::MAX).await?;
+                        return Ok(Walked::Ended);
+                    }
+                    Passed::To(next) => {
+                        self.pass_over(reader, generation, walk, at, next).await?;
+                        offset = next;
+                    }
+                }
+            }
+            let Some(header) = kept else { continue };
             if header.kind == RecordKind::End {
                 return Ok(Walked::Ended);
             }
@@ -196,13 +201,37 @@ impl<D: Device> Core<'_, D> {
                     self.state.borrow_mut().end_gap(header.seq);
                 }
                 if !self.replay_record(&header, reader, generation, place).await? {
-                    self.state.borrow_mut().begin_gap();
+                    let end = header.offset.saturating_add(header.len);
+                    self.pass_over(reader, generation, walk, header.offset, end).await?;
                     reader.renew(walk.blocks);
                 }
             }
             offset = header.offset.saturating_add(header.len);
         }
         Ok(Walked::Ended)
+    }
+
+    /// Records from `from` to `until` cannot be read: what the mirror has of them takes effect.
+    /// Sequence numbers are missing only from the log in commit order.
+    async fn pass_over(
+        &self,
+        reader: &mut RecordReader<'_>,
+        generation: u32,
+        walk: &Walk,
+        from: u32,
+        until: u32,
+    ) -> Result<(), Fault<D::Error>> {
+        if walk.role != Role::Log {
+            self.state.borrow_mut().survivors_missing = true;
+            return Ok(());
+        }
+        self.state.borrow_mut().begin_gap();
+        if self.is_log_mirrored() {
+            let wanted = Wanted { generation, from, until, in_place: walk.place.is_some() };
+            let filled = self.refill(reader, &wanted).await?;
+            self.state.borrow_mut().gap_filled = filled;
+        }
+        Ok(())
     }
 
     /// Replays what a zone's indexes cover: finds them from the last one back, then takes them in
@@ -273,6 +302,9 @@ impl<D: Device> Core<'_, D> {
             if !op_holds(&self.limits, &note.op, note.seq, value) {
                 return Ok(());
             }
+            if !note.moved {
+                self.state.borrow_mut().end_gap(note.seq);
+            }
             self.replay_room(key.len(), body.len() + 64, None).await?;
             let place = Place { generation, offset: note.value_at };
             self.replay_op(&note.op, key, body, note.seq, place, note.moved);
@@ -324,7 +356,7 @@ impl<D: Device> Core<'_, D> {
         let len = self.media.block_len();
         let unit = &mut buffer[..len];
         let place = UnitPlace { map: zone.map, generation: zone.generation, block };
-        let class = shingle_hal::Class::Foreground;
+        let class = Class::Foreground;
         match self.media.read_units(place, unit, len, Structure::LogRecord, class).await {
             Ok(()) => Ok(Some(le_u32(&unit[len - SEAL_LEN..]))),
             Err(Fault::Damaged(_)) => Ok(None),
@@ -363,7 +395,11 @@ impl<D: Device> Core<'_, D> {
                     return Ok(false);
                 }
                 self.replay_room(key.len(), rest.len() + 64, place).await?;
-                self.replay_op(&op, key, rest, seq, value_at, header.kind == RecordKind::Moved);
+                let moved = header.kind == RecordKind::Moved;
+                if op.kind == OpKind::PutFragments && !moved {
+                    self.keep_lost_list(&op, key, rest, seq).await?;
+                }
+                self.replay_op(&op, key, rest, seq, value_at, moved);
             }
             // Not past the record, nor around the end of all offsets.
             let end = u64::from(at) + op.op_len() as u64;
@@ -373,6 +409,39 @@ impl<D: Device> Core<'_, D> {
             at = end as u32;
         }
         Ok(true)
+    }
+
+    /// A list that names a zone which is gone stands for nothing, because the value was moved and
+    /// the list of its new places is known (`apply_op`); but not if that list was lost with the
+    /// survivors' log. Then the old one goes in: the value is gone, and its key says so.
+    pub(crate) async fn keep_lost_list(
+        &self,
+        op: &OpHeader,
+        key: &[u8],
+        rest: &[u8],
+        seq: u64,
+    ) -> Result<(), Fault<D::Error>> {
+        let (meta, list) = rest.split_at(usize::from(op.meta_len));
+        let entry = Entry::fragmented(seq, 0, list);
+        {
+            let state = self.state.borrow();
+            let gone = |part: Fragment| state.zones.find(part.generation).is_none();
+            if !state.survivors_missing || !entry.fragments().any(gone) {
+                return Ok(());
+            }
+        }
+        let mut newest = 0;
+        let visit = &mut |entry: Option<&Entry<'_>>| newest = entry.map_or(0, |entry| entry.seq);
+        match self.find(key, u64::MAX, Class::Foreground, visit).await {
+            Ok(_) | Err(Fault::Damaged(_)) => {}
+            Err(fault) => return Err(fault),
+        }
+        if newest < seq {
+            let value_len = entry.fragments().map(|part| u64::from(part.len)).sum();
+            let entry = Entry::fragmented(seq, value_len, list);
+            self.state.borrow_mut().insert(key, &entry.with_meta(op.version_len, meta));
+        }
+        Ok(())
     }
 
     /// Whether all that replay needs of a record's operations can be read.
@@ -400,7 +469,7 @@ impl<D: Device> Core<'_, D> {
         if skips { OP_HEADER_LEN + op.head_len() } else { op.op_len() }
     }
 
-    fn replay_op(
+    pub(crate) fn replay_op(
         &self,
         op: &OpHeader,
         key: &[u8],
@@ -420,7 +489,7 @@ impl<D: Device> Core<'_, D> {
 
     /// Room in the memtables during replay. `place` is where the log stands, once the survivors
     /// are replayed: everything before it is then in the memtable that is frozen here.
-    async fn replay_room(
+    pub(crate) async fn replay_room(
         &self,
         key_len: usize,
         entry_len: usize,
@@ -489,6 +558,16 @@ struct Walk {
     in_order: bool,
     /// Blocks that may hold records.
     blocks: u32,
+    zone: ZoneId,
+    role: Role,
+}
+
+impl Walk {
+    fn hole(&self, at: u32, header: Option<&RecordHeader>) -> Hole {
+        let Self { zone, blocks, in_order, sealed, .. } = *self;
+        let record_end = header.and_then(|header| header.offset.checked_add(header.len));
+        Hole { zone, at, record_end, blocks, in_order, sealed }
+    }
 }
 
 /// How a walk ended.

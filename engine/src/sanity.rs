@@ -13,6 +13,7 @@ use shingle_hal::{Geometry, ZoneId};
 
 use crate::format::edit::{Change, PieceRecord};
 use crate::format::entry::{SEQ_MAX, are_fragments};
+use crate::format::marks::KNOWN;
 use crate::format::record::{OpHeader, OpKind};
 use crate::format::superblock::{Limits, Superblock};
 use crate::limits::{ANCHORS, BOTTOM, PARITY_MAX};
@@ -51,7 +52,7 @@ pub(crate) fn change_holds(
     match *change {
         Change::Take { zone, generation, role } => {
             let takes = Role::from_u8(role).is_some_and(|role| {
-                matches!(role, Role::Extension | Role::Twin | Role::Parity)
+                matches!(role, Role::Extension | Role::Twin | Role::Parity | Role::LogMirror)
                     || role.holds_values()
                     || role.holds_runs()
             });
@@ -69,7 +70,12 @@ pub(crate) fn change_holds(
         }
         Change::Extend { zone, into, .. } => is_used(zone) && is_used(into),
         Change::Twin { zone, twin } => is_used(zone) && is_used(twin),
-        Change::Fill { zone, .. } | Change::Seal { zone, .. } => is_used(zone),
+        // What is live of runs follows from their pieces.
+        Change::Fill { zone, .. } => is_used(zone) && !zones.get(ZoneId(zone)).role().holds_runs(),
+        Change::Seal { zone, .. } => is_used(zone),
+        Change::Mark { zone, marks, .. } => is_used(zone) && marks & !KNOWN == 0,
+        Change::Scrub { zone, .. } => zone <= zones.len(),
+        Change::Reserved16 => false,
         Change::Piece(piece) => piece_holds(zones, &piece, node_blocks, zone_blocks),
         Change::Merge { into, run, last_input, .. } => {
             into <= BOTTOM && run < u32::MAX && last_input < u32::MAX

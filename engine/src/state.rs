@@ -13,6 +13,7 @@ use core::cell::{Cell, RefCell};
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::cache::Cache;
+use crate::canary::{Bug, planted};
 use crate::digest::Answer;
 use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
@@ -22,6 +23,7 @@ use crate::limits::{
     LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, PARITY_MAX, SNAPSHOTS_MAX, VALUE_BUFFERS_MAX,
 };
 use crate::log::Head;
+use crate::log::mirror::Mirror;
 use crate::manifest::Manifest;
 use crate::media::{Media, Place};
 use crate::memtable::Memtable;
@@ -59,6 +61,19 @@ impl RunHead {
     }
 }
 
+/// What a new copy of a zone of runs takes the place of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaces {
+    /// Nothing: the zone has no twin and gets one.
+    Nothing,
+    /// The twin.
+    Twin,
+    /// The zone, whose twin takes its place and gets this one for its twin.
+    Zone,
+    /// The zone, which has no twin, nor will have.
+    Lone,
+}
+
 /// A pair of zones of runs being rebuilt.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rebuild {
@@ -66,6 +81,8 @@ pub(crate) struct Rebuild {
     pub(crate) generation: u32,
     /// Where the new copy goes.
     pub(crate) into: ZoneId,
+    /// What it takes the place of.
+    pub(crate) replaces: Replaces,
     /// The next block to copy, and the end.
     pub(crate) next: u32,
     pub(crate) end: u32,
@@ -92,6 +109,53 @@ pub(crate) struct Regroup {
     pub(crate) end: u32,
 }
 
+/// How far the scrub has come, and what this pass found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Scrubbing {
+    /// Passes that were begun, this one included.
+    pub(crate) pass: u32,
+    /// The zone under way and the next block in it.
+    pub(crate) zone: u32,
+    pub(crate) block: u32,
+    /// Units found bad in this pass, and those of them that have no other copy.
+    pub(crate) found: u32,
+    pub(crate) lost: u32,
+    /// The zone that the manifest knows as the next.
+    pub(crate) recorded: u32,
+}
+
+impl Scrubbing {
+    /// Takes over what the manifest says.
+    pub(crate) fn restore(&mut self, pass: u32, zone: u32, found: u32, lost: u32) {
+        *self = Self { pass, zone, block: 0, found, lost, recorded: zone };
+    }
+}
+
+/// What scrubbing came to since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ScrubStats {
+    /// Blocks read.
+    pub blocks: u64,
+    /// Bad units found, by [`Structure`](crate::Structure) in its order: those that the device
+    /// could not return, and those that are not what was written.
+    pub found: [[u64; 2]; 5],
+    /// Of these, the ones that were written anew from another copy or from memory.
+    pub mended: u64,
+    /// And those of which there is no other copy.
+    pub lost: u64,
+    /// Passes ended.
+    pub passes: u32,
+}
+
+impl ScrubStats {
+    /// Bad units found.
+    #[must_use]
+    pub fn found_total(&self) -> u64 {
+        self.found.iter().flatten().sum()
+    }
+}
+
 /// Counts since open, for `stats`.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counters {
@@ -105,6 +169,7 @@ pub(crate) struct Counters {
     pub(crate) snapshots: u64,
     pub(crate) rebuilds: u64,
     pub(crate) regroups: u64,
+    pub(crate) scrub: ScrubStats,
     /// `appended` of the log when the bottom was last merged.
     pub(crate) bottom_merge_at: u64,
 }
@@ -116,6 +181,8 @@ pub(crate) enum Side {
     Log,
     /// The log of survivors.
     Cold,
+    /// What the log holds of keys and small values, once more.
+    Mirror,
 }
 
 /// Everything that changes.
@@ -132,8 +199,20 @@ pub(crate) struct State<'m> {
     pub(crate) ahead: heapless::Vec<ZoneId, LOG_ZONES_AHEAD>,
     /// None where survivors share the log.
     pub(crate) cold: Option<Head<'m>>,
+    /// None where the log has no mirror.
+    pub(crate) mirror: Option<Mirror<'m>>,
     pub(crate) manifest: Manifest,
     pub(crate) anchors: [crate::checkpoint::Anchor; 2],
+    pub(crate) scrub: Scrubbing,
+    /// Bad units of manifest and superblocks, and of the log, that are not written anew yet.
+    pub(crate) unmended: [u32; 2],
+    /// Zones that may be written anew because they are read with effort, and the bytes written
+    /// towards one more.
+    pub(crate) effort_zones: u32,
+    pub(crate) effort_earned: u64,
+    /// Bytes of scrub that `maintain` does for each 16 that are written, and those it may do now.
+    pub(crate) scrub_share: u32,
+    pub(crate) scrub_credit: u64,
     pub(crate) run_heads: [Option<RunHead>; 2],
     /// Where replay would start.
     pub(crate) checkpoint: Mark,
@@ -154,12 +233,24 @@ pub(crate) struct State<'m> {
     pub(crate) replaying: bool,
     /// Records of the log could not be read: the last sequence number before them.
     pub(crate) gap: Option<u64>,
+    /// The mirror has all that was acknowledged behind that one.
+    pub(crate) gap_filled: bool,
+    /// Where in the mirror replay goes on.
+    pub(crate) mirror_at: LogPlace,
     /// Sequence numbers among which are those of records that could not be read at open.
     pub(crate) lost_seqs: Option<(u64, u64)>,
+    /// Records of the survivors' log could not be read at open.
+    pub(crate) survivors_missing: bool,
     /// Some zone failed, or something in one could not be read.
     pub(crate) failed: bool,
     /// Zones of values wait to come into a group.
     pub(crate) loose: bool,
+    /// The manifest does not know all marks of zones.
+    pub(crate) marks_due: bool,
+    /// A copy of the manifest or a superblock is bad: both are to be written anew.
+    pub(crate) renewal_due: bool,
+    /// Records that no run holds yet are bad where they lie: they are to be flushed.
+    pub(crate) flush_due: bool,
     /// A write failed: nothing is written any more.
     pub(crate) read_only: bool,
     /// Bytes in use when the log had `.0` bytes and the tree version `.1`.
@@ -176,21 +267,23 @@ pub(crate) struct State<'m> {
 impl<'m> State<'m> {
     /// The head of a side; survivors share the log where memory is small.
     pub(crate) fn head(&mut self, side: Side) -> &mut Head<'m> {
-        match (side, &mut self.cold) {
-            (Side::Cold, Some(cold)) => cold,
+        match (side, &mut self.cold, &mut self.mirror) {
+            (Side::Cold, Some(cold), _) => cold,
+            (Side::Mirror, _, Some(mirror)) => &mut mirror.head,
             _ => &mut self.log,
         }
     }
 
     /// The side whose head a record for `side` really goes to.
     pub(crate) fn real_side(&self, side: Side) -> Side {
-        if self.cold.is_some() { side } else { Side::Log }
+        if side == Side::Mirror || self.cold.is_some() { side } else { Side::Log }
     }
 
     /// Replay met damage: records are missing behind what it has read.
     pub(crate) fn begin_gap(&mut self) {
         let seq = self.seq;
         self.gap.get_or_insert(seq);
+        self.gap_filled = false;
     }
 
     /// Replay goes on at `seq`: what is missing lies before it.
@@ -393,18 +486,30 @@ impl<D: Device> Core<'_, D> {
 
     /// Device sync, with every log byte written before it then durable.
     pub(crate) async fn sync_device(&self) -> Result<(), Fault<D::Error>> {
-        let (log, cold) = {
+        let (log, cold, mirror) = {
             let state = self.state.borrow();
-            (state.log.written, state.cold.as_ref().map(|cold| cold.written))
+            let written = |head: &Head<'_>| (head.written, head.written_place());
+            let (log, place) = written(&state.log);
+            let mirror = state.mirror.as_ref().map(|mirror| written(&mirror.head));
+            ((log.min(state.mirrored()), place), state.cold.as_ref().map(written), mirror)
         };
-        if let Err(error) = self.media.sync().await {
+        if let Err(error) = self.media.sync().await
+            && !planted(Bug::SyncErrorIgnored)
+        {
             return self.poison(Fault::Device(error));
         }
         let mut state = self.state.borrow_mut();
         state.unsynced = false;
-        state.log.synced = state.log.synced.max(log);
-        if let (Some(head), Some(written)) = (&mut state.cold, cold) {
+        let synced = |head: &mut Head<'_>, (written, place): (u64, LogPlace)| {
             head.synced = head.synced.max(written);
+            head.set_durable(place);
+        };
+        synced(&mut state.log, log);
+        if let (Some(head), Some(written)) = (&mut state.cold, cold) {
+            synced(head, written);
+        }
+        if let (Some(mirror), Some(written)) = (&mut state.mirror, mirror) {
+            synced(&mut mirror.head, written);
         }
         drop(state);
         self.progress.notify();

@@ -18,13 +18,16 @@
 
 use shingle_hal::{Class, Device, Error as _, ZoneId};
 
+use crate::canary::{Bug, planted};
 use crate::checkpoint::{freed, push_release};
 use crate::compact::Step;
-use crate::error::{Fault, Structure};
+use crate::error::{Check, Fault, Structure};
 use crate::format::edit::Change;
+use crate::format::marks::{DAMAGED, EFFORT, SICK};
+use crate::manifest::EditBuilder;
 use crate::media::Place;
-use crate::state::{Core, Rebuild};
-use crate::zone::{Role, Zone};
+use crate::state::{Core, Rebuild, Replaces, State};
+use crate::zone::{Role, Zone, Zones};
 
 impl<D: Device> Core<'_, D> {
     /// Whether zones of runs have twins.
@@ -38,31 +41,16 @@ impl<D: Device> Core<'_, D> {
         if !self.is_mirrored() {
             return Ok(None);
         }
-        let (element, capacity) = {
+        let not_on = {
             let state = self.state.borrow();
             let entry = state.zones.get(zone);
-            let suits = |other: &Zone| {
-                let like = other.element != entry.element && other.capacity >= entry.capacity;
-                other.role() == Role::Free && like
-            };
-            if !state.zones.iter().any(|(_, other)| suits(other)) {
+            let not_on = (!planted(Bug::TwinOnSameElement)).then_some(entry.element);
+            if !has_free(&state.zones, entry, not_on) {
                 return Ok(None);
             }
-            (entry.element, entry.capacity)
+            not_on
         };
-        let twin = match self.take_zone(Role::Twin, Some(element), false).await {
-            Ok(twin) => twin,
-            Err(Fault::NoSpace) if !self.is_read_only() => return Ok(None),
-            Err(fault) => return Err(fault),
-        };
-        let mut state = self.state.borrow_mut();
-        let entry = state.zones.get(twin);
-        if entry.element != element && entry.capacity >= capacity {
-            return Ok(Some(twin));
-        }
-        state.zones.release(twin);
-        state.zones.freed(twin);
-        Ok(None)
+        self.take_copy(zone, not_on).await
     }
 
     /// Writes nodes of a run, to the zone and to its twin.
@@ -84,28 +72,51 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
-    /// The pair that is to be rebuilt: one of the two is damaged, or there is but one.
-    fn next_rebuild(&self) -> Option<ZoneId> {
-        if !self.is_mirrored() {
-            return None;
-        }
+    /// The zone of runs that is to be written anew, and how: for want of a twin, or because it or
+    /// its twin failed. With `effort`, also one that is read with effort.
+    fn next_rebuild(&self, effort: bool) -> Option<Planned> {
+        let marks = DAMAGED | SICK | if effort { EFFORT } else { 0 };
+        let mirrored = self.is_mirrored();
         let state = self.state.borrow();
-        let wants = |id: ZoneId| match state.zones.twin(id) {
-            None => true,
-            Some(twin) => state.zones.get(id).is_damaged() || state.zones.get(twin).is_damaged(),
+        let zones = &state.zones;
+        let is_bad = |id: ZoneId| zones.get(id).has_mark(marks);
+        let plan = |(id, zone): (ZoneId, &Zone)| {
+            let settled = zone.role().holds_runs() && !zone.is_head() && !zone.is_pending();
+            if !settled || zone.live.get() == 0 {
+                return None;
+            }
+            let twin = zones.twin(id);
+            if zone.is_offline() && twin.is_none_or(|twin| zones.get(twin).is_offline()) {
+                return None; // there is nothing to copy
+            }
+            let (good, replaces) = match twin {
+                Some(twin) if is_bad(id) => (Some(twin), Replaces::Zone),
+                Some(twin) if is_bad(twin) => (Some(id), Replaces::Twin),
+                None if mirrored => (Some(id), Replaces::Nothing),
+                _ => (None, Replaces::Nothing),
+            };
+            let not_on = good.map(|good| zones.get(good).element);
+            if not_on.is_some() && has_free(zones, zone, not_on) {
+                return Some(Planned { zone: id, not_on, replaces });
+            }
+            // What is damaged has nothing to be mended from; what is about to fail has.
+            let leaves = twin.is_none() && zone.has_mark(marks & !DAMAGED);
+            let moves = leaves && has_free(zones, zone, None);
+            moves.then_some(Planned { zone: id, not_on: None, replaces: Replaces::Lone })
         };
-        let mut pairs = state.zones.iter().filter(|(_, zone)| {
-            zone.role().holds_runs() && !zone.is_head() && !zone.is_pending() && zone.live.get() > 0
-        });
-        pairs.find(|(id, _)| wants(*id)).map(|(id, _)| id)
+        zones.iter().find_map(plan)
     }
 
     /// One step of rebuilding, at most about `budget` bytes copied. Under `jobs`.
-    pub(crate) async fn rebuild_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
+    pub(crate) async fn rebuild_step(
+        &self,
+        budget: u64,
+        effort: bool,
+    ) -> Result<Step, Fault<D::Error>> {
         let begun = self.rebuilding.take().filter(|rebuild| self.is_still_wanted(rebuild));
         let rebuild = match begun {
             Some(rebuild) => Some(rebuild),
-            None => self.begin_rebuild().await?,
+            None => self.begin_rebuild(effort).await?,
         };
         let Some(mut rebuild) = rebuild else { return Ok(Step::Idle) };
         let mut did = 0;
@@ -133,29 +144,61 @@ impl<D: Device> Core<'_, D> {
         there
     }
 
-    async fn begin_rebuild(&self) -> Result<Option<Rebuild>, Fault<D::Error>> {
-        let Some(zone) = self.next_rebuild() else { return Ok(None) };
+    async fn begin_rebuild(&self, effort: bool) -> Result<Option<Rebuild>, Fault<D::Error>> {
+        let Some(plan) = self.next_rebuild(effort) else { return Ok(None) };
         self.begin_writing().await?;
-        let (good, end, generation, role) = {
+        let (end, generation, role) = {
             let state = self.state.borrow();
-            let entry = state.zones.get(zone);
+            let entry = state.zones.get(plan.zone);
             let generation = entry.generation.get();
-            let node_blocks = self.shape.node_blocks();
-            let pieces = state.tree.pieces().iter().map(|piece| piece.record());
-            let of_zone = pieces.filter(|piece| piece.generation == generation);
-            let end = of_zone.map(|piece| piece.start + piece.nodes * node_blocks).max();
-            let good = state.zones.twin(zone).filter(|_| entry.is_damaged()).unwrap_or(zone);
-            (good, end.unwrap_or(1), generation, entry.role())
+            (self.runs_end(&state, generation), generation, entry.role())
         };
-        let Some(into) = self.take_twin(good).await? else { return Ok(None) };
+        let Some(into) = self.take_copy(plan.zone, plan.not_on).await? else { return Ok(None) };
         let mut buffer = self.nodes.take().await;
         let header = &mut buffer[..self.media.block_len()];
         self.zone_header(header, generation, role);
-        self.state.borrow_mut().zones.get_mut(into).set_head(true);
+        self.commit_edit(|state, edit| {
+            state.zones.get_mut(into).set_head(true);
+            let generation = state.zones.get(into).generation.get();
+            edit.push(&Change::Take { zone: into.0, generation, role: Role::Twin as u8 });
+        })
+        .await?;
         match self.write_both(into, None, 0, header).await {
-            Ok(()) => Ok(Some(Rebuild { generation, into, next: 1, end })),
+            Ok(()) => {
+                let replaces = plan.replaces;
+                Ok(Some(Rebuild { generation, into, replaces, next: 1, end }))
+            }
             Err((_, error)) => self.rebuild_failed(into, error).map(|()| None),
         }
+    }
+
+    /// One past the last block of a zone of runs that a piece has.
+    pub(crate) fn runs_end(&self, state: &State<'_>, generation: u32) -> u32 {
+        let node_blocks = self.shape.node_blocks();
+        let pieces = state.tree.pieces().iter().map(|piece| piece.record());
+        let of_zone = pieces.filter(|piece| piece.generation == generation);
+        of_zone.map(|piece| piece.start + piece.nodes * node_blocks).max().unwrap_or(1)
+    }
+
+    /// A zone for a copy of `zone`, not on the element `not_on`; `None` if there is none.
+    async fn take_copy(
+        &self,
+        zone: ZoneId,
+        not_on: Option<[u8; 2]>,
+    ) -> Result<Option<ZoneId>, Fault<D::Error>> {
+        let copy = match self.take_zone(Role::Twin, not_on, false).await {
+            Ok(copy) => copy,
+            Err(Fault::NoSpace) if !self.is_read_only() => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        let mut state = self.state.borrow_mut();
+        let (entry, like) = (state.zones.get(copy), state.zones.get(zone));
+        if Some(entry.element) != not_on && entry.capacity >= like.capacity {
+            return Ok(Some(copy));
+        }
+        state.zones.release(copy);
+        state.zones.freed(copy);
+        Ok(None)
     }
 
     /// The new copy's zone failed: the rebuild begins anew, elsewhere.
@@ -195,23 +238,27 @@ impl<D: Device> Core<'_, D> {
         self.commit_edit(|state, edit| {
             state.zones.get_mut(into).set_head(false);
             let Some(zone) = state.zones.find(rebuild.generation) else { return };
-            let generation = state.zones.get(into).generation.get();
-            edit.push(&Change::Take { zone: into.0, generation, role: Role::Twin as u8 });
-            let mut zone = zone;
-            if let Some(twin) = state.zones.twin(zone) {
-                if state.zones.get(zone).is_damaged() {
-                    edit.push(&Change::Promote { zone: zone.0 });
-                    assert!(state.zones.promote_twin(zone), "it has a twin");
-                    given_up = Some(zone);
-                    zone = twin;
-                } else {
+            let twin = state.zones.twin(zone);
+            match (rebuild.replaces, twin) {
+                (Replaces::Nothing, None) => set_twin(state, edit, zone, into),
+                (Replaces::Twin, Some(twin)) => {
                     push_release(state, edit, twin);
+                    set_twin(state, edit, zone, into);
                     given_up = Some(twin);
                 }
+                (Replaces::Zone, Some(twin)) => {
+                    promote(state, edit, zone);
+                    set_twin(state, edit, twin, into);
+                    given_up = Some(zone);
+                }
+                (Replaces::Lone, None) if !state.zones.get(zone).is_offline() => {
+                    set_twin(state, edit, zone, into);
+                    promote(state, edit, zone);
+                    given_up = Some(zone);
+                }
+                // It went offline meanwhile, and may come back: the copy is worth nothing.
+                _ => return,
             }
-            assert!(state.zones.set_twin(zone, into), "a fresh zone is nobody's twin");
-            state.zones.get_mut(zone).set_damaged(false);
-            edit.push(&Change::Twin { zone: zone.0, twin: into.0 });
             state.counters.rebuilds += 1;
             state.tree.version += 1;
         })
@@ -232,19 +279,70 @@ impl<D: Device> Core<'_, D> {
         class: Class,
         fault: Fault<D::Error>,
     ) -> Result<(), Fault<D::Error>> {
-        let twin = {
-            let mut state = self.state.borrow_mut();
+        let Fault::Damaged(damage) = fault else { return Err(fault) };
+        let is_hole = is_hole(out, damage.check);
+        let (zone, twin) = {
+            let state = self.state.borrow();
             let Some(zone) = state.zones.find(generation) else { return Err(fault) };
-            state.zones.get_mut(zone).set_damaged(true);
-            state.zones.twin(zone).map(|twin| (twin, state.zones.map(twin)))
+            let twin = state.zones.twin(zone).filter(|_| !planted(Bug::TwinNeverRead));
+            (zone, twin.map(|twin| (twin, state.zones.map(twin))))
         };
-        let Some((twin, map)) = twin else { return Err(fault) };
+        let Some((twin, map)) = twin else {
+            if !is_hole {
+                self.state.borrow_mut().mark_damage(zone, damage.check);
+            }
+            return Err(fault);
+        };
         let place = Place { map, generation, block };
         let len = self.shape.node_len;
         let read = self.media.read_units(place, out, len, Structure::RunNode, class).await;
-        if let Err(Fault::Damaged(_)) = read {
-            self.state.borrow_mut().zones.get_mut(twin).set_damaged(true);
+        match read {
+            // Neither copy has it, and a rebuild said so: another one would mend nothing.
+            Err(Fault::Damaged(second)) if is_hole && self::is_hole(out, second.check) => {}
+            Err(Fault::Damaged(second)) => {
+                let mut state = self.state.borrow_mut();
+                state.mark_damage(zone, damage.check);
+                state.mark_damage(twin, second.check);
+            }
+            _ => self.state.borrow_mut().mark_damage(zone, damage.check),
         }
         read
     }
+}
+
+/// What a rebuild is to do.
+struct Planned {
+    zone: ZoneId,
+    /// The element that the new copy must not be on.
+    not_on: Option<[u8; 2]>,
+    replaces: Replaces,
+}
+
+/// Whether there is a free zone for a copy of `zone`.
+fn has_free(zones: &Zones<'_>, zone: &Zone, not_on: Option<[u8; 2]>) -> bool {
+    zones.iter().any(|(_, other)| {
+        let like = Some(other.element) != not_on && other.capacity >= zone.capacity;
+        other.role() == Role::Free && like
+    })
+}
+
+/// A fresh zone becomes the twin of `zone`.
+fn set_twin(state: &mut State<'_>, edit: &mut EditBuilder<'_>, zone: ZoneId, twin: ZoneId) {
+    assert!(state.zones.set_twin(zone, twin), "a fresh zone is nobody's twin");
+    edit.push(&Change::Twin { zone: zone.0, twin: twin.0 });
+}
+
+/// A zone of runs is given up; its twin takes its place.
+fn promote(state: &mut State<'_>, edit: &mut EditBuilder<'_>, zone: ZoneId) {
+    edit.push(&Change::Promote { zone: zone.0 });
+    state.count_released(zone);
+    assert!(state.zones.promote_twin(zone), "it has a twin");
+    if state.zones.get(zone).is_sick() {
+        edit.push(&Change::Retire { zone: zone.0 });
+    }
+}
+
+/// Whether this is what a rebuild leaves of a node that no copy gave.
+fn is_hole(node: &[u8], check: Check) -> bool {
+    matches!(check, Check::Checksum { .. }) && node.iter().all(|byte| *byte == 0)
 }

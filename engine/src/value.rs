@@ -76,8 +76,8 @@ impl<D: Device> Core<'_, D> {
         let map = self.state.borrow().zones.map_of(generation);
         let place = Place { map: map.ok_or_else(malformed)?, generation, block: first };
         let read = self.media.read_units(place, raw, block_len, Structure::Value, class).await;
-        if let Err(Fault::Damaged(_)) = read {
-            self.note_damaged(generation);
+        if let Err(Fault::Damaged(damage)) = read {
+            self.note_damaged(generation, damage.check);
         }
         match read {
             Err(fault @ Fault::Damaged(_)) => {

@@ -94,7 +94,7 @@ impl Role {
     }
 }
 
-/// A zone as the table keeps it: 46 bytes, no alignment.
+/// A zone as the table keeps it: 49 bytes, no alignment.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Zone {
@@ -122,6 +122,10 @@ pub(crate) struct Zone {
     other: U32,
     /// One more than the next zone of its group, 0 for a zone in none; see `group`.
     pub(crate) link: U32,
+    /// What is known of its health besides the flags; see [`marks`](crate::format::marks).
+    pub(crate) marks: u8,
+    /// Units in it that a scrub found bad since it was taken.
+    pub(crate) found: U16,
 }
 
 const NEEDS_RESET: u16 = 1;
@@ -183,6 +187,7 @@ impl Zone {
         self.has_flag(SICK)
     }
     pub(crate) fn set_sick(&mut self) {
+        self.note_change(self.is_sick(), true);
         self.set_flag(SICK, true);
     }
     /// Something in it could not be read: it is to be rebuilt from its twin, or emptied.
@@ -190,6 +195,7 @@ impl Zone {
         self.has_flag(DAMAGED)
     }
     pub(crate) fn set_damaged(&mut self, damaged: bool) {
+        self.note_change(self.is_damaged(), damaged);
         self.set_flag(DAMAGED, damaged);
     }
     /// Nothing in it can be read, nor written.
@@ -206,9 +212,13 @@ impl Zone {
     /// Takes over a condition that the device reports of a zone in use.
     pub(crate) fn set_condition(&mut self, condition: ZoneCondition) {
         let offline = condition == ZoneCondition::Offline;
-        self.set_flag(SICK, self.is_sick() || !condition.is_usable());
+        if !condition.is_usable() {
+            self.set_sick();
+        }
         self.set_flag(OFFLINE, offline);
-        self.set_flag(DAMAGED, self.is_damaged() || offline);
+        if offline {
+            self.set_damaged(true);
+        }
     }
     /// The device held a resource for it when it was opened.
     pub(crate) fn take_active(&mut self) -> bool {
@@ -355,8 +365,8 @@ impl<'m> Zones<'m> {
 
     /// As [`extend`](Self::extend), as the manifest says. False if that cannot be.
     pub(crate) fn extend_known(&mut self, zone: ZoneId, block: u32, next: ZoneId) -> bool {
-        let fits =
-            !self.is_other_of_any(next) && zone != next && block <= self.get(zone).capacity.get();
+        // Its capacity may have been greater then.
+        let fits = !self.is_other_of_any(next) && zone != next && block <= self.zone_blocks;
         if fits {
             self.extend(zone, block, next);
         }
@@ -512,22 +522,28 @@ impl<'m> Zones<'m> {
 
     /// The free zone that [`take`](Self::take) would take.
     pub(crate) fn find_free(&self, role: Role, not_on: Option<[u8; 2]>) -> Option<ZoneId> {
-        let mut fallback = None;
+        // Another element counts for more than a zone that is written in order.
+        let (mut fallback, mut beside) = (None, None);
         for id in self.ids_in_turn() {
             let zone = self.get(id);
             if zone.role() != Role::Free {
                 continue;
             }
             // Logs go where zones are written in order: there, replay is short.
-            let in_order = role.holds_values() || role == Role::Extension;
+            let of_log = matches!(role, Role::Extension | Role::LogMirror);
+            let in_order = role.holds_values() || of_log;
             let misplaced = in_order && zone.is_conventional();
-            if misplaced || not_on == Some(zone.element) {
+            if not_on == Some(zone.element) {
+                beside = beside.or(Some(id));
+                continue;
+            }
+            if misplaced {
                 fallback = fallback.or(Some(id));
                 continue;
             }
             return Some(id);
         }
-        fallback
+        fallback.or(beside)
     }
 
     /// All zones, from the one behind the last one taken on.
@@ -563,7 +579,8 @@ impl<'m> Zones<'m> {
         zone.set_abandoned(false);
         zone.sealed = U32::new(0);
         zone.other = U32::new(0);
-        zone.set_damaged(false);
+        zone.set_flag(DAMAGED, zone.is_offline());
+        zone.clear_marks();
         zone.set_emptied(false);
         zone.link = U32::new(0);
         self.free -= 1;
@@ -625,6 +642,8 @@ impl<'m> Zones<'m> {
         assert!(zone.role() == Role::Releasing);
         zone.generation = U32::new(0);
         zone.link = U32::new(0);
+        // A zone that failed is never taken again: what it went on in may be another's by then.
+        zone.other = U32::new(0);
         if zone.is_sick() {
             zone.set_role(Role::Retired);
             return;
@@ -642,17 +661,21 @@ impl<'m> Zones<'m> {
             Role::Releasing | Role::Retired => {}
             _ => self.index_remove(id),
         }
-        self.get_mut(id).set_role(Role::Retired);
+        let zone = self.get_mut(id);
+        zone.other = U32::new(0);
+        zone.set_role(Role::Retired);
     }
 
-    /// Applies a change of the bytes that runs refer to; a generation no longer there is spent.
+    /// Applies a change of the bytes that runs refer to; a generation no longer there is spent, and
+    /// one that is no log's is a lie of the entry.
     pub(crate) fn add_delta(&mut self, generation: u32, bytes: i32, flush: bool) {
-        let Some(id) = self.find(generation) else {
+        let of_log = |id: &ZoneId| self.get(*id).role().holds_values();
+        let Some(id) = self.find(generation).filter(of_log) else {
             return;
         };
         let zone = self.get_mut(id);
         let delta = if flush { &mut zone.flush_delta } else { &mut zone.merge_delta };
-        *delta = I32::new(delta.get() + bytes);
+        *delta = I32::new(delta.get().saturating_add(bytes));
     }
 
     /// A memtable entry begins or ceases to refer to `bytes` of a zone.

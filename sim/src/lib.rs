@@ -2,6 +2,7 @@
 //! and the harnesses that exercise the engine on them.
 #![forbid(unsafe_code)]
 
+pub mod doctor;
 pub mod drive;
 pub mod exec;
 pub mod fault;

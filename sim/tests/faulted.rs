@@ -12,7 +12,7 @@ fn survive(faults: &Faults, seeds: u64) {
     for seed in seeds {
         let media = MEDIA[seed as usize % MEDIA.len()];
         match run(seed, media, ops, faults) {
-            Ok(outcomes) => injected += outcomes.faults.total(),
+            Ok(outcomes) => injected += outcomes.faults.injected.total(),
             Err(what) => panic!("seed {seed} on {media}: {what}"),
         }
     }
@@ -27,4 +27,9 @@ fn faults_within_the_budget_lose_nothing_but_values_that_are_gone() {
 #[test]
 fn faults_beyond_the_budget_never_give_wrong_data() {
     survive(&Faults::Any, 200);
+}
+
+#[test]
+fn faults_of_one_element_take_its_large_values_alone() {
+    survive(&Faults::Element, 200);
 }

@@ -17,7 +17,7 @@ use shingle_engine::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
 use shingle_engine::format::superblock::{MAGIC, ManifestPlace, Redundancy, Superblock, VERSION};
-use shingle_engine::format::{data, entry, seal};
+use shingle_engine::format::{data, entry, marks, seal};
 use shingle_engine::limits;
 use shingle_engine::zone::Role;
 
@@ -268,6 +268,9 @@ fn changes_have_these_numbers_and_fields() {
         Change::Twin { zone: 301, twin: 302 },
         Change::Promote { zone: 301 },
         Change::Protect { zone: 301, parity: 302, blocks: 303 },
+        Change::Reserved16,
+        Change::Mark { zone: 301, marks: 1, found: 302 },
+        Change::Scrub { pass: 301, zone: 302, found: 303, lost: 304 },
     ];
     let rows = table("Change");
     assert_eq!(rows.len(), changes.len(), "rows for every change");
@@ -276,7 +279,7 @@ fn changes_have_these_numbers_and_fields() {
         assert!(name.starts_with(&row[1]), "{name} is called {}", row[1]);
         assert_eq!(row[0], index.to_string(), "{name}");
         let (mut expected, mut wide, mut narrow) = (varint(index as u64), 300, 0);
-        for field in row[2].split(", ") {
+        for field in row[2].split(", ").filter(|field| !field.is_empty()) {
             let kind = field.rsplit(' ').next().expect("a type");
             match kind {
                 "below" => {}
@@ -308,6 +311,24 @@ fn changes_have_these_numbers_and_fields() {
         let compared = if row[1] == "Piece" { 1 } else { written.len() };
         assert_eq!(written[..compared], expected, "{name}");
     }
+}
+
+#[test]
+fn marks_have_these_values() {
+    let marks = [
+        ("SICK", marks::SICK),
+        ("DAMAGED", marks::DAMAGED),
+        ("LEAVE", marks::LEAVE),
+        ("EFFORT", marks::EFFORT),
+        ("UNREADABLE", marks::UNREADABLE),
+        ("MISMATCH", marks::MISMATCH),
+    ];
+    let rows = table("Mark");
+    assert_eq!(rows.len(), marks.len());
+    for ((name, value), row) in marks.iter().zip(&rows) {
+        assert_eq!((row[0].as_str(), row[1].as_str()), (value.to_string().as_str(), *name));
+    }
+    assert_eq!(marks.iter().fold(0, |all, (_, mark)| all | mark), marks::KNOWN);
 }
 
 fn field_name(field: &str) -> String {
@@ -342,6 +363,7 @@ fn record_header_is_at_these_offsets() {
         len: 0x0304_0506,
         seq: 0x0708_090a_0b0c_0d0e,
         offset: 0x0f10_1112,
+        durable: LogPlace { generation: 0x1314_1516, offset: 0x1718_191a },
     };
     let bytes = header.encode();
     let values = [
@@ -350,6 +372,8 @@ fn record_header_is_at_these_offsets() {
         ("len", 0x0304_0506),
         ("seq", 0x0708_090a_0b0c_0d0e),
         ("offset", 0x0f10_1112),
+        ("durable_generation", 0x1314_1516),
+        ("durable_offset", 0x1718_191a),
         ("check", crc32c::crc32c(&bytes[..28]).into()),
     ];
     check_fields("Record header", RECORD_HEADER_LEN, &bytes, &values);
@@ -365,6 +389,7 @@ fn record_kinds_are_those_of_the_code() {
             len: RECORD_HEADER_LEN as u32,
             seq: 0,
             offset: 0,
+            durable: LogPlace::default(),
         }
         .encode();
         bytes[0] = value;

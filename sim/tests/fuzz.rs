@@ -50,6 +50,11 @@ fn power_cuts_agree_with_the_model() {
 }
 
 #[test]
+fn faults_agree_with_the_model() {
+    passes("faults", 150);
+}
+
+#[test]
 fn conformance_ends_on_any_device() {
     passes("conformance", 400);
 }

@@ -41,7 +41,8 @@ fn key(index: u64) -> [u8; 16] {
 }
 
 fn set_up(drive: &Drive, memory: &mut [u8], limits: Limits) {
-    let options = FormatOptions { store_id: [3; 16], limits, redundancy: Redundancy::NONE };
+    let redundancy = Redundancy::for_geometry(&drive.geometry());
+    let options = FormatOptions { store_id: [3; 16], limits, redundancy };
     drive.block_on(format(&drive, memory, &options)).expect("format");
 }
 

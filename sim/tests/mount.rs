@@ -11,7 +11,8 @@ const READS_MAX: u64 = 100;
 fn formatted(media: &str, memory: &mut [u8]) -> Drive {
     let drive = Drive::new(MediaSpec::parse(media).expect("a medium"), 1);
     let limits = Limits::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [9; 16], limits, redundancy: Redundancy::NONE };
+    let redundancy = Redundancy::for_geometry(&drive.geometry());
+    let options = FormatOptions { store_id: [9; 16], limits, redundancy };
     drive.block_on(format(&&drive, memory, &options)).expect("format");
     drive
 }

@@ -53,9 +53,16 @@ fn put(drive: &Drive, store: &Store<'_, &Drive>, model: &mut Model, index: u32, 
     let seed = u64::from(index) << 16 | round;
     let len = if index.is_multiple_of(5) { 100 } else { 5000 + (index as usize % 7) * 3000 };
     let value = synthetic::value(seed, len);
-    drive
-        .block_on(store.put(&key(index), Meta::NONE, &value, DURABLE))
-        .unwrap_or_else(|error| panic!("put {index} of round {round}: {error}"));
+    drive.block_on(store.put(&key(index), Meta::NONE, &value, DURABLE)).unwrap_or_else(|error| {
+        let mut roles = BTreeMap::new();
+        for zone in 0..store.stats().zone_count {
+            let zone = store.zone_use(shingle_hal::ZoneId(zone)).expect("a zone");
+            let sum: &mut (u32, u64) = roles.entry(zone.role).or_default();
+            sum.0 += 1;
+            sum.1 += zone.live_bytes;
+        }
+        panic!("put {index} of round {round}: {error}; {roles:?} {:?}", store.stats())
+    });
     model.insert(index, (seed, len));
 }
 

@@ -30,7 +30,8 @@ fn large_values_fill_a_disk_at_its_own_rate() {
     let drive = Drive::new(spec.clone(), 1);
     let mut memory = vec![0; (env("SHINGLE_SCALE_MEMORY_MIB", 64) << 20) as usize];
     let limits = Limits::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [9; 16], limits, redundancy: Redundancy::NONE };
+    let redundancy = Redundancy::for_geometry(&drive.geometry());
+    let options = FormatOptions { store_id: [9; 16], limits, redundancy };
     drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
     eprintln!("{:?}", store.plan());
@@ -114,7 +115,8 @@ fn mount_costs_the_same_for_few_and_many_keys() {
         let drive = Drive::new(spec, 1);
         let mut memory = vec![0; 64 << 20];
         let limits = Limits::for_geometry(&drive.geometry());
-        let options = FormatOptions { store_id: [9; 16], limits, redundancy: Redundancy::NONE };
+        let redundancy = Redundancy::for_geometry(&drive.geometry());
+        let options = FormatOptions { store_id: [9; 16], limits, redundancy };
         drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
         let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
         for index in 0..count {

@@ -19,7 +19,7 @@ pub const EDIT_HEADER_LEN: usize = 20;
 pub const KEY_PART_LEN: usize = 192;
 
 /// A place in a log: everything before it has been flushed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LogPlace {
     /// Generation of the zone; 0 is no place.
     pub generation: u32,
@@ -168,6 +168,28 @@ pub enum Change<'a> {
         parity: u32,
         /// Blocks of the zone that are in it; 0 for all, in a zone of parity that is a copy.
         blocks: u32,
+    },
+    /// A number that no version gives a meaning yet.
+    Reserved16,
+    /// What is known of a zone's health, in place of what was known before.
+    Mark {
+        /// Which.
+        zone: u32,
+        /// What is known ([`marks`](super::marks)).
+        marks: u8,
+        /// Units in it that a scrub found bad.
+        found: u16,
+    },
+    /// How far the scrub has come.
+    Scrub {
+        /// Number of the pass.
+        pass: u32,
+        /// The zone that comes next.
+        zone: u32,
+        /// Units that this pass found bad.
+        found: u32,
+        /// Those of them of which there is no other copy.
+        lost: u32,
     },
 }
 

@@ -88,12 +88,14 @@ pub struct KeyBuf<'k> {
     pub bytes: &'k mut [u8],
     /// Bytes of `bytes` that are the key.
     pub len: usize,
+    /// Whether the key before this one was greater.
+    pub fell: bool,
 }
 
 impl<'k> KeyBuf<'k> {
     /// An empty key with room for `bytes.len()` bytes.
     pub fn new(bytes: &'k mut [u8]) -> Self {
-        KeyBuf { bytes, len: 0 }
+        KeyBuf { bytes, len: 0, fell: false }
     }
 
     /// The key.
@@ -106,11 +108,15 @@ impl<'k> KeyBuf<'k> {
     #[inline]
     pub fn set(&mut self, head: &[u8], suffix: &[u8]) -> Result<(), Malformed> {
         let len = head.len() + suffix.len();
+        let fell = match self.key().split_at_checked(head.len()) {
+            Some((start, rest)) => head.cmp(start).then_with(|| suffix.cmp(rest)).is_lt(),
+            None => head < self.key(),
+        };
         let room = self.bytes.get_mut(..len).ok_or(Malformed)?;
         let (left, right) = room.split_at_mut_checked(head.len()).ok_or(Malformed)?;
         left.copy_from_slice(head);
         right.copy_from_slice(suffix);
-        self.len = len;
+        (self.len, self.fell) = (len, fell);
         Ok(())
     }
 }

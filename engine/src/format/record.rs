@@ -8,6 +8,7 @@
 //! Invariants: `R1` decoding never reads outside its input and never panics (test
 //! `record_of_any_bytes_never_panics`). `R2` a record lies in one zone.
 
+use super::edit::LogPlace;
 use super::seal::{checksum, le_u32};
 
 /// Bytes of a record header.
@@ -29,6 +30,8 @@ pub enum RecordKind {
     End = 4,
     /// What replay needs of the records before it.
     Index = 5,
+    /// What another record says of keys and small values, on another storage element.
+    Mirror = 6,
 }
 
 /// The header of a record.
@@ -44,6 +47,10 @@ pub struct RecordHeader {
     pub seq: u64,
     /// Where the record starts in its zone's payload.
     pub offset: u32,
+    /// What was synced before the record was appended: the whole log up to this place. A record
+    /// that is whole says so truly, whether it was ever acknowledged or not. Generation 0 says
+    /// nothing.
+    pub durable: LogPlace,
 }
 
 impl RecordHeader {
@@ -55,6 +62,8 @@ impl RecordHeader {
         out[4..8].copy_from_slice(&self.len.to_le_bytes());
         out[8..16].copy_from_slice(&self.seq.to_le_bytes());
         out[16..20].copy_from_slice(&self.offset.to_le_bytes());
+        out[20..24].copy_from_slice(&self.durable.generation.to_le_bytes());
+        out[24..28].copy_from_slice(&self.durable.offset.to_le_bytes());
         let check = checksum(&out[..28]);
         out[28..].copy_from_slice(&check.to_le_bytes());
         out
@@ -73,6 +82,7 @@ impl RecordHeader {
             3 => RecordKind::Moved,
             4 => RecordKind::End,
             5 => RecordKind::Index,
+            6 => RecordKind::Mirror,
             _ => return None,
         };
         let header = Self {
@@ -81,6 +91,7 @@ impl RecordHeader {
             len: le_u32(&bytes[4..]),
             seq: u64::from(le_u32(&bytes[8..])) | u64::from(le_u32(&bytes[12..])) << 32,
             offset: le_u32(&bytes[16..]),
+            durable: LogPlace { generation: le_u32(&bytes[20..]), offset: le_u32(&bytes[24..]) },
         };
         (header.len as usize >= RECORD_HEADER_LEN).then_some(header)
     }
@@ -123,7 +134,8 @@ impl OpHeader {
     /// Bytes of the operation, header included.
     #[must_use]
     pub fn op_len(&self) -> usize {
-        OP_HEADER_LEN + self.head_len() + self.value_len as usize
+        // Where an address has 32 bits, a length of 4 GiB is more than any record has.
+        (OP_HEADER_LEN + self.head_len()).saturating_add(self.value_len as usize)
     }
 
     /// Whether its value stays in the log and is pointed to.
@@ -187,16 +199,24 @@ mod tests {
         }
 
         #[test]
-        fn record_header_round_trips(op_count: u16, len in 32u32.., seq: u64, offset: u32) {
-            let header = RecordHeader { kind: RecordKind::Commit, op_count, len, seq, offset };
+        fn record_header_round_trips(
+            op_count: u16,
+            len in 32u32..,
+            seq: u64,
+            offset: u32,
+            durable: (u32, u32),
+        ) {
+            let kind = RecordKind::Commit;
+            let durable = LogPlace { generation: durable.0, offset: durable.1 };
+            let header = RecordHeader { kind, op_count, len, seq, offset, durable };
             prop_assert_eq!(RecordHeader::decode(&header.encode()), Some(header));
         }
     }
 
     #[test]
     fn record_header_with_a_flipped_bit_is_refused() {
-        let header =
-            RecordHeader { kind: RecordKind::Moved, op_count: 1, len: 99, seq: 5, offset: 8 };
+        let (kind, durable) = (RecordKind::Moved, LogPlace { generation: 7, offset: 4 });
+        let header = RecordHeader { kind, op_count: 1, len: 99, seq: 5, offset: 8, durable };
         for bit in 0..RECORD_HEADER_LEN * 8 {
             let mut bytes = header.encode();
             bytes[bit / 8] ^= 1 << (bit % 8);

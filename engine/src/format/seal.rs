@@ -62,9 +62,42 @@ fn compute(bytes: &[u8], identity: Identity) -> u32 {
     if !cfg!(feature = "canary") || !crate::canary::planted(crate::canary::Bug::UnboundSeal) {
         place[..4].copy_from_slice(&identity.store_tag.to_le_bytes());
         place[4..8].copy_from_slice(&identity.generation.to_le_bytes());
-        place[8..].copy_from_slice(&identity.block.to_le_bytes());
+        if !cfg!(feature = "canary") || !crate::canary::planted(crate::canary::Bug::PlaceUnbound) {
+            place[8..].copy_from_slice(&identity.block.to_le_bytes());
+        }
     }
     extend(extend(0, bytes), &place)
+}
+
+/// The generation under which `unit` is sealed, if it is whole and of this block. Any unit has one,
+/// so the answer means something only if such a zone can be.
+#[must_use]
+pub fn sealed_generation(unit: &[u8], store_tag: u32, block: u32) -> Option<u32> {
+    let (before, after) = around_place(unit, store_tag)?;
+    Some(undo_word(undo_word(after) ^ block) ^ before)
+}
+
+/// The block that `unit` is sealed for, if it is whole and of this generation; as above.
+#[must_use]
+pub fn sealed_block(unit: &[u8], store_tag: u32, generation: u32) -> Option<u32> {
+    let (before, after) = around_place(unit, store_tag)?;
+    Some(undo_word(after) ^ !extend(!before, &generation.to_le_bytes()))
+}
+
+/// The register of the checksum before the generation, and as it is stored.
+fn around_place(unit: &[u8], store_tag: u32) -> Option<(u32, u32)> {
+    let (body, &stored) = unit.split_last_chunk()?;
+    let before = extend(extend(0, body), &store_tag.to_le_bytes());
+    Some((!before, !u32::from_le_bytes(stored)))
+}
+
+/// The register, exclusive-or the word, from which 32 bits made `register`: a checksum is linear,
+/// so the last words that went into it can be told from it.
+fn undo_word(register: u32) -> u32 {
+    (0..32).fold(register, |register, _| match register >> 31 {
+        0 => register << 1,
+        _ => (register ^ 0x82f6_3b78) << 1 | 1,
+    })
 }
 
 /// The CRC-32C of `bytes`.
@@ -133,6 +166,19 @@ mod tests {
             }
         }
         !crc
+    }
+
+    #[test]
+    fn seal_tells_which_place_it_was_made_for() {
+        let mut unit = [5u8; 512];
+        for (generation, block) in [(3, 9), (1, 0), (70_000, 65_535)] {
+            seal(&mut unit, 77, Identity { store_tag: 7, generation, block });
+            assert_eq!(sealed_generation(&unit, 7, block), Some(generation));
+            assert_eq!(sealed_block(&unit, 7, generation), Some(block));
+            assert_ne!(sealed_block(&unit, 7, generation + 1), Some(block));
+            assert_ne!(sealed_generation(&unit, 8, block), Some(generation));
+        }
+        assert_eq!(sealed_block(&[0; 3], 7, 3), None);
     }
 
     #[test]

@@ -14,10 +14,13 @@
 //!
 //! Invariants: `L1` a record lies in one zone and leaves room for the `End` record behind it.
 //! `L2` writes of one head never overlap in time, so the zone is written in order. `L3` what is in
-//! neither buffer is on the device.
+//! neither buffer is on the device. `L4` a record's mark of what is durable is behind what a sync
+//! that ended before it was appended has covered (canary `DurableMarkAhead`).
 
 use shingle_hal::{Lba, ZoneId};
 
+use crate::canary::{Bug, planted};
+use crate::format::edit::LogPlace;
 use crate::format::record::{RECORD_HEADER_LEN, RecordHeader, RecordKind};
 use crate::format::seal::{Identity, seal};
 use crate::limits::SEAL_LEN;
@@ -74,6 +77,8 @@ pub(crate) struct Head<'m> {
     pub(crate) written: u64,
     /// As much of `appended` as is durable.
     pub(crate) synced: u64,
+    /// The place in the log up to which all of it is durable; each record says so (`L4`).
+    durable: LogPlace,
     pub(crate) writing: bool,
     /// The zone is being left: nothing more goes into it.
     pub(crate) leaving: bool,
@@ -105,6 +110,7 @@ impl<'m> Head<'m> {
             appended: 0,
             written: 0,
             synced: 0,
+            durable: LogPlace::default(),
             writing: false,
             leaving: false,
             ending: false,
@@ -160,6 +166,20 @@ impl<'m> Head<'m> {
     /// Where the next record goes.
     pub(crate) fn place(&self) -> (u32, u32) {
         (self.zone.map_or(0, |zone| zone.generation), self.pos)
+    }
+
+    /// The place up to which the device has taken everything.
+    pub(crate) fn written_place(&self) -> LogPlace {
+        let offset = self.written_block.saturating_sub(1) * self.payload();
+        self.zone.map_or(LogPlace::default(), |zone| {
+            let generation = zone.generation;
+            LogPlace { generation, offset }
+        })
+    }
+
+    /// A sync has made durable what lies before a place.
+    pub(crate) fn set_durable(&mut self, place: LogPlace) {
+        self.durable = self.durable.max(place);
     }
 
     /// Starts a zone; `header` is its first block, sealed.
@@ -223,7 +243,12 @@ impl<'m> Head<'m> {
         let own = matches!(kind, RecordKind::End | RecordKind::Index);
         assert!(own || self.fits(len), "L1");
         let offset = self.pos;
-        let header = RecordHeader { kind, op_count, len: len as u32, seq, offset };
+        let durable = if planted(Bug::DurableMarkAhead) {
+            LogPlace { generation: self.place().0, offset: offset + len as u32 }
+        } else {
+            self.durable
+        };
+        let header = RecordHeader { kind, op_count, len: len as u32, seq, offset, durable };
         self.mark_record();
         self.copy(&header.encode());
         for part in parts {
@@ -412,6 +437,14 @@ impl<'m> Head<'m> {
         self.written = writing.covers;
         self.written_block = writing.blocks;
         self.spare = Some(writing.buffer);
+    }
+
+    /// Gives the zone up with all that was not written; gives the zone. The head begins anew in
+    /// another.
+    pub(crate) fn give_up(&mut self) -> Option<ZoneId> {
+        self.written = self.appended;
+        self.leaving = true;
+        self.zone.take().map(|zone| zone.id)
     }
 
     /// Blocks of the zone that are in neither buffer nor on their way.

@@ -8,7 +8,7 @@
 //! Invariants: `W1` the window holds only bytes of checked blocks. `W2` a record is reported whole
 //! only if every block asked for by [`RecordReader::covers`] was checked.
 
-use shingle_hal::{Class, Device, Error, ErrorKind, Lba};
+use shingle_hal::{Class, Device, Error, ErrorKind, Extent, Lba};
 
 use crate::error::{Fault, Structure};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, RECORD_HEADER_LEN, RecordHeader};
@@ -76,15 +76,91 @@ impl<'b> RecordReader<'b> {
         (self.first, self.checked, self.ended, self.tail) = (0, 0, false, None);
     }
 
+    /// Turns to another zone; gives the one before. The window is empty then.
+    pub(crate) fn turn_to(&mut self, zone: LogZone) -> LogZone {
+        let before = core::mem::replace(&mut self.zone, zone);
+        self.renew(zone.blocks);
+        before
+    }
+
+    /// Looks through the blocks from `first` on and before `end`, for whole ones in which a record
+    /// begins: `visit` gets where the first of them begins, and its header if that lies in the
+    /// block, and says whether it has seen enough. The window is empty then.
+    ///
+    /// # Errors
+    /// The device's, where it is more than a block that cannot be read.
+    ///
+    /// # Cost
+    /// At most `reads_max` reads of a window, and as many of parts of one where blocks fail.
+    pub(crate) async fn survey<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        first: u32,
+        end: u32,
+        reads_max: u32,
+        mut visit: impl FnMut(u32, Option<RecordHeader>) -> bool,
+    ) -> Result<(), Fault<D::Error>> {
+        self.renew(end);
+        let room = (self.buffer.len() / self.block_len) as u32;
+        let room = room.min(media.geometry.transfer_blocks_max);
+        let mut next = first.max(1);
+        for _ in 0..reads_max {
+            if next >= end {
+                break;
+            }
+            let wanted = self.zone.map.together(next, room.min(end - next));
+            let start = self.zone.map.lba(next);
+            let out = &mut self.buffer[..wanted as usize * self.block_len];
+            let whole = media.read_raw(start, out, Class::Maintenance).await;
+            let blocks = match whole {
+                Ok(()) => wanted,
+                Err(error) => {
+                    let extent = Extent::new(start, wanted);
+                    match Fault::of_read(error, extent, Structure::LogRecord) {
+                        Fault::Damaged(_) => {}
+                        fault => return Err(fault),
+                    }
+                    self.load_before(media, start, wanted, &error).await
+                }
+            };
+            self.first = next;
+            for index in 0..blocks {
+                if self.check(media, index) {
+                    let found = self.first_record(index);
+                    if found.is_some_and(|(start, header)| visit(start, header)) {
+                        self.renew(end);
+                        return Ok(());
+                    }
+                }
+            }
+            // The block that failed is passed over.
+            next += if blocks < wanted { blocks + 1 } else { blocks };
+        }
+        self.renew(end);
+        Ok(())
+    }
+
+    /// The first record that begins in a checked block of the buffer, and its header if it lies in
+    /// it; before the seals are cut out.
+    fn first_record(&self, index: u32) -> Option<(u32, Option<RecordHeader>)> {
+        let unit = &self.buffer[index as usize * self.block_len..][..self.block_len];
+        let (body, tag) = unit.split_at(self.block_len - SEAL_LEN);
+        let at = le_u32(tag) & 0xffff;
+        let start = (self.first + index - 1).checked_mul(self.payload())?.checked_add(at)?;
+        let header = body.get(at as usize..)?;
+        let header = RecordHeader::decode(header).filter(|header| header.offset == start);
+        Some((start, header))
+    }
+
     /// Where the next record begins behind damage at `offset`, before block `end`: in the first
     /// whole block in which one begins behind it. The window is empty then. After `reads_max`
-    /// blocks nothing is looked for any more.
+    /// reads nothing is looked for any more.
     ///
     /// # Errors
     /// The device's.
     ///
     /// # Cost
-    /// A read for each block that is passed over.
+    /// A read for each window that is passed over.
     pub(crate) async fn resync<D: Device>(
         &mut self,
         media: &Media<D>,
@@ -92,20 +168,14 @@ impl<'b> RecordReader<'b> {
         end: u32,
         reads_max: u32,
     ) -> Result<Option<u32>, Fault<D::Error>> {
-        self.renew(end);
-        let start = 1 + offset / self.payload();
-        for block in start..end.min(start.saturating_add(reads_max)) {
-            if !self.load_unit(media, block).await? {
-                continue;
-            }
-            let len = self.block_len;
-            let first = le_u32(&self.buffer[len - SEAL_LEN..]) & 0xffff;
-            let start = (block - 1) * self.payload() + first;
-            if first < self.payload() && start > offset {
-                return Ok(Some(start));
-            }
-        }
-        Ok(None)
+        let mut next = None;
+        let first = 1 + offset / self.payload();
+        let survey = self.survey(media, first, end, reads_max, |start, _| {
+            next = Some(start).filter(|start| *start > offset);
+            next.is_some()
+        });
+        survey.await?;
+        Ok(next)
     }
 
     /// Whether the zone was begun in this life: its header block is there. If not, what it holds is
@@ -154,7 +224,9 @@ impl<'b> RecordReader<'b> {
         at: usize,
         blocks: u32,
     ) -> Result<bool, Fault<D::Error>> {
-        if self.zone.sources.is_none() {
+        // Turned to another zone, it may have no scratch.
+        let able = self.zone.sources.is_copy() || self.scratch.len() >= self.block_len;
+        if self.zone.sources.is_none() || !able {
             return Ok(false);
         }
         let place = self.place(block);

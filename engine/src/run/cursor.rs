@@ -374,6 +374,10 @@ impl<'b> RunCursor<'b> {
         if self.position.is_none() {
             self.next_node(pieces).await?;
         }
+        // Whoever steps forward counts on it: what is merged out of order is never found again.
+        if self.position.is_some() && self.key.fell {
+            return Err(malformed());
+        }
         Ok(())
     }
 

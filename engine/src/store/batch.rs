@@ -4,6 +4,7 @@
 //! operation carries the condition it was given.
 
 use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind};
+use crate::log::mirror::mirrored_value_len;
 use crate::store::options::{Condition, Meta};
 
 /// Bytes before each operation: condition, length of its version.
@@ -31,6 +32,13 @@ pub(crate) struct BatchOp<'a> {
     pub(crate) rest: &'a [u8],
     /// The operation as the log takes it.
     pub(crate) bytes: &'a [u8],
+}
+
+impl BatchOp<'_> {
+    /// Bytes of key, metadata and value that the log's mirror holds.
+    pub(crate) fn mirrored_len(&self, separate_from: u32) -> usize {
+        self.header.head_len() + mirrored_value_len(&self.header, separate_from)
+    }
 }
 
 impl<'b> Batch<'b> {

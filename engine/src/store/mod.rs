@@ -1,9 +1,10 @@
 //! The store as its users see it.
 //!
 //! [`mod@write`] and [`stream`] put values in, [`read`] and [`scan`] get them out, [`batch`] makes
-//! several operations one, [`stats`] says how it stands.
+//! several operations one, [`stats`] says how it stands, [`care`] looks after the medium.
 
 pub mod batch;
+pub mod care;
 pub mod options;
 pub mod read;
 pub mod scan;
@@ -83,6 +84,8 @@ impl<'m, D: Device> Store<'m, D> {
     pub async fn checkpoint(&self) -> Result<(), WriteError<D::Error>> {
         self.sync().await?;
         self.core.flush_all().await.map_err(WriteError::from)?;
+        self.core.record_marks().await.map_err(WriteError::from)?;
+        self.core.record_scrub(true).await.map_err(WriteError::from)?;
         // The edit that names the runs: until it is durable, replay needs the log.
         self.core.sync_device().await.map_err(WriteError::from)
     }

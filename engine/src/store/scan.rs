@@ -114,11 +114,17 @@ impl<'m, D: Device> Store<'m, D> {
 
     fn scan_fixed_len(&self) -> usize {
         let limits = &self.core.limits;
-        3 * (usize::from(limits.key_len_max) + 1) + Plan::entry_len_max(limits)
+        3 * self.scan_key_len() + Plan::entry_len_max(limits)
+    }
+
+    /// The end of a range deletion may be a byte longer than any key, and a key here has the room
+    /// for the least key above it.
+    fn scan_key_len(&self) -> usize {
+        usize::from(self.core.limits.key_len_max) + 2
     }
 
     fn scan_source_len(&self) -> usize {
-        self.core.shape.node_len + usize::from(self.core.limits.key_len_max) + 1
+        self.core.shape.node_len + self.scan_key_len()
     }
 
     /// Begins a scan of the keys between `start` and `end`; `scratch` holds at least
@@ -138,6 +144,8 @@ impl<'m, D: Device> Store<'m, D> {
         if scratch.len() < needed {
             return Err(ReadError::BufferTooSmall { needed_bytes: needed as u64 });
         }
+        // What the device learned by itself counts for what is lost.
+        self.core.learn_events().await.map_err(ReadError::from)?;
         let (own, seq) = match options.snapshot {
             Some(at) => (None, at.seq),
             None => {
@@ -146,7 +154,7 @@ impl<'m, D: Device> Store<'m, D> {
                 (Some(own), seq)
             }
         };
-        let key_len = usize::from(self.core.limits.key_len_max) + 1;
+        let key_len = self.scan_key_len();
         let (goal, rest) = scratch.split_at_mut(key_len);
         let (from, rest) = rest.split_at_mut(key_len);
         let (spent, rest) = rest.split_at_mut(key_len);
@@ -210,7 +218,7 @@ fn take_bound(key: &mut Key<'_>, bound: Bound<&[u8]>) -> Option<End> {
         Bound::Included(bytes) => (bytes, End::Inclusive),
         Bound::Excluded(bytes) => (bytes, End::Exclusive),
     };
-    (bytes.len() < key.bytes.len()).then(|| {
+    (bytes.len() + 1 < key.bytes.len()).then(|| {
         key.set(bytes);
         end
     })

@@ -4,7 +4,7 @@ use shingle_hal::{Device, ZoneId};
 
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::limits::{BOTTOM, FRAGMENT_LEN_MAX};
-use crate::state::Side;
+use crate::state::{ScrubStats, Side};
 use crate::store::Store;
 use crate::zone::Role;
 
@@ -40,6 +40,8 @@ pub struct Stats {
     pub rebuilds: u64,
     /// Groups of zones of values with their parity put together since open.
     pub regroups: u64,
+    /// What scrubbing came to since open.
+    pub scrub: ScrubStats,
     /// Zones emptied by reclaim since open.
     pub reclaims: u64,
     /// Bytes of values that reclaim moved since open.
@@ -83,6 +85,10 @@ pub struct ZoneUse {
     pub capacity_blocks: u32,
     /// Bytes that something refers to.
     pub live_bytes: u64,
+    /// What is known of its health: [`marks`](crate::format::marks).
+    pub marks: u8,
+    /// Units in it that a scrub found bad.
+    pub found: u16,
 }
 
 impl<D: Device> Store<'_, D> {
@@ -140,6 +146,7 @@ impl<D: Device> Store<'_, D> {
             merges: counters.merges,
             rebuilds: counters.rebuilds,
             regroups: counters.regroups,
+            scrub: counters.scrub,
             reclaims: counters.reclaims,
             moved_bytes: counters.moved_bytes,
             run_bytes: counters.run_bytes,
@@ -164,6 +171,8 @@ impl<D: Device> Store<'_, D> {
                 head: entry.is_head(),
                 capacity_blocks: entry.capacity.get(),
                 live_bytes: u64::from(entry.live.get()) + u64::from(entry.live_mem.get()),
+                marks: entry.health(),
+                found: entry.found.get(),
             }
         })
     }

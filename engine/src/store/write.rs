@@ -17,6 +17,7 @@ use crate::format::entry::{Entry, Fragment, Place, encode_fragments};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordKind};
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, STREAMS_MAX};
 use crate::log::index::Note;
+use crate::log::mirror::{MIRROR_HEADER_LEN, Mirrored};
 use crate::maintain::RANGES_AT_ONCE;
 use crate::reclaim::Fragments;
 use crate::replay::apply_op;
@@ -103,6 +104,7 @@ impl<D: Device> Core<'_, D> {
         &self,
         entries_len: usize,
         record_len: usize,
+        mirrored: usize,
         is_delete: bool,
     ) -> Result<(), WriteError<D::Error>> {
         if self.is_read_only() {
@@ -112,7 +114,7 @@ impl<D: Device> Core<'_, D> {
             return Err(WriteError::Full);
         }
         self.make_entry_room(entries_len, 0, false).await?;
-        self.make_room(Side::Log, record_len).await?;
+        self.make_record_room(Side::Log, record_len, mirrored).await?;
         Ok(())
     }
 
@@ -249,16 +251,17 @@ impl<D: Device> Store<'_, D> {
             op.header.kind == OpKind::Put && op.header.value_len >= core.limits.separate_from_bytes;
         let inline = if apart { 0 } else { op.value.len() };
         let entry_len = op.header.head_len() + inline + ENTRY_OVERHEAD;
+        let mirrored = OP_HEADER_LEN + op.header.head_len() + inline;
         let bytes = (op.header.head_len() + op.value.len()) as u64;
         let ticket = loop {
             let mut decided = core.decide(op.key, &options.condition).await?;
-            core.make_write_room(entry_len, record_len, is_delete).await?;
+            core.make_write_room(entry_len, record_len, mirrored, is_delete).await?;
             if core.is_outdated(decided) {
                 // Making room changed the tree. Deciding again does not, so this ends.
                 decided = core.decide(op.key, &options.condition).await?;
             }
             let mut state = core.state.borrow_mut();
-            if !has_room(&mut state, entry_len, record_len) {
+            if !has_room(&mut state, entry_len, record_len, mirrored) {
                 continue;
             }
             if let Some(version) = decided
@@ -278,6 +281,10 @@ impl<D: Device> Store<'_, D> {
             let note =
                 Note { record, moved: false, seq, value_at: offset, op: op.header, body: &[] };
             state.log.note(&note, &[op.key, op.meta.bytes, value]);
+            let of = Mirrored { generation, offset: record, len: record_len as u32, moved: false };
+            let header = op.header.encode();
+            let parts = [&header[..], op.key, op.meta.bytes, value];
+            state.mirror_record(&of, 1, seq, mirrored, parts.into_iter());
             apply_op(
                 &mut state,
                 &op.header,
@@ -307,6 +314,7 @@ impl<D: Device> Store<'_, D> {
         let core = &self.core;
         let mut record_len = RECORD_HEADER_LEN;
         let mut entries_len = 0;
+        let mut mirrored = 0;
         let mut bytes = 0;
         let mut is_delete = true;
         for op in batch.ops() {
@@ -320,6 +328,7 @@ impl<D: Device> Store<'_, D> {
             }
             is_delete &= op.header.kind != OpKind::Put;
             record_len += op.bytes.len();
+            mirrored += OP_HEADER_LEN + op.mirrored_len(core.limits.separate_from_bytes);
             let inline = value_len.min(u64::from(core.limits.separate_from_bytes)) as usize;
             entries_len += op.header.head_len() + inline + ENTRY_OVERHEAD;
             bytes += op.header.head_len() as u64 + value_len;
@@ -330,17 +339,19 @@ impl<D: Device> Store<'_, D> {
         let ranges = batch.ops().filter(|op| is_range(op.header.kind)).count();
         let fits_table =
             entries_len + 4096.min(core.plan.memtable_len / 4) <= core.plan.memtable_len;
-        if record_len > core.record_len_max(Side::Log) || !fits_table || ranges > RANGES_AT_ONCE {
+        let too_long = record_len > core.record_len_max(Side::Log)
+            || mirrored + RECORD_HEADER_LEN + MIRROR_HEADER_LEN > core.mirror_len_max();
+        if too_long || !fits_table || ranges > RANGES_AT_ONCE {
             return Err(WriteError::BatchTooLarge);
         }
         let ticket = loop {
             let mut decided = core.decide_all(batch).await?;
-            core.make_write_room(entries_len, record_len, is_delete).await?;
+            core.make_write_room(entries_len, record_len, mirrored, is_delete).await?;
             if core.is_outdated(decided) {
                 decided = core.decide_all(batch).await?;
             }
             let mut state = core.state.borrow_mut();
-            if !has_room(&mut state, entries_len, record_len) {
+            if !has_room(&mut state, entries_len, record_len, mirrored) {
                 continue;
             }
             let mut still = true;
@@ -350,7 +361,7 @@ impl<D: Device> Store<'_, D> {
             if !still {
                 continue;
             }
-            append_batch(&mut state, batch, &core.limits);
+            append_batch(&mut state, batch, &core.limits, mirrored);
             break account(core, &mut state, bytes, record_len);
         };
         core.complete(ticket, bytes, durability).await
@@ -386,10 +397,13 @@ fn is_range(kind: OpKind) -> bool {
     matches!(kind, OpKind::DeleteRange | OpKind::DeleteFrom)
 }
 
-fn has_room(state: &mut State<'_>, entries_len: usize, record_len: usize) -> bool {
+fn has_room(state: &mut State<'_>, entries_len: usize, record_len: usize, mirrored: usize) -> bool {
     let table = &state.tables[state.active];
     let ranges_left = crate::memtable::RANGES_MAX - table.range_count();
-    state.log.fits(record_len) && table.room_for(entries_len, 0) && ranges_left >= RANGES_AT_ONCE
+    state.log.fits(record_len)
+        && state.mirror_fits(Side::Log, mirrored)
+        && table.room_for(entries_len, 0)
+        && ranges_left >= RANGES_AT_ONCE
 }
 
 /// Decides a condition again without reading; false if that takes a new search.
@@ -410,6 +424,7 @@ fn append_batch(
     state: &mut State<'_>,
     batch: &Batch<'_>,
     limits: &crate::format::superblock::Limits,
+    mirrored: usize,
 ) {
     let first = state.seq + 1;
     let (generation, start) = state.log.place();
@@ -418,6 +433,11 @@ fn append_batch(
     let count = batch.len() as u16;
     let record = state.log.append_parts(RecordKind::Commit, count, first, len, parts);
     debug_assert_eq!(record, start);
+    let separate_from = limits.separate_from_bytes;
+    let of =
+        Mirrored { generation, offset: start, len: (RECORD_HEADER_LEN + len) as u32, moved: false };
+    let parts = batch.ops().map(|op| &op.bytes[..OP_HEADER_LEN + op.mirrored_len(separate_from)]);
+    state.mirror_record(&of, count, first, mirrored, parts);
     let mut at = start + RECORD_HEADER_LEN as u32;
     let mut another = None;
     for op in batch.ops() {
@@ -429,7 +449,6 @@ fn append_batch(
             value_at = *another.get_or_insert(value_at);
         }
         let (meta, value) = op.rest.split_at(usize::from(op.header.meta_len));
-        let separate_from = limits.separate_from_bytes;
         let inline = if op.header.is_apart(separate_from) { &[] } else { value };
         let note = Note { record, moved: false, seq, value_at: offset, op: op.header, body: &[] };
         state.log.note(&note, &[op.key, meta, inline]);

@@ -54,6 +54,12 @@ pub(crate) enum Command {
     Zones(ZonesArgs),
     /// Read everything and say what is wrong where
     Check(ViewArgs),
+    /// Read every written block, and mend what has another copy
+    Scrub(ScrubArgs),
+    /// Say what is likely wrong with the drive, and what to do
+    Doctor(DoctorArgs),
+    /// Take a zone or a storage element out of use
+    Evacuate(EvacuateArgs),
     /// Run random operations, power cuts and recoveries against a model
     Torture(TortureArgs),
     /// List the media that can be simulated
@@ -142,6 +148,9 @@ pub(crate) struct FormatArgs {
     /// [default: none]
     #[arg(long, value_name = "N+1", value_parser = parse_parity)]
     pub(crate) parity: Option<u8>,
+    /// Keep what the log holds of them before a flush on two storage elements, too
+    #[arg(long)]
+    pub(crate) mirror_log: bool,
     /// Longest key in bytes
     #[arg(long, value_name = "BYTES")]
     pub(crate) key_max: Option<u16>,
@@ -276,6 +285,9 @@ pub(crate) struct ScanArgs {
     /// At most so many keys
     #[arg(long)]
     pub(crate) limit: Option<u64>,
+    /// Only keys whose values are lost
+    #[arg(long, conflicts_with = "count")]
+    pub(crate) lost: bool,
     /// How many keys there are, and no more
     #[arg(long, conflicts_with_all = ["limit", "long", "reverse"])]
     pub(crate) count: bool,
@@ -348,6 +360,61 @@ pub(crate) struct ViewArgs {
     pub(crate) json: bool,
 }
 
+/// Options of `scrub`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle scrub drive.img
+  shingle scrub drive.img --pass-hours 336 --json")]
+pub(crate) struct ScrubArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Spread the pass over so many hours of the drive's time [default: as fast as it goes]
+    #[arg(long, value_name = "HOURS")]
+    pub(crate) pass_hours: Option<f64>,
+    /// The drive fails, too: a plan such as 'bit-rot sticky lba=5000'
+    #[arg(long, value_name = "PLAN")]
+    pub(crate) faults: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle doctor drive.img
+  shingle doctor drive.img --json
+  shingle doctor drive.img --faults 'read-error sticky element=2 p=0.2'")]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The drive fails, too: an image keeps no faults, so this tries what the doctor says of them
+    #[arg(long, value_name = "PLAN")]
+    pub(crate) faults: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `evacuate`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle evacuate drive.img --zone 17
+  shingle evacuate drive.img --element 2")]
+pub(crate) struct EvacuateArgs {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// The zone
+    #[arg(long, required_unless_present = "element", conflicts_with = "element")]
+    pub(crate) zone: Option<u32>,
+    /// All zones of this storage element
+    #[arg(long)]
+    pub(crate) element: Option<u16>,
+    /// As JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Options of `zones`.
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
@@ -373,8 +440,18 @@ pub(crate) struct ZonesArgs {
   shingle torture --media nor-1m --seed 0x1f3a --ops 5000
   shingle torture --script all
   shingle torture --script flush --cut 17 --outcome 3
+  shingle torture --faults any --seeds 0..20000 --ops 5000 --jobs 2
   shingle torture --fuzz decode --seeds 0..100000
-  shingle torture --fuzz mutated_images --bytes fuzz/artifacts/mutated_images/crash-1")]
+  shingle torture --fuzz mutated_images --bytes fuzz/artifacts/mutated_images/crash-1
+
+With --faults a seed runs on one drive after another, each under a plan of its own; a table tells
+of each kind of fault how many were
+  injected       changed what the drive did, holds or returned
+  detected       of these the store got the error, was told of the zone, or read a spoiled block;
+                 the others were written anew or reset before anybody read them
+  mended         of the detected, nothing was reported lost by them
+  reported lost  the store named the place as damaged, or mounted without records of the log there
+Wrong data, lost operations, panics and endless loops are failures; a line replays each.")]
 pub(crate) struct TortureArgs {
     /// The drive to simulate; see `shingle media` [default: each seed picks one]
     #[arg(long)]
@@ -388,7 +465,7 @@ pub(crate) struct TortureArgs {
     /// Operations a seed
     #[arg(long, default_value_t = 400)]
     pub(crate) ops: u64,
-    /// The drive fails, too: within, any, a preset such as mixed, or a plan such as
+    /// The drive fails, too: within, element, any, a preset such as mixed, or a plan such as
     /// 'read-error sticky zone=17; bit-rot 3x structure=value p=0.001'
     #[arg(long, value_name = "PLAN")]
     #[arg(conflicts_with_all = ["script", "no_cuts", "writers", "memory"])]

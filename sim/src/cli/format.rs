@@ -86,8 +86,11 @@ fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failu
     let limits = limits(args, drive);
     let suits = Redundancy::for_geometry(&drive.geometry());
     let parity = args.parity.unwrap_or(0);
-    let mirror_runs = args.mirror.unwrap_or(suits.mirror_runs || parity > 0);
-    let redundancy = Redundancy { mirror_runs, parity, ..suits };
+    let redundancy = Redundancy {
+        mirror_runs: args.mirror.unwrap_or(suits.mirror_runs || parity > 0),
+        mirror_log: args.mirror_log,
+        parity,
+    };
     let options = FormatOptions { store_id, limits, redundancy };
     let len = args.place.memory.unwrap_or(memory_len(drive) as u64);
     let mut memory = allocate(len)?;

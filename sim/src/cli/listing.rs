@@ -22,7 +22,8 @@ pub(super) fn run(args: &ScanArgs) -> Result<(), Failure> {
         let mut scratch = Range::scratch(store);
         let mut walk = range.walk(store, &mut scratch).await?;
         for _ in 0..args.limit.unwrap_or(u64::MAX) {
-            let Some(entry) = walk.next().await? else {
+            let next = if args.lost { walk.next_lost().await? } else { walk.next().await? };
+            let Some(entry) = next else {
                 break;
             };
             say(&mut out, args, &entry)?;

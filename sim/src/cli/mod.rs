@@ -9,11 +9,13 @@
 //! | [`key`] | keys as text |
 //! | [`session`] | an image, its drive and the store on it, for the time of one command |
 //! | [`mod@format`], [`check`], [`inspect`] | subcommands on a store as a whole |
+//! | [`care`] | scrub, evacuation, the doctor |
 //! | [`values`], [`listing`], [`tree`] | on keys and values |
 //! | [`media`], [`torture`], [`fuzz`] | without an image |
 //! | [`range`], [`scan`] | walking keys in order |
 
 mod args;
+mod care;
 mod check;
 mod failure;
 mod faulted;
@@ -78,6 +80,9 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Stat(args) => inspect::stat(&args),
         Command::Zones(args) => inspect::zones(&args),
         Command::Check(args) => check::run(&args),
+        Command::Scrub(args) => care::scrub(&args),
+        Command::Doctor(args) => care::doctor(&args),
+        Command::Evacuate(args) => care::evacuate(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Media(args) => media::run(&args),
     }

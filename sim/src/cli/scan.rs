@@ -49,6 +49,17 @@ impl Walk<'_, '_, '_, '_> {
         }))
     }
 
+    /// The next entry whose value is lost.
+    pub(crate) async fn next_lost(&mut self) -> Result<Option<Entry>, Failure> {
+        let item = self.0.next_lost().await?;
+        Ok(item.map(|item| Entry {
+            key: item.key.to_vec(),
+            meta: item.meta.to_vec(),
+            version_len: item.version_len,
+            value_len: item.value_len,
+        }))
+    }
+
     /// Part of the value of the entry that came last.
     pub(crate) async fn value(&mut self, offset: u64, out: &mut [u8]) -> Result<usize, Failure> {
         Ok(self.0.value(offset, out).await?)

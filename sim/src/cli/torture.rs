@@ -73,6 +73,7 @@ fn run_seeds(args: &TortureArgs) -> Result<(), Failure> {
         full_percent: args.full,
         memory_len: args.memory.map(|len| usize::try_from(len).unwrap_or(usize::MAX)),
         writers: args.writers.map(usize::from),
+        bytes_max: None,
         trace: args.trace,
     };
     let started = Instant::now();

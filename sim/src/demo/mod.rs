@@ -89,12 +89,13 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let mut store_id = [0; 16];
     shingle_sim::synthetic::fill(args.seed, 0, &mut store_id);
+    let redundancy = Redundancy::for_geometry(&image.drive().geometry());
     let tally = import(
         &mut image,
         args,
         &mut memory,
         &mut sources,
-        &FormatOptions { store_id, limits, redundancy: Redundancy::NONE },
+        &FormatOptions { store_id, limits, redundancy },
         &mut summary,
     )?;
     image.save()?;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use shingle_hal::{
-    Device, ErrorKind, Event, Geometry, Lba, Request, ZoneCondition, ZoneDescriptor, ZoneId,
+    Device, ErrorKind, Event, Extent, Geometry, Lba, Request, ZoneCondition, ZoneDescriptor, ZoneId,
 };
 
 use super::error::DriveError;
@@ -12,7 +12,7 @@ use super::flight::{Flight, Sleep};
 use super::power::Outcome;
 use super::state::{Issued, Refused, State};
 use super::stats::{LABELS_MAX, Stats};
-use crate::fault::{FaultCounts, FaultHit, FaultPlan};
+use crate::fault::{FaultCounts, FaultHit, FaultPlan, FaultTally};
 use crate::media::MediaSpec;
 use crate::timing::Timing;
 
@@ -179,7 +179,35 @@ impl Drive {
     /// How often each kind of fault struck since the plan was set; it may be lifted by now.
     #[must_use]
     pub fn fault_counts(&self) -> FaultCounts {
-        self.state.borrow().struck.counts
+        self.fault_tally().injected
+    }
+
+    /// What became of them.
+    #[must_use]
+    pub fn fault_tally(&self) -> FaultTally {
+        self.state.borrow().struck.ledger.tally()
+    }
+
+    /// The store named `extent` as damaged: whether a fault is to blame, which is noted as one that
+    /// lost something.
+    pub fn blame_fault(&self, extent: Extent) -> bool {
+        let state = &mut *self.state.borrow_mut();
+        let zone = state.geometry.zone_of(extent.start).0;
+        state.struck.ledger.blame(extent, zone)
+    }
+
+    /// From now on the drive notes which faults are met, for
+    /// [`blame_faults_met`](Self::blame_faults_met).
+    pub fn watch_faults(&self) {
+        self.state.borrow_mut().struck.ledger.watch();
+    }
+
+    /// The store reports a loss by what was met since, in one of the zones of which `is_there`
+    /// says so.
+    pub fn blame_faults_met(&self, is_there: impl Fn(ZoneId) -> bool) {
+        let state = &mut *self.state.borrow_mut();
+        let geometry = state.geometry;
+        state.struck.ledger.blame_watched(|lba| is_there(geometry.zone_of(Lba(lba))));
     }
 
     /// What was hit, and where, since the last such call; repetitions of what sticks are left out.
@@ -304,6 +332,11 @@ impl Device for Drive {
     }
 
     fn poll_event(&self) -> Option<Event> {
-        self.state.borrow_mut().events.pop_front()
+        let state = &mut *self.state.borrow_mut();
+        let event = state.events.pop_front();
+        if let Some(Event::ZoneChanged(zone)) = event {
+            state.struck.ledger.see(zone.0, state.geometry.zone_start(zone).0);
+        }
+        event
     }
 }

@@ -25,7 +25,7 @@ use super::run::Run;
 use super::state::{Accepted, Place, State};
 use super::zones::ZoneTable;
 use crate::fault::{
-    Ask, FaultCounts, FaultHit, FaultKind, FaultPlan, Medium, Overlay, Rules, Stage, Strike,
+    Ask, FaultHit, FaultKind, FaultPlan, Ledger, Medium, Overlay, Rules, Stage, Strike,
 };
 use crate::media::MediaSpec;
 use crate::timing::Op;
@@ -59,7 +59,7 @@ pub(crate) struct Faults {
 /// What a plan did.
 #[derive(Clone, Default)]
 pub(crate) struct Struck {
-    pub(crate) counts: FaultCounts,
+    pub(crate) ledger: Ledger,
     pub(crate) hits: Vec<FaultHit>,
 }
 
@@ -212,6 +212,7 @@ impl State {
         for zone in 0..self.zones.len() {
             if self.spec.element_of(zone) == element {
                 self.take_zone_quietly(zone, ZoneCondition::Offline);
+                self.struck.ledger.change(zone);
             }
         }
         if let Some(faults) = self.faults.as_deref_mut() {
@@ -263,6 +264,9 @@ impl State {
         let (extent, whole_zone) = self.extent_of(op, at, len);
         let zone = extent.map(|extent| self.geometry.zone_of(extent.start).0);
         let element = zone.map(|zone| self.spec.element_of(zone));
+        if let (Some(zone), Some(extent)) = (zone, extent) {
+            self.struck.ledger.see(zone, extent.start.0);
+        }
         if let Some(faults) = self.faults.as_deref()
             && element.is_some_and(|element| faults.lost.contains(&element))
         {
@@ -330,7 +334,8 @@ impl State {
 
     /// Counts a strike, and remembers a fresh one.
     pub(super) fn note(&mut self, kind: FaultKind, extent: Extent, fresh: bool) {
-        self.struck.counts.count(kind);
+        let geometry = self.geometry;
+        self.struck.ledger.strike(kind, extent, |lba| geometry.zone_of(Lba(lba)).0);
         self.trace.add(kind as u64);
         self.trace.add(extent.start.0);
         if fresh {
@@ -345,8 +350,12 @@ impl State {
         for (index, extent) in extents.enumerate() {
             match index {
                 0 => self.note(strike.kind, extent, strike.fresh),
-                _ if strike.fresh => self.strike_out(extent, strike.kind),
-                _ => {}
+                _ => {
+                    self.struck.ledger.hide(extent);
+                    if strike.fresh {
+                        self.strike_out(extent, strike.kind);
+                    }
+                }
             }
         }
     }

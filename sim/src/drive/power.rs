@@ -109,16 +109,28 @@ impl State {
             }
         };
         self.keep_within_active(&mut verdict);
+        let gone = self.gone(&verdict);
         for (zone, fates) in verdict.fates {
             self.apply_fates(zone, &fates);
         }
         let undone = self.apply_cuts(&verdict.cuts);
         self.zones.close_all();
+        self.struck.ledger.power_on(&gone);
         self.spoil_power_on(&undone);
         self.journal.clear();
         self.events.clear();
         self.cut = false;
         self.trace.add(0x6f6e_2121);
+    }
+
+    /// The zones of which something unsynced goes.
+    fn gone(&self, verdict: &Verdict) -> Vec<u32> {
+        let is_kept = |fates: &Fates| fates.values().all(|fate| *fate == Fate::Kept);
+        let cut = verdict.cuts.iter().filter(|(zone, cut)| {
+            self.journal.lines.get(zone).is_some_and(|line| *cut != Cut::all(line))
+        });
+        let fates = verdict.fates.iter().filter(|(_, fates)| !is_kept(fates));
+        cut.map(|(zone, _)| *zone).chain(fates.map(|(zone, _)| *zone)).collect()
     }
 
     /// One of its choices for each zone, by number; `pick` gets how many there are.

@@ -43,6 +43,7 @@ impl State {
         let extent = self.place_extent(place);
         let start = extent.start.0;
         faults.overlay.apply(start, block_len, buf);
+        self.struck.ledger.read(extent);
         for mut strike in self.ask(Stage::Read, Some(extent), false, &[], &[]) {
             let first = Some(Lba(strike.blocks[0]));
             let mut hit = true;
@@ -159,6 +160,7 @@ impl State {
         };
         self.note_blocks(&strike);
         if let Some(victim) = victim {
+            self.struck.ledger.hide(victim);
             self.strike_out(victim, strike.kind);
         }
         if let Some(faults) = self.faults.as_deref_mut() {
@@ -181,6 +183,7 @@ impl State {
             return;
         };
         faults.overlay.heal(start..start + u64::from(written));
+        self.struck.ledger.heal(start..start + u64::from(written));
         if faults.rules.has(FaultKind::StaleRead) && self.zones.is_conventional(zone) {
             for block in at..at + written {
                 match self.blocks.take_copy(zone, block) {
@@ -271,11 +274,13 @@ impl State {
         }
         let lines = self.journal.lines.keys();
         let zones: Vec<u32> = lines.chain(self.journal.patches.keys()).copied().collect();
-        let mut answer = Ok(());
+        let (mut answer, mut lied) = (Ok(()), false);
         for mut strike in self.ask(Stage::Sync, None, false, &[], &zones) {
             if strike.kind == FaultKind::SyncLie {
                 mark.leave(&strike.zones);
                 self.note(strike.kind, Extent::default(), strike.fresh);
+                self.struck.ledger.lie(&strike.zones);
+                lied = true;
                 continue;
             }
             let zone = strike.zone();
@@ -286,6 +291,9 @@ impl State {
                 0 => ErrorKind::Hardware,
                 _ => ErrorKind::WriteFault { first },
             });
+        }
+        if answer.is_ok() && !lied {
+            self.struck.ledger.sync();
         }
         match answer {
             Ok(()) => (Duty::Sync(mark), answer),
@@ -329,6 +337,7 @@ impl State {
         let held = self.blocks.take(zone);
         if let Some(faults) = self.faults.as_deref_mut() {
             faults.overlay.shelve(zone, extent.start.0..extent.end().0, self.issued);
+            self.struck.ledger.heal(extent.start.0..extent.end().0);
             faults.lives.insert(zone, held.clone());
         }
         for mut strike in strikes {

@@ -272,6 +272,7 @@ impl State {
         let mut count = 0;
         for (slot, zone) in out.iter_mut().zip(zones) {
             *slot = self.zones.describe(zone, self.spec.element_of(zone));
+            self.struck.ledger.see(zone, self.geometry.zone_start(ZoneId(zone)).0);
             count += 1;
         }
         let id = self.launch(false, Ok(Accepted::control()))?;

@@ -16,6 +16,44 @@ const TIME_MS_MAX: u64 = 20_000;
 /// The probability that goes with one step of intensity.
 const PPB_STEP: u64 = 1_000_000;
 
+/// Kinds that are drawn more often than others, so that many seeds have much of each: those that
+/// strike once, or only at requests that are few.
+const RARE: [(K, usize); 16] = [
+    (K::PointerAfterPower, 6),
+    (K::PointerAfterReset, 6),
+    (K::ElementLost, 4),
+    (K::WriteError, 3),
+    (K::ZoneOffline, 3),
+    (K::ElementSlow, 3),
+    (K::CapacityShrink, 3),
+    (K::LostWrite, 2),
+    (K::MisdirectedWrite, 2),
+    (K::ZoneReadOnly, 2),
+    (K::PowerCut, 2),
+    (K::BitRot, 2),
+    (K::SyncLie, 2),
+    (K::TornWrite, 2),
+    (K::Timeout, 2),
+    (K::TransientError, 2),
+];
+
+/// What an element does when it fails, but for lies: a sync that lies, and a write that lands
+/// elsewhere, hit other elements.
+const OF_ELEMENT: [K; 12] = [
+    K::ReadError,
+    K::SlowRead,
+    K::WriteError,
+    K::TornWrite,
+    K::LostWrite,
+    K::BitRot,
+    K::StaleRead,
+    K::ZoneReadOnly,
+    K::ZoneOffline,
+    K::ElementLost,
+    K::ElementSlow,
+    K::Timeout,
+];
+
 /// The plans that have a name.
 const PRESETS: [(&str, &str); 8] = [
     ("reads", "read-error sticky structure=value p=0.002; read-error 5x p=0.01; slow-read p=0.01"),
@@ -89,6 +127,35 @@ impl FaultPlan {
         plan
     }
 
+    /// A plan at random that hits nothing but one storage element.
+    #[must_use]
+    pub fn draw_on_element(choices: &mut Choices, element: ElementId, intensity: u32) -> Self {
+        let count = choices.between(1, RULES_MAX.min(1 + u64::from(intensity) / 10));
+        let rule = |_| loop {
+            let rule = Rule {
+                kind: choices.pick(&OF_ELEMENT),
+                times: match choices.below(8) {
+                    0 => Times::Sticky,
+                    1 => Times::Growing,
+                    _ => Times::Times(choices.magnitude(1 + u64::from(intensity)) as u32),
+                },
+                scope: Scope::Element(element),
+                trigger: match choices.below(2) {
+                    0 => Trigger::Request(choices.magnitude(REQUESTS_MAX)),
+                    _ => {
+                        let ppb = PPB_STEP * choices.magnitude(u64::from(intensity.max(1)));
+                        Trigger::Chance { ppb: ppb.min(PPB_ALWAYS.into()) as u32 }
+                    }
+                },
+            };
+            let endless = rule.times == Times::Sticky && !rule.kind.hits_blocks();
+            if rule.nonsense().is_none() && !endless {
+                return rule;
+            }
+        };
+        Self { rules: (0..count).map(rule).collect() }
+    }
+
     /// The budget of the rules from `at` on.
     fn budget_from(&self, at: usize) -> super::Budget {
         Self { rules: self.rules[at..].to_vec() }.budget()
@@ -96,10 +163,10 @@ impl FaultPlan {
 }
 
 fn draw_rule(choices: &mut Choices, geometry: &Geometry, intensity: u32) -> Rule {
-    let kinds: Vec<K> = K::all().collect();
+    let kind = draw_kind(choices);
     loop {
         let rule = Rule {
-            kind: choices.pick(&kinds),
+            kind,
             times: match choices.below(8) {
                 0 => Times::Sticky,
                 1 => Times::Growing,
@@ -107,9 +174,9 @@ fn draw_rule(choices: &mut Choices, geometry: &Geometry, intensity: u32) -> Rule
                 _ => Times::Times(choices.magnitude(1 + u64::from(intensity)) as u32),
             },
             scope: draw_scope(choices, geometry),
-            trigger: match choices.below(4) {
-                0 => Trigger::Request(choices.magnitude(REQUESTS_MAX)),
-                1 => Trigger::Time { ns: choices.magnitude(TIME_MS_MAX) * 1_000_000 },
+            trigger: match choices.below(12) {
+                0..4 => Trigger::Request(choices.magnitude(REQUESTS_MAX)),
+                4 => Trigger::Time { ns: choices.magnitude(TIME_MS_MAX) * 1_000_000 },
                 _ => {
                     let ppb = PPB_STEP * choices.magnitude(u64::from(intensity.max(1)));
                     Trigger::Chance { ppb: ppb.min(PPB_ALWAYS.into()) as u32 }
@@ -125,17 +192,27 @@ fn draw_rule(choices: &mut Choices, geometry: &Geometry, intensity: u32) -> Rule
     }
 }
 
+/// A kind; those that a plan seldom gets to more often than others, see [`RARE`].
+fn draw_kind(choices: &mut Choices) -> K {
+    let kinds: Vec<K> = K::all().flat_map(|kind| [kind].repeat(weight(kind))).collect();
+    choices.pick(&kinds)
+}
+
+fn weight(kind: K) -> usize {
+    RARE.iter().find(|(rare, _)| *rare == kind).map_or(1, |(_, weight)| *weight)
+}
+
 fn draw_scope(choices: &mut Choices, geometry: &Geometry) -> Scope {
     let lba = Lba(choices.below(geometry.end().0));
-    match choices.below(8) {
+    match choices.below(16) {
         0 => Scope::Lba(lba),
-        1 => {
+        1 | 2 => {
             let left = geometry.zone_blocks - (lba.0 % u64::from(geometry.zone_blocks)) as u32;
             Scope::Extent(Extent::new(lba, choices.magnitude(left.into()) as u32))
         }
-        2 => Scope::Zone(ZoneId(choices.below(geometry.zone_count.into()) as u32)),
-        3 => Scope::Element(ElementId(choices.below(geometry.element_count.into()) as u16)),
-        4 | 5 => {
+        3 | 4 => Scope::Zone(ZoneId(choices.below(geometry.zone_count.into()) as u32)),
+        5 | 6 => Scope::Element(ElementId(choices.below(geometry.element_count.into()) as u16)),
+        7..11 => {
             let structures = STRUCTURES.map(|(structure, _)| structure);
             Scope::Structure(choices.pick(&structures))
         }

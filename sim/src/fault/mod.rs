@@ -21,6 +21,7 @@
 //! | `structure` | what a block is to the engine |
 //! | `overlay` | blocks that read differently from what the medium holds |
 //! | `log` | what struck, how often and where |
+//! | `ledger` | what became of each strike |
 //!
 //! # The budget
 //! A redundancy group is what holds the same thing more than once: the two anchors, the two copies
@@ -29,6 +30,8 @@
 //! *Within the budget*, which is any single fault domain per redundancy group and any number of
 //! faults that hit values alone, no acknowledged operation may be lost but for values that are
 //! physically gone: their keys are there, and reading them says that they are damaged.
+//! Where runs are on two elements, all faults of one element are within it, too, but for the writes
+//! that no run holds yet: `harness/faulted` says what is then asked of a store.
 //! *Beyond it* there may be errors, but never wrong data, a panic, or a request that never ends.
 //! [`FaultPlan::budget`] tells which of the two a plan is.
 //!
@@ -46,6 +49,7 @@
 
 mod budget;
 mod draw;
+mod ledger;
 mod log;
 mod medium;
 mod overlay;
@@ -55,6 +59,8 @@ mod structure;
 mod text;
 
 pub use budget::Budget;
+pub use ledger::FaultTally;
+pub(crate) use ledger::Ledger;
 pub use log::{FaultCounts, FaultHit};
 pub(crate) use medium::Medium;
 pub(crate) use overlay::Overlay;

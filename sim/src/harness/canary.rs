@@ -3,7 +3,11 @@
 use shingle_engine::canary::{Bug, plant};
 
 use crate::harness::faulted::{self, Faults};
+use crate::harness::scrubbed::{self, ScrubConfig};
 use crate::harness::torture::{MEDIA, TortureConfig, run};
+
+/// Zones written in order alone, where nothing that is lost with an element passes for a tear.
+const IN_ORDER: &str = "smr:zones=96,zone-kib=256,conventional=0,elements=3,timing=instant";
 
 /// What finding a bug took.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +30,9 @@ pub fn hunt(bug: Bug, seeds: u64, ops: u64) -> Catch {
 }
 
 fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
+    if bug.needs_scrub() {
+        return hunt_with_scrub(bug, seeds);
+    }
     if bug.needs_faults() {
         return hunt_with_faults(bug, seeds, ops);
     }
@@ -55,12 +62,33 @@ fn media_for(bug: Bug, seed: u64) -> &'static str {
     }
 }
 
-fn hunt_with_faults(bug: Bug, seeds: u64, ops: u64) -> Catch {
+fn hunt_with_scrub(bug: Bug, seeds: u64) -> Catch {
+    let config = ScrubConfig { keys: 200, errors: 40, mirror: true };
     for seed in 0..seeds {
-        let media = MEDIA[seed as usize % 4];
-        if let Err(shown) = faulted::run(seed, media, ops, &Faults::Within) {
+        if let Err(shown) = scrubbed::run(seed, config) {
             plant(None);
-            let innocent = faulted::run(seed, media, ops, &Faults::Within).is_ok();
+            let innocent = scrubbed::run(seed, config).is_ok();
+            plant(Some(bug));
+            if innocent {
+                return Catch { bug, seeds: Some(seed + 1), shown };
+            }
+        }
+    }
+    Catch { bug, seeds: None, shown: String::new() }
+}
+
+fn hunt_with_faults(bug: Bug, seeds: u64, ops: u64) -> Catch {
+    // The last of the four has one storage element.
+    let (faults, media_count) =
+        if bug.needs_element() { (Faults::Element, 3) } else { (Faults::Within, 4) };
+    for seed in 0..seeds {
+        let media = match bug {
+            Bug::LogMirrorNotSynced => IN_ORDER,
+            _ => MEDIA[seed as usize % media_count],
+        };
+        if let Err(shown) = faulted::run(seed, media, ops, &faults) {
+            plant(None);
+            let innocent = faulted::run(seed, media, ops, &faults).is_ok();
             plant(Some(bug));
             if innocent {
                 return Catch { bug, seeds: Some(seed + 1), shown };

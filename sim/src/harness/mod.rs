@@ -6,6 +6,8 @@
 //!   oracle     the model: what may, and what must, be there
 //!   torture    many lives of one drive with cuts between          (seeds)
 //!   faulted    the same under a plan of faults                   (seeds)
+//!   fault_campaign  many seeds of that, and what became of each kind of fault
+//!   scrubbed   latent errors, found by a scrub                  (seeds)
 //!   exhaustive every cut of a short script, every outcome          (scripts)
 //!   fuzz       what a fuzzer's bytes are used for
 //!   campaign   many seeds, with progress and a watchdog
@@ -19,11 +21,13 @@ pub mod campaign;
 pub mod canary;
 pub mod choices;
 pub mod exhaustive;
+pub mod fault_campaign;
 pub mod faulted;
 pub mod fuzz;
 pub mod life;
 pub mod oracle;
 mod panics;
 mod scan;
+pub mod scrubbed;
 pub mod torture;
 pub mod workload;

@@ -16,7 +16,9 @@ use crate::harness::choices::Choices;
 use crate::harness::life::{Life, Step, Stop};
 use crate::harness::oracle::Oracle;
 use crate::harness::panics;
-use crate::harness::workload::{Op, Profile, draw_limits, draw_memory};
+use crate::harness::workload::{
+    Op, Profile, draw_limits, draw_memory, has_mirror_room, mirror_memory,
+};
 use crate::media::MediaSpec;
 use crate::{Drive, Executor, Outcome};
 
@@ -36,6 +38,9 @@ pub const MEDIA: [&str; 10] = [
 
 /// Requests after which a life is held to turn in circles.
 const REQUESTS_MAX: u64 = 20_000_000;
+/// How many of the longest values a budget of bytes is, and how often it is all that is kept.
+const VALUES_OF_BUDGET: u64 = 256;
+const LIVES_OF_BUDGET: u64 = 32;
 
 /// What to torture with.
 #[derive(Clone, Debug)]
@@ -52,6 +57,9 @@ pub struct TortureConfig {
     pub memory_len: Option<usize>,
     /// Writers side by side, instead of what the seed picks.
     pub writers: Option<usize>,
+    /// Bytes asked of the drive after which no further operation is begun; longest values are a
+    /// small share of it.
+    pub bytes_max: Option<u64>,
     /// Print every operation on stderr.
     pub trace: bool,
 }
@@ -65,6 +73,7 @@ impl Default for TortureConfig {
             full_percent: 45,
             memory_len: None,
             writers: None,
+            bytes_max: None,
             trace: false,
         }
     }
@@ -223,12 +232,20 @@ impl<'c> Bed<'c> {
         let capacity = drive.spec().capacity_bytes();
         let geometry = drive.geometry();
         let limits = draw_limits(&mut choices, &geometry);
-        let profile = Profile::draw(&mut choices, &geometry, &limits, capacity);
+        let mut profile = Profile::draw(&mut choices, &geometry, &limits, capacity);
+        if let Some(bytes_max) = config.bytes_max {
+            let most = u32::try_from(bytes_max / VALUES_OF_BUDGET).unwrap_or(u32::MAX);
+            profile.len_max = profile.len_max.min(most);
+            profile.common_max = profile.common_max.min(most);
+            profile.live_max = profile.live_max.min(bytes_max / LIVES_OF_BUDGET);
+        }
         let drawn = choices.pick(&[1, 1, 1, 2, 3]);
         let lanes = config.writers.unwrap_or(drawn);
         let room = geometry.active_zones_max.is_none_or(|max| max >= 14);
         let mirror_runs = choices.once_in(3) && geometry.element_count > 1 && room;
-        let redundancy = Redundancy { mirror_runs, ..Redundancy::NONE };
+        let mirror_log =
+            choices.once_in(3) && geometry.element_count > 1 && has_mirror_room(&geometry);
+        let redundancy = Redundancy { mirror_runs, mirror_log, ..Redundancy::NONE };
         oracle.replace(Oracle::new(profile.keys));
         let summary = Summary::default();
         Self {
@@ -264,9 +281,10 @@ impl<'c> Bed<'c> {
         let mut after_cut = true;
         let mut closed = false;
         // Every life does at least one operation or ends in a cut that was drawn.
-        while self.summary.ops < self.config.ops {
+        while self.summary.ops < self.config.ops && !self.is_spent() {
             let least = draw_memory(&mut self.choices, &self.drive.geometry(), &self.limits);
-            let memory_len = self.config.memory_len.unwrap_or(least);
+            let more = mirror_memory(&self.drive.geometry(), &self.limits, self.redundancy);
+            let memory_len = self.config.memory_len.unwrap_or(least + more);
             let mut memory = vec![0; memory_len];
             *self.setting.borrow_mut() = format!(
                 "on {}, {memory_len} bytes of memory, {:?}, {} keys, {} writers, {:?}",
@@ -303,6 +321,14 @@ impl<'c> Bed<'c> {
         Ok(())
     }
 
+    /// Whether the drive was asked for as many bytes as it may be.
+    fn is_spent(&self) -> bool {
+        let all = self.drive.stats().all;
+        let blocks = all.read_blocks + all.written_blocks;
+        let bytes = blocks * u64::from(self.drive.geometry().block_len_bytes);
+        self.config.bytes_max.is_some_and(|most| bytes >= most)
+    }
+
     /// Formats, also more than once, and with power failing meanwhile.
     fn format(&mut self) -> Result<(), String> {
         for life in 0..8u8 {
@@ -324,8 +350,9 @@ impl<'c> Bed<'c> {
             }
             let mut choices = self.choices.fork();
             self.power(&mut choices)?;
+            let more = mirror_memory(&self.drive.geometry(), &self.limits, self.redundancy);
             let mut memory =
-                vec![0; draw_memory(&mut choices, &self.drive.geometry(), &self.limits)];
+                vec![0; draw_memory(&mut choices, &self.drive.geometry(), &self.limits) + more];
             match self.drive.block_on(Store::open(self.drive, &mut memory)) {
                 Err(OpenError::NotFormatted) => {}
                 Err(error) => return Err(format!("open after a cut format: {error:?}")),
@@ -425,6 +452,9 @@ impl<'c> Bed<'c> {
                 let oracle = self.oracle.borrow();
                 (oracle.lane_keys(lane), oracle.live_bytes())
             };
+            if self.is_spent() {
+                break;
+            }
             let op = self.profile.draw_op(choices, &keys, live);
             self.note(|| format!("{op:?}"));
             self.summary.ops += 1;
@@ -462,11 +492,12 @@ impl<'c> Bed<'c> {
         let (profile, oracle, stopped_ref) = (&self.profile, self.oracle, &stopped);
         let (writing, done, stop, drive) = (&writing, &done, &stop, self.drive);
         let (trace, cuts) = (self.config.trace, self.config.cuts);
+        let spent = &|| self.is_spent();
         for lane in 0..lanes {
             let mut choices = choices.fork();
             executor.spawn(async move {
                 for _ in 0..ops / lanes as u64 {
-                    if stopped_ref.borrow().is_some() {
+                    if stopped_ref.borrow().is_some() || spent() {
                         break;
                     }
                     let (keys, live) =

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use shingle_engine::{Limits, Plan};
+use shingle_engine::{Limits, Plan, Redundancy};
 use shingle_hal::Geometry;
 
 use crate::harness::choices::Choices;
@@ -323,6 +323,20 @@ pub fn draw_memory(choices: &mut Choices, geometry: &Geometry, limits: &Limits) 
         4 => least + (1 << 20),
         _ => least + (4 << 20),
     }
+}
+
+/// Whether a device has the active zones that a mirror of the log needs, beside runs kept twice.
+#[must_use]
+pub fn has_mirror_room(geometry: &Geometry) -> bool {
+    geometry.active_zones_max.is_none_or(|max| max >= 15)
+}
+
+/// Memory that a store needs more where its log is mirrored.
+#[must_use]
+pub fn mirror_memory(geometry: &Geometry, limits: &Limits, redundancy: Redundancy) -> usize {
+    let least = Plan::new(geometry, limits, 0).err().unwrap_or(0);
+    let needed = Plan::with_redundancy(geometry, limits, redundancy, 0).err().unwrap_or(0);
+    needed - least
 }
 
 /// The bytes of a key; their order is that of the keys. A dozen of all lengths are followed by a

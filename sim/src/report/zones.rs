@@ -8,13 +8,17 @@ use shingle_sim::DriveError;
 use crate::cli::{Failure, Shop};
 
 /// Every role in the order of legends.
-pub(crate) const ROLES: [Role; 9] = [
+pub(crate) const ROLES: [Role; 13] = [
     Role::Anchor,
     Role::Manifest,
     Role::Log,
+    Role::LogMirror,
     Role::Cold,
+    Role::Extension,
+    Role::Parity,
     Role::Run,
     Role::Bottom,
+    Role::Twin,
     Role::Releasing,
     Role::Retired,
     Role::Free,

@@ -5,12 +5,13 @@
 //!   decode     every decoder on any bytes                (sample: valid structures by seed)
 //!   mutated    opening and using mutated images          (stock: the images, by number)
 //!   mutation   what is done to an image, and repair: so that checksums do not notice
+//!   faults     operations under a plan of faults          (the body: `faulted`)
 //!   sense      sense data
 //!   conformance  the device contract's checks            (device: answers by the bytes)
 //! ```
 //!
 //! The targets `operations` and `power_cuts` are [`torture`](super::torture) with the bytes as
-//! choices. A target on a drive with a fault plan is one more row of [`target::TARGETS`].
+//! choices.
 //!
 //! A target takes any bytes and reads them with [`arbitrary`], so that libFuzzer, a seed and a file
 //! all lead to the same body. Nothing here depends on libFuzzer.
@@ -18,6 +19,7 @@
 mod conformance;
 mod decode;
 mod device;
+mod faults;
 mod mutated;
 mod mutation;
 mod repair;

@@ -226,6 +226,14 @@ impl Mutation {
                 3 => set(&mut cold.offset),
                 _ => *seq = self.number(*seq),
             },
+            Change::Mark { zone, marks, .. } => match which % 2 {
+                0 => set(zone),
+                _ => set8(marks),
+            },
+            Change::Scrub { pass, zone, .. } => {
+                set(if which.is_multiple_of(2) { pass } else { zone })
+            }
+            Change::Reserved16 => {}
             Change::Counters { generation_limit, next_run } => {
                 set(if which.is_multiple_of(2) { generation_limit } else { next_run });
             }

@@ -42,7 +42,8 @@ fn structure(choices: &mut Choices, structure: Structure) -> Vec<u8> {
             let kind = choices.pick(&[RecordKind::Commit, RecordKind::Moved, RecordKind::Index]);
             let (op_count, len) = (choices.below(9) as u16, choices.word() as u32 | 32);
             let (seq, offset) = (choices.word(), choices.word() as u32);
-            RecordHeader { kind, op_count, len, seq, offset }.encode().to_vec()
+            let durable = LogPlace { generation: choices.word() as u32, offset };
+            RecordHeader { kind, op_count, len, seq, offset, durable }.encode().to_vec()
         }
         Structure::Op => {
             let kind = choices.pick(&[OpKind::Put, OpKind::DeleteRange, OpKind::PutFragments]);

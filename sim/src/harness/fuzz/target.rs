@@ -9,7 +9,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::{conformance, decode, mutated, sample, sense};
+use super::{conformance, decode, faults, mutated, sample, sense};
 use crate::harness::campaign::Watchdog;
 use crate::harness::choices::Choices;
 use crate::harness::panics;
@@ -17,6 +17,8 @@ use crate::harness::torture::{TortureConfig, run_bytes};
 
 /// Operations that one input of `operations` or `power_cuts` decides.
 const OPS: u64 = 200;
+/// Bytes asked of the drive that one input is worth: about a second.
+pub(super) const BYTES_MAX: u64 = 192 << 20;
 
 /// A fuzz target.
 #[derive(Clone, Copy)]
@@ -30,7 +32,7 @@ pub struct Target {
 }
 
 /// The targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target {
         name: "decode",
         about: "every decoder of the format on any bytes",
@@ -54,6 +56,12 @@ pub const TARGETS: [Target; 6] = [
         about: "operations and power cuts against the model",
         body: |bytes| torture(bytes, true),
         input: words,
+    },
+    Target {
+        name: "faults",
+        about: "operations under a plan of faults, and power cuts",
+        body: faults::run,
+        input: faults::input,
     },
     Target {
         name: "sense",
@@ -137,7 +145,8 @@ pub fn hit(name: &str, bytes: &[u8]) {
 }
 
 fn torture(bytes: &[u8], cuts: bool) -> Result<(), String> {
-    let config = TortureConfig { ops: OPS, cuts, ..TortureConfig::default() };
+    let bytes_max = Some(BYTES_MAX);
+    let config = TortureConfig { ops: OPS, cuts, bytes_max, ..TortureConfig::default() };
     match run_bytes(bytes, &config) {
         Ok(_) => Ok(()),
         Err(failure) => Err(format!("{}\n  {}", failure.what, failure.setting)),

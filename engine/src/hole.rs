@@ -1,0 +1,182 @@
+//! What a block that is not whole means in a log that is replayed: a tear, or damage.
+//!
+//! A tear is the end of the log: nothing behind it was acknowledged. Damage is not: what lies
+//! behind it counts, or what was acknowledged would be cut off without a word. What tells them
+//! apart, in this order:
+//!
+//! ```text
+//!   the device says that the blocks are gone              zone offline, element lost   damage
+//!   an earlier recovery read the log beyond this place    `Seal`, here or later        damage
+//!   a zone written in order goes on behind it             a cut tears the last block   damage
+//!   a whole record behind it says that it was durable     mark, here or in a zone      damage
+//!                                                         that follows
+//!   nothing of all this                                                                tear
+//! ```
+//!
+//! A mark says what was synced before its record was appended. So it is true wherever the record is
+//! whole, also if the record itself was never acknowledged; that it is of this zone's life its seal
+//! says.
+//!
+//! **The window that remains** is the last group: what was synced by the last sync before the cut,
+//! if no record was appended behind it that survived. If then a block of it fails besides, and the
+//! device does not say that the whole zone is gone, it is taken for a tear. A block that cannot be
+//! read is no sign either way: a torn block may fail to be read, and rot may be read.
+//!
+//! Invariants: `O5` a hole of which nothing says that it was durable ends the log (canaries
+//! `ReplayPastHole`, `DurableMarkAhead`). Tests: `sim/tests/log_damage.rs`.
+
+use shingle_hal::{Device, ZoneId};
+
+use crate::error::Fault;
+use crate::format::edit::LogPlace;
+use crate::log::RecordReader;
+use crate::log::reader::LogZone;
+use crate::state::{Core, State};
+
+/// Reads in search of the next record behind damage, in one place.
+const RESYNC_READS_MAX: u32 = 24;
+/// Reads in search of a mark behind what may be a tear.
+const MARK_READS_MAX: u32 = 4;
+/// Zones behind it that are asked for a mark.
+const MARK_ZONES_MAX: usize = 2;
+
+/// Where replay found no whole record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hole {
+    pub(crate) zone: ZoneId,
+    /// Payload offset from which on records are missing.
+    pub(crate) at: u32,
+    /// Where the record there ends, if its header is whole.
+    pub(crate) record_end: Option<u32>,
+    /// Blocks that may hold records.
+    pub(crate) blocks: u32,
+    /// What lies before a block that survived a cut survived too.
+    pub(crate) in_order: bool,
+    /// One more than where an earlier recovery found the records to end, or 0.
+    pub(crate) sealed: u32,
+}
+
+/// What a hole is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Passed {
+    /// The end of the log.
+    Tear,
+    /// Damage in the value of a record that was durable as a whole: its entries count.
+    Record,
+    /// Damage; the records go on at this offset.
+    To(u32),
+    /// Damage, up to the end of the zone's records.
+    Rest,
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Judges a hole, and finds where the records go on behind it. The window is empty then.
+    ///
+    /// # Errors
+    /// The device's.
+    ///
+    /// # Cost
+    /// At the plain end of a log, a few reads where its zone is conventional and one for each of
+    /// the zones taken ahead; at damage, a read for each window that is passed over.
+    pub(crate) async fn judge_hole(
+        &self,
+        reader: &mut RecordReader<'_>,
+        hole: &Hole,
+    ) -> Result<Passed, Fault<D::Error>> {
+        let payload = self.payload();
+        let bad = reader.blocks().clamp(1, hole.blocks.max(1));
+        let (mut known, skip_to) = {
+            let state = self.state.borrow();
+            let gone = offline_until(&state, hole.zone, bad);
+            let read_before = hole.sealed > 0 || is_passed(&state, hole.zone);
+            (gone.is_some() || read_before, gone.unwrap_or(bad))
+        };
+        if !known && hole.in_order && bad + 1 < hole.blocks {
+            // A zone that was not begun holds what a life before left, brought back by a reset that
+            // a cut undid.
+            known = reader.is_begun(&self.media).await?;
+        }
+        let sealed_blocks = if hole.sealed > 0 { 1 + (hole.sealed - 1) / payload + 1 } else { 0 };
+        let end = if hole.sealed > 0 { hole.blocks.min(sealed_blocks) } else { hole.blocks };
+        let generation = self.state.borrow().zones.get(hole.zone).generation.get();
+        // A record counts as a whole or not at all: so much must have been durable.
+        let last_bad = hole.record_end.map_or(bad, |end| bad.max(end.div_ceil(payload)));
+        let durable_end = last_bad.saturating_mul(payload);
+        let bad_end = LogPlace { generation, offset: durable_end };
+        let (mut next, mut mark) = (None, LogPlace::default());
+        let reads = if known { RESYNC_READS_MAX } else { MARK_READS_MAX };
+        let behind = hole.record_end.map_or(0, |end| 1 + end / payload);
+        let first = (1 + hole.at / payload).max(skip_to).max(behind);
+        let survey = reader.survey(&self.media, first, end, reads, |start, header| {
+            next = next.or((start > hole.at).then_some(start));
+            mark = mark.max(header.map_or(LogPlace::default(), |header| header.durable));
+            next.is_some() && (known || mark >= bad_end)
+        });
+        survey.await?;
+        if !known && mark < bad_end {
+            mark = mark.max(self.mark_behind(reader, hole.zone).await?);
+        }
+        if !known && mark < bad_end {
+            return Ok(Passed::Tear);
+        }
+        if hole.record_end.is_some() {
+            return Ok(Passed::Record);
+        }
+        let next = next.filter(|&next| hole.sealed == 0 || next < hole.sealed - 1);
+        Ok(next.map_or(Passed::Rest, Passed::To))
+    }
+
+    /// The furthest mark among the first records of the zones that follow in the log.
+    async fn mark_behind(
+        &self,
+        reader: &mut RecordReader<'_>,
+        zone: ZoneId,
+    ) -> Result<LogPlace, Fault<D::Error>> {
+        let mut mark = LogPlace::default();
+        let mut last = zone;
+        for _ in 0..MARK_ZONES_MAX {
+            let Some((id, behind)) = self.zone_behind(last) else { break };
+            let own = reader.turn_to(behind);
+            let survey = reader.survey(&self.media, 1, behind.blocks, 1, |_, header| {
+                mark = mark.max(header.map_or(LogPlace::default(), |header| header.durable));
+                false
+            });
+            let surveyed = survey.await;
+            reader.turn_to(own);
+            surveyed?;
+            last = id;
+        }
+        Ok(mark)
+    }
+
+    /// The zone that the log goes on in behind `zone`.
+    fn zone_behind(&self, zone: ZoneId) -> Option<(ZoneId, LogZone)> {
+        let state = self.state.borrow();
+        let before = state.zones.get(zone);
+        let later = state.zones.iter().filter(|(_, zone)| {
+            zone.role() == before.role() && zone.generation.get() > before.generation.get()
+        });
+        let (id, next) = later.min_by_key(|(_, zone)| zone.generation.get())?;
+        let (map, blocks) = (state.zones.map(id), state.zones.written(id));
+        let sources = state.zones.sources(id);
+        Some((id, LogZone { map, generation: next.generation.get(), blocks, sources }))
+    }
+}
+
+/// If the block is in a zone that is gone, the first block behind that zone.
+fn offline_until(state: &State<'_>, zone: ZoneId, block: u32) -> Option<u32> {
+    let extents = state.zones.extents(zone);
+    let index = extents.iter().rposition(|(from, _)| *from <= block)?;
+    let next = extents.get(index + 1).map_or(u32::MAX, |(from, _)| *from);
+    state.zones.get(extents[index].1).is_offline().then_some(next)
+}
+
+/// Whether an earlier recovery read records of a later zone of this log, and so all of this one's.
+fn is_passed(state: &State<'_>, zone: ZoneId) -> bool {
+    let before = state.zones.get(zone);
+    state.zones.iter().any(|(_, zone)| {
+        zone.role() == before.role()
+            && zone.generation.get() > before.generation.get()
+            && zone.sealed.get() > 1
+    })
+}

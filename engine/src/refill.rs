@@ -1,0 +1,214 @@
+//! Replaying from the mirror what the log no longer gives.
+//!
+//! Where replay finds damage in the log, the mirror's records of exactly that extent of that zone
+//! take effect in their place: small values come back whole, and a value that stayed in the log has
+//! its entry again, so that its key is on the list of what is lost. Sequence numbers say whether
+//! any record is missing after all.
+//!
+//! The mirror is not asked at a tear: what lies behind one was never acknowledged, and an entry
+//! for a value that was not written whole would hide the version before.
+//!
+//! Invariants: `B4` a record takes effect from the mirror only where the log's own is damaged.
+
+use shingle_hal::Device;
+
+use crate::error::Fault;
+use crate::format::edit::LogPlace;
+use crate::format::entry::Place;
+use crate::format::record::{OP_HEADER_LEN, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind};
+use crate::group::Sources;
+use crate::limits::LOG_ZONES_MAX;
+use crate::log::RecordReader;
+use crate::log::mirror::{MIRROR_HEADER_LEN, Mirrored, mirrored_value_len};
+use crate::log::reader::LogZone;
+use crate::sanity::op_holds;
+use crate::state::Core;
+use crate::zone::Role;
+
+/// Reads in search of the next record behind damage in the mirror.
+const RESYNC_READS_MAX: u32 = 24;
+
+/// An extent of the log whose records are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) generation: u32,
+    pub(crate) from: u32,
+    /// Not included.
+    pub(crate) until: u32,
+    /// Whether a memtable frozen meanwhile may take the log's place.
+    pub(crate) in_place: bool,
+}
+
+/// How the walk through a zone of the mirror ended.
+enum Read {
+    /// At a record behind what is wanted.
+    Behind,
+    /// At the end of the zone.
+    End,
+}
+
+impl<D: Device> Core<'_, D> {
+    /// Replays the mirror's records of an extent of the log. True if the mirror was whole as far as
+    /// that, and has records of that zone, so that it was kept then: what it does not have was
+    /// never acknowledged.
+    ///
+    /// # Errors
+    /// The device's.
+    ///
+    /// # Cost
+    /// Reads each zone of the mirror once in all, as what is wanted comes in the log's order.
+    pub(crate) async fn refill(
+        &self,
+        reader: &mut RecordReader<'_>,
+        wanted: &Wanted,
+    ) -> Result<bool, Fault<D::Error>> {
+        let (mut whole, mut seen) = (true, false);
+        for _ in 0..LOG_ZONES_MAX {
+            let at = self.state.borrow().mirror_at;
+            let next = self.mirror_zone_from(at.generation, wanted.generation);
+            let Some((generation, zone)) = next else { break };
+            let start = if generation == at.generation { at.offset } else { 0 };
+            self.state.borrow_mut().mirror_at = LogPlace { generation, offset: start };
+            let own = reader.turn_to(zone);
+            let read = self.refill_from(reader, &zone, wanted, &mut whole, &mut seen).await;
+            reader.turn_to(own);
+            match read? {
+                Read::Behind => return Ok(whole && seen),
+                Read::End => {
+                    let next = LogPlace { generation: generation + 1, offset: 0 };
+                    self.state.borrow_mut().mirror_at = next;
+                }
+            }
+        }
+        Ok(whole && seen)
+    }
+
+    /// The next zone of the mirror from a generation on that may cover the log's zone `wanted`.
+    fn mirror_zone_from(&self, generation: u32, wanted: u32) -> Option<(u32, LogZone)> {
+        let state = self.state.borrow();
+        let zones = state.zones.iter().filter(|(_, zone)| {
+            let covers = zone.sealed.get() == 0 || wanted < zone.sealed.get();
+            zone.role() == Role::LogMirror && zone.generation.get() >= generation && covers
+        });
+        let (id, zone) = zones.min_by_key(|(_, zone)| zone.generation.get())?;
+        let (map, blocks) = (state.zones.map(id), state.zones.written(id));
+        let generation = zone.generation.get();
+        Some((generation, LogZone { map, generation, blocks, sources: Sources::NONE }))
+    }
+
+    async fn refill_from(
+        &self,
+        reader: &mut RecordReader<'_>,
+        zone: &LogZone,
+        wanted: &Wanted,
+        whole: &mut bool,
+        seen: &mut bool,
+    ) -> Result<Read, Fault<D::Error>> {
+        let mut offset = self.state.borrow().mirror_at.offset;
+        // Each turn goes on by at least a byte, so the zone's length bounds the loop.
+        loop {
+            let header = match reader.record(&self.media, offset).await? {
+                Some(header) if reader.is_whole(&self.media, &header, 0).await? => header,
+                _ => {
+                    let bad = reader.blocks();
+                    if bad + 1 >= zone.blocks || !self.is_in_order(zone.generation) {
+                        *whole &= !self.is_gone(zone.generation);
+                        return Ok(Read::End);
+                    }
+                    let reads = RESYNC_READS_MAX;
+                    let next = reader.resync(&self.media, offset, zone.blocks, reads).await?;
+                    *whole = false;
+                    let Some(next) = next else { return Ok(Read::End) };
+                    offset = next;
+                    continue;
+                }
+            };
+            if header.kind == RecordKind::End {
+                return Ok(Read::End);
+            }
+            if header.kind == RecordKind::Mirror {
+                let at = header.offset + RECORD_HEADER_LEN as u32;
+                let long = header.len as usize >= RECORD_HEADER_LEN + MIRROR_HEADER_LEN;
+                if long && reader.covers(&self.media, at, MIRROR_HEADER_LEN).await? {
+                    let of = Mirrored::decode(reader.bytes(at, MIRROR_HEADER_LEN));
+                    let Some(of) = of else { return Ok(Read::End) };
+                    if (of.generation, of.offset) >= (wanted.generation, wanted.until) {
+                        self.state.borrow_mut().mirror_at.offset = header.offset;
+                        return Ok(Read::Behind);
+                    }
+                    *seen |= of.generation == wanted.generation;
+                    if (of.generation, of.offset) <= (wanted.generation, wanted.from) {
+                        // Whatever is missing before this is not wanted.
+                        *whole = true;
+                    }
+                    if of.generation == wanted.generation && of.offset >= wanted.from {
+                        *whole &= self.replay_mirrored(reader, &header, &of, wanted).await?;
+                    }
+                }
+            }
+            offset = header.offset.saturating_add(header.len);
+        }
+    }
+
+    /// Whether a zone of the mirror is written in order: a cut tears its last block alone.
+    fn is_in_order(&self, generation: u32) -> bool {
+        let state = self.state.borrow();
+        let zone = state.zones.find(generation);
+        zone.is_some_and(|id| !state.zones.get(id).is_conventional())
+    }
+
+    fn is_gone(&self, generation: u32) -> bool {
+        let state = self.state.borrow();
+        let Some(zone) = state.zones.find(generation) else { return true };
+        let members = state.zones.members(zone);
+        members.iter().any(|id| state.zones.get(*id).is_offline())
+    }
+
+    /// Lets a record of the mirror take effect in place of the log's; false if it makes no sense.
+    async fn replay_mirrored(
+        &self,
+        reader: &mut RecordReader<'_>,
+        header: &RecordHeader,
+        of: &Mirrored,
+        wanted: &Wanted,
+    ) -> Result<bool, Fault<D::Error>> {
+        let separate_from = self.limits.separate_from_bytes;
+        let mut at = header.offset + (RECORD_HEADER_LEN + MIRROR_HEADER_LEN) as u32;
+        let mut op_at = u64::from(of.offset) + RECORD_HEADER_LEN as u64;
+        let place = LogPlace { generation: of.generation, offset: of.offset };
+        let place = Some(place).filter(|_| wanted.in_place);
+        for index in 0..header.op_count {
+            let Some(op) = reader.op(&self.media, at).await? else { return Ok(false) };
+            let value_len = mirrored_value_len(&op, separate_from);
+            let len = OP_HEADER_LEN + op.head_len() + value_len;
+            let op_end = op_at + op.op_len() as u64;
+            let fits = op_end <= u64::from(of.offset) + u64::from(of.len);
+            if !fits || !reader.covers(&self.media, at, len).await? {
+                return Ok(false);
+            }
+            let seq = header.seq.wrapping_add(u64::from(index));
+            let bytes = reader.bytes(at + OP_HEADER_LEN as u32, len - OP_HEADER_LEN);
+            let (key, rest) = bytes.split_at(usize::from(op.key_len));
+            if op.kind != OpKind::Fragment {
+                if !op_holds(&self.limits, &op, seq, &rest[usize::from(op.meta_len)..]) {
+                    return Ok(false);
+                }
+                if !of.moved {
+                    self.state.borrow_mut().end_gap(seq);
+                }
+                self.replay_room(key.len(), rest.len() + 64, place).await?;
+                if op.kind == OpKind::PutFragments && !of.moved {
+                    self.keep_lost_list(&op, key, rest, seq).await?;
+                }
+                let offset = (op_at + (OP_HEADER_LEN + op.head_len()) as u64) as u32;
+                let value_at = Place { generation: of.generation, offset };
+                self.replay_op(&op, key, rest, seq, value_at, of.moved);
+                if !of.moved {
+                    self.state.borrow_mut().begin_gap();
+                }
+            }
+            (at, op_at) = (at + len as u32, op_end);
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,156 @@
+//! Damage in a log that is replayed: it is never taken for the log's end where anything says
+//! that it was durable, and the store says which sequence numbers are gone.
+
+use shingle_engine::zone::Role;
+use shingle_engine::{
+    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
+};
+use shingle_hal::{Device, ZoneId};
+use shingle_sim::media::MediaSpec;
+use shingle_sim::{Drive, Outcome};
+
+const DISK: &str = "disk-tiny:timing=instant";
+const SMR: &str = "smr:zones=240,zone-kib=256,conventional=0,elements=4,timing=instant";
+const MEMORY_LEN: usize = 2 << 20;
+
+fn new_drive(media: &str) -> Drive {
+    let drive = Drive::new(MediaSpec::parse(media).expect("a medium"), 1);
+    let mut memory = vec![0; MEMORY_LEN];
+    let limits = Limits::for_geometry(&drive.geometry());
+    let redundancy = Redundancy { mirror_runs: true, ..Redundancy::NONE };
+    let options = FormatOptions { store_id: [6; 16], limits, redundancy };
+    drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
+    drive
+}
+
+fn open<'m>(drive: &'m Drive, memory: &'m mut [u8]) -> Store<'m, &'m Drive> {
+    drive.block_on(Store::open(drive, memory)).expect("open")
+}
+
+/// Puts a small value under a key, durable: it has a group, and so blocks, of its own.
+fn put(drive: &Drive, store: &Store<'_, &Drive>, key: u32, value: u32) {
+    let (key, value) = (key.to_be_bytes(), value.to_be_bytes().repeat(40));
+    let done = store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
+    drive.block_on(done).expect("put");
+}
+
+fn get(drive: &Drive, store: &Store<'_, &Drive>, key: u32) -> Option<u32> {
+    let mut out = [0; 200];
+    let key = key.to_be_bytes();
+    let found = store.get(&key, &mut out, ReadOptions::default());
+    let found = drive.block_on(found).expect("get")?;
+    assert_eq!(found.value_len, 160);
+    Some(u32::from_be_bytes([out[0], out[1], out[2], out[3]]))
+}
+
+/// The zone that the log is written to now.
+fn log_zone(store: &Store<'_, &Drive>) -> ZoneId {
+    let mut uses = (0..).map_while(|zone| store.zone_use(ZoneId(zone)));
+    let head = uses.find(|zone| zone.role == Role::Log && zone.head);
+    head.expect("the log has a head").zone
+}
+
+fn fail(drive: &Drive, zone: ZoneId, block: u64) {
+    let lba = drive.geometry().zone_start(zone).0 + block;
+    drive.set_faults(&format!("read-error sticky lba={lba}").parse().expect("a plan"), 1);
+}
+
+fn cut(drive: &Drive) {
+    drive.cut_after(0);
+    drive.power_on(Outcome::LoseAll);
+}
+
+#[test]
+fn bad_block_in_a_conventional_log_below_a_mark_costs_the_records_in_it() {
+    for bad in 1..9 {
+        let drive = new_drive(DISK);
+        let mut memory = vec![0; MEMORY_LEN];
+        let store = open(&drive, &mut memory);
+        for key in 0..10 {
+            put(&drive, &store, key, key);
+        }
+        let zone = log_zone(&store);
+        drop(store);
+        cut(&drive);
+        fail(&drive, zone, bad);
+        let store = open(&drive, &mut memory);
+        let missing: Vec<u32> = (0..10).filter(|key| get(&drive, &store, *key).is_none()).collect();
+        assert_eq!(missing, [bad as u32 - 1], "block {bad}");
+        assert_eq!(store.stats().lost_seqs, Some((bad, bad)), "block {bad}");
+    }
+}
+
+#[test]
+fn last_block_of_a_conventional_log_is_taken_for_a_tear() {
+    let drive = new_drive(DISK);
+    let mut memory = vec![0; MEMORY_LEN];
+    let store = open(&drive, &mut memory);
+    for key in 0..10 {
+        put(&drive, &store, key, key);
+    }
+    let zone = log_zone(&store);
+    drop(store);
+    cut(&drive);
+    fail(&drive, zone, 10);
+    let store = open(&drive, &mut memory);
+    let missing: Vec<u32> = (0..10).filter(|key| get(&drive, &store, *key).is_none()).collect();
+    assert_eq!(missing, [9], "the window that remains");
+}
+
+#[test]
+fn bad_block_that_an_earlier_recovery_read_is_no_end() {
+    for media in [DISK, SMR] {
+        let drive = new_drive(media);
+        let mut memory = vec![0; MEMORY_LEN];
+        let mut zones = Vec::new();
+        for life in 0..3 {
+            let store = open(&drive, &mut memory);
+            for key in life * 4..life * 4 + 4 {
+                put(&drive, &store, key, key);
+            }
+            zones.push(log_zone(&store));
+            drop(store);
+            cut(&drive);
+        }
+        // The last block of that zone: nothing in the zone itself is behind it.
+        fail(&drive, zones[1], 4);
+        let store = open(&drive, &mut memory);
+        let missing: Vec<u32> = (0..12).filter(|key| get(&drive, &store, *key).is_none()).collect();
+        assert_eq!(missing, [7], "on {media}");
+        assert_eq!(store.stats().lost_seqs, Some((8, 8)), "on {media}");
+    }
+}
+
+#[test]
+fn element_that_dies_with_power_costs_the_unflushed_window_and_the_store_says_so() {
+    for puts in [3, 40, 90] {
+        let drive = new_drive(SMR);
+        let mut memory = vec![0; MEMORY_LEN];
+        let store = open(&drive, &mut memory);
+        for key in 0..50 {
+            put(&drive, &store, key, key);
+        }
+        drive.block_on(store.checkpoint()).expect("checkpoint");
+        for key in 0..puts {
+            put(&drive, &store, key, 1000 + key);
+        }
+        let element = log_zone(&store).0 % 4;
+        drop(store);
+        cut(&drive);
+        let plan = format!("element-lost element={element} at=request:0");
+        drive.set_faults(&plan.parse().expect("a plan"), 1);
+        let store = open(&drive, &mut memory);
+        let lost = store.stats().lost_seqs;
+        for key in 0..puts.max(50) {
+            let seq = 51 + u64::from(key);
+            let newest = if key < puts { 1000 + key } else { key };
+            let found = get(&drive, &store, key);
+            let excused = lost.is_some_and(|(first, last)| (first..=last).contains(&seq));
+            let old = (key < 50).then_some(key);
+            assert!(found == Some(newest) || (excused && key < puts && found == old), "key {key}");
+        }
+        let gone = (0..puts).filter(|key| get(&drive, &store, *key) != Some(1000 + key)).count();
+        assert!(gone > 0, "the log was on the element");
+        assert!(lost.is_some_and(|(first, _)| first > 50), "{lost:?}: nothing flushed is gone");
+    }
+}
