@@ -71,8 +71,6 @@ pub enum Bug {
     ScrubTrustsCache = 52,
     /// The scrub passes twins over.
     ScrubSkipsTwins = 53,
-    /// A group is relied on before its zone of parity is synced.
-    ParityBeforeSync = 60,
     /// A zone is freed although others of its group are rebuilt from it.
     MemberFreedAlone = 61,
     /// A zone of parity may lie on the element of a zone that it protects.
@@ -81,7 +79,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 35] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -98,7 +96,6 @@ impl Bug {
         Self::ValueOfAnotherKey,
         Self::ExtensionUnrecorded,
         Self::ManifestOneCopy,
-        Self::ParityBeforeSync,
         Self::MemberFreedAlone,
         Self::ParityOnMemberElement,
         Self::DurableMarkAhead,
@@ -137,7 +134,6 @@ impl Bug {
                 | Self::AnchorsOnSameElement
                 | Self::LostListForgets
                 | Self::LogMirrorNotSynced
-                | Self::ParityBeforeSync
                 | Self::MemberFreedAlone
                 | Self::ParityOnMemberElement
         )

@@ -30,7 +30,7 @@
 //!
 //! Invariants: `X1` to `X3` of [`group`](crate::group). `X4` a member is in one group at any moment
 //! of which its blocks can be rebuilt, from its first block to its freeing, unless a zone of the
-//! group failed (canary `ParityBeforeSync`). Tests: `sim/tests/parity.rs`.
+//! group failed. Tests: `sim/tests/parity.rs`.
 
 use shingle_hal::{Class, Device, Error as _, ZoneId};
 
@@ -497,9 +497,7 @@ impl<D: Device> Core<'_, D> {
 
     /// The zone of parity is written: makes it that of its members.
     async fn finish_regroup(&self, regroup: &Regroup) -> Result<(), Fault<D::Error>> {
-        if !planted(Bug::ParityBeforeSync) {
-            self.sync_device().await?;
-        }
+        self.sync_device().await?;
         let into = regroup.into;
         if !self.is_still_whole(regroup) {
             return Ok(());
