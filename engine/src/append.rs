@@ -266,7 +266,12 @@ impl<D: Device> Core<'_, D> {
         let mut taken = heapless::Vec::<(ZoneId, Option<ZoneId>), LOG_ZONES_AHEAD>::new();
         while taken.len() < most {
             let not_on = self.state.borrow().element_to_avoid(side);
-            let zone = self.take_zone(role, not_on, false).await?;
+            let spreads = self.parity() > 1 && role.holds_values();
+            let find = |state: &mut State<'_>| match spreads {
+                true => state.zones.find_spread(role, not_on),
+                false => state.zones.find_free(role, not_on),
+            };
+            let zone = self.take_zone_by(role, false, find).await?;
             let copy = if role.holds_values() { self.take_parity(zone).await? } else { None };
             let _ = taken.push((zone, copy));
         }

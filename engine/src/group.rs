@@ -241,6 +241,29 @@ impl Zones<'_> {
         fallback
     }
 
+    /// A free zone for a log's head, on the storage element that has the fewest of its zones which
+    /// wait to come into a group: otherwise they would not lie on different ones.
+    pub(crate) fn find_spread(&self, role: Role, not_on: Option<[u8; 2]>) -> Option<ZoneId> {
+        // Where there are more elements, those counted are enough for any group.
+        let mut waiting = heapless::Vec::<([u8; 2], u32), { 2 * PARITY_MAX }>::new();
+        for (id, zone) in self.iter() {
+            if zone.role() != role || self.group(id).len() > 2 {
+                continue;
+            }
+            match waiting.iter_mut().find(|(element, _)| *element == zone.element) {
+                Some((_, count)) => *count += 1,
+                None => drop(waiting.push((zone.element, 1))),
+            }
+        }
+        let cost = |id: &ZoneId| {
+            let zone = self.get(*id);
+            let of_element = waiting.iter().find(|(element, _)| *element == zone.element);
+            let count = of_element.map_or(0, |(_, count)| *count);
+            (not_on == Some(zone.element), zone.is_conventional(), count)
+        };
+        self.ids_in_turn().filter(|id| self.get(*id).role() == Role::Free).min_by_key(cost)
+    }
+
     /// Panics if an invariant of the group that a zone is in does not hold.
     pub(crate) fn check_group(&self, id: ZoneId) {
         let group = self.group(id);

@@ -51,7 +51,7 @@ pub struct Plan {
     pub edit_len: usize,
     /// Window for reading the log back, and for copying a value.
     pub window_len: usize,
-    /// Blocks of other zones, from which one is rebuilt; 0 on one storage element.
+    /// Blocks of other zones, from which one is rebuilt; 0 without parity.
     pub spare_len: usize,
     /// Cache of nodes.
     pub cache_len: usize,
@@ -88,6 +88,12 @@ impl Plan {
             let block_len = geometry.block_len_bytes as usize;
             // The longest record with its values is the longest of the mirror, but for the head.
             least.mirror_len = least.log_least(limits, block_len) + 2 * block_len;
+        }
+        if redundancy.parity > 0 {
+            let block_len = geometry.block_len_bytes as usize;
+            least.spare_len = 2 * block_len;
+            // An eighth of the window is for rebuilding what another element cannot give.
+            least.window_len += (least.window_len / block_len / 7 + 1) * block_len;
         }
         let needed = least.total(limits);
         if memory_len < needed {
@@ -149,9 +155,6 @@ impl Plan {
             + 64)
             .div_ceil(payload)
             + 2;
-        // An eighth of the window is for rebuilding what another element cannot give.
-        let elements = geometry.element_count > 1;
-        let window_blocks = window_blocks + if elements { window_blocks / 7 + 1 } else { 0 };
         let fanout = FANOUT;
         Self {
             zones_len: zone::memory_len(geometry.zone_count as usize),
@@ -171,7 +174,7 @@ impl Plan {
             fanout,
             edit_len: 2 * block_len,
             window_len: window_blocks * block_len,
-            spare_len: if elements { 2 * block_len } else { 0 },
+            spare_len: 0,
             cache_len: 0,
         }
     }

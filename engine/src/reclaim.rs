@@ -175,7 +175,8 @@ impl<D: Device> Core<'_, D> {
                 + OP_HEADER_LEN;
             let blocks = heads.div_ceil(self.payload() as usize) + 2;
             // Some of the window is for rebuilding.
-            let blocks = blocks + blocks / 7 + 1;
+            let is_alone = victim.log_zone.sources.is_none();
+            let blocks = if is_alone { blocks } else { blocks + blocks / 7 + 1 };
             window_len = window_len.min(blocks * block_len);
         }
         let window = &mut window[..window_len];

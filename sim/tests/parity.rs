@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use shingle_engine::zone::Role;
 use shingle_engine::{
     Direction, FormatError, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Stats, Store,
     WriteOptions, format,
@@ -229,4 +230,45 @@ fn parity_without_elements_enough_is_refused() {
     let refused = drive.block_on(format(&&drive, &mut memory, &options(&drive, 3)));
     assert!(matches!(refused, Err(FormatError::UnsupportedGeometry(_))), "{refused:?}");
     drive.block_on(format(&&drive, &mut memory, &options(&drive, 2))).expect("2+1 on three");
+}
+
+/// What a store of so much parity writes and takes up for each byte of values of one length.
+fn amplification(parity: u8, value_len: usize) -> (f64, f64) {
+    let drive = new_drive(1200, 6, parity);
+    let mut memory = vec![0; 8 << 20];
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    let (total, before) = (64 << 20, store.media_stats().written_bytes);
+    let value = synthetic::value(7, value_len);
+    for index in 0..total / value_len {
+        let key = key(index as u32);
+        let put = store.put(&key, Meta::NONE, &value, WriteOptions::BUFFERED);
+        drive.block_on(put).expect("put");
+    }
+    drive.block_on(store.checkpoint()).expect("checkpoint");
+    maintain(&drive, &store);
+    let written = store.media_stats().written_bytes - before;
+    let of_values = |zone: u32| {
+        let zone = store.zone_use(shingle_hal::ZoneId(zone)).expect("a zone");
+        matches!(zone.role, Role::Log | Role::Cold | Role::Parity) && {
+            zone.live_bytes > 0 || zone.role == Role::Parity && !zone.head
+        }
+    };
+    let zones = (0..1200).filter(|zone| of_values(*zone)).count() * (256 << 10);
+    (written as f64 / total as f64, zones as f64 / total as f64)
+}
+
+#[test]
+fn parity_costs_two_writes_and_a_share_and_the_share_in_space() {
+    for value_len in [1 << 20, 4 << 10] {
+        let (written_alone, space_alone) = amplification(0, value_len);
+        println!("{value_len} bytes, none: written {written_alone:.2}, space {space_alone:.2}");
+        for (parity, share) in [(1, 1.0), (2, 0.5), (3, 1.0 / 3.0), (5, 0.2)] {
+            let (written, space) = amplification(parity, value_len);
+            println!("{value_len} bytes, {parity}+1: written {written:.2}, space {space:.2}");
+            let more = if parity > 1 { 1.0 + share } else { 1.0 };
+            assert!(written < written_alone * (1.0 + more) + 0.05, "{parity}+1: {written}");
+            // What waits for the other zones of its group has a copy.
+            assert!(space < space_alone * (1.0 + share) + 0.15, "{parity}+1: {space}");
+        }
+    }
 }
