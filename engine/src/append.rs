@@ -281,6 +281,7 @@ impl<D: Device> Core<'_, D> {
                 if let Some(copy) = copy {
                     push_take(state, edit, copy);
                     assert!(state.zones.protect(zone, copy), "fresh zones are in no group");
+                    state.zones.get_mut(copy).set_head(false);
                     push_protect(edit, zone, copy, 0);
                 }
             }

@@ -32,12 +32,12 @@
 //! of which its blocks can be rebuilt, from its first block to its freeing, unless a zone of the
 //! group failed. Tests: `sim/tests/parity.rs`.
 
-use shingle_hal::{Class, Device, Error as _, ZoneId};
+use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::checkpoint::{freed, is_behind, push_release};
 use crate::compact::Step;
-use crate::error::{Fault, Structure, is_of_zone};
+use crate::error::{Check, Fault, Structure, is_of_zone};
 use crate::format::edit::Change;
 use crate::format::marks::{DAMAGED, LEAVE};
 use crate::group::{Sources, mix};
@@ -189,6 +189,13 @@ impl<D: Device> Core<'_, D> {
         self.sync_device().await?;
         freed(&mut self.state.borrow_mut(), copy);
         Ok(())
+    }
+
+    /// Whether a cut left more in a zone than in its copy, as far as the device tells.
+    pub(crate) fn is_uneven(&self, zone: ZoneId) -> bool {
+        let state = self.state.borrow();
+        let Some(copy) = state.zones.copy_of(zone) else { return false };
+        state.zones.written(copy) < state.zones.written(zone)
     }
 
     /// What the blocks of the zone of this generation can be rebuilt from.
@@ -400,10 +407,7 @@ impl<D: Device> Core<'_, D> {
                 state.zones.find_apart(apart, capacity)
             };
             match self.take_zone_by(Role::Parity, true, find).await {
-                Ok(into) => {
-                    self.state.borrow_mut().zones.get_mut(into).set_head(true);
-                    return Ok(Some(Regroup { members, into, next: 0, end }));
-                }
+                Ok(into) => return Ok(Some(Regroup { members, into, next: 0, end })),
                 Err(Fault::NoSpace) if !self.is_read_only() => {}
                 Err(fault) => return Err(fault),
             }
@@ -467,30 +471,37 @@ impl<D: Device> Core<'_, D> {
         let len = self.media.block_len();
         let place = Place { map, generation: member.generation, block: first };
         let what = (Structure::Value, Class::Maintenance);
-        match self.media.read_units(place, part, len, what.0, what.1).await {
-            Ok(()) => {
-                member.len = first + (part.len() / len) as u32;
-                return Ok(true);
-            }
-            Err(Fault::Damaged(_)) => {}
-            Err(fault) => return Err(fault),
+        let whole = self.media.read_units(place, part, len, what.0, what.1).await;
+        if whole.is_ok() && member.len == first {
+            member.len = first + (part.len() / len) as u32;
+            return Ok(true);
         }
         for (block, unit) in (first..).zip(part.chunks_exact_mut(len)) {
             let place = Place { block, ..place };
-            match self.media.read_units(place, unit, len, what.0, what.1).await {
-                Ok(()) => member.len = block + 1,
-                Err(Fault::Damaged(_)) => {
-                    let copied = sources.is_copy()
-                        && sources.rebuild(&self.media, place, unit, &mut [], what).await.is_ok();
-                    if copied {
-                        self.state.borrow_mut().note_mark(member.zone, DAMAGED);
-                        return Ok(false);
-                    }
-                    // Behind its end, or lost.
-                    unit.fill(0);
+            let check = match self.media.read_units(place, unit, len, what.0, what.1).await {
+                // Behind a block that seemed to be the end, it was none.
+                Ok(()) if member.len == block => {
+                    member.len += 1;
+                    continue;
                 }
+                Ok(()) => None,
+                Err(Fault::Damaged(damage)) => Some(damage.check),
                 Err(fault) => return Err(fault),
+            };
+            let copied = sources.is_copy()
+                && sources.rebuild(&self.media, place, unit, &mut [], what).await.is_ok();
+            // What the device cannot give now may be there all the same.
+            let ends = match check {
+                Some(Check::Unreadable(kind)) => {
+                    matches!(kind, ErrorKind::ReadPastWritePointer { .. })
+                }
+                other => other.is_some(),
+            };
+            if copied || !ends {
+                self.state.borrow_mut().note_mark(member.zone, DAMAGED);
+                return Ok(false);
             }
+            unit.fill(0);
         }
         Ok(true)
     }

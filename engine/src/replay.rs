@@ -134,8 +134,10 @@ impl<D: Device> Core<'_, D> {
             walk.from = self.replay_indexes(&mut reader, log_zone, &walk).await?;
         }
         let walked = self.walk(&mut reader, log_zone.generation, &walk).await?;
-        if reader.rebuilt {
-            // It does not give all that counts: what it holds is moved to where it is protected.
+        let uneven = self.is_uneven(id) || matches!(walked, Walked::Broken(_));
+        if reader.rebuilt || (uneven && !sources.is_none()) {
+            // The zone or its copy may not have all that counts: what lives in it is moved to where
+            // it is protected.
             self.state.borrow_mut().note_mark(id, DAMAGED);
         }
         match walked {

@@ -558,6 +558,8 @@ impl<'m> Zones<'m> {
         assert!(generation < u32::MAX - 1, "Z2: generations are used up");
         self.next_generation += 1;
         self.install(id, generation, role);
+        // Until it is said what it protects it would seem dead.
+        self.get_mut(id).set_head(role == Role::Parity);
         self.cursor = id.0 + 1;
         id
     }
