@@ -9,7 +9,7 @@ use shingle_sim::harness::torture::TortureConfig;
 /// One test, since what is planted is planted for the whole process.
 #[test]
 fn canary_every_planted_bug_is_found() {
-    let (seeds, ops) = (setting("SHINGLE_SEEDS", 200), setting("SHINGLE_OPS", 1200));
+    let (seeds, ops) = (setting("SHINGLE_SEEDS", 400), setting("SHINGLE_OPS", 1200));
     plant(None);
     let (_, failures) = run_seeds(0..10, &TortureConfig { ops, ..TortureConfig::default() }, 1);
     assert!(failures.is_empty(), "without a planted bug: {}", failures[0]);
