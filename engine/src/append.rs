@@ -21,7 +21,9 @@ use crate::format::marks::SICK;
 use crate::format::seal::seal;
 use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD};
 use crate::log::head::HeadZone;
-use crate::state::{Core, Side};
+use crate::manifest::EditBuilder;
+use crate::parity::push_protect;
+use crate::state::{Core, Side, State};
 use crate::zone::{Role, prepare};
 
 /// The first bytes of a zone's header block.
@@ -64,6 +66,10 @@ impl<D: Device> Core<'_, D> {
             }
             other => other.map_err(Fault::Device),
         };
+        let result = match result {
+            Ok(()) => self.write_copy(side, writing.first, data).await,
+            failed => failed,
+        };
         guard.finish(writing, result)
     }
 
@@ -93,7 +99,12 @@ impl<D: Device> Core<'_, D> {
             if !self.note_failed(last, error.kind()) || full {
                 break;
             }
-            let not_on = self.state.borrow().element_to_avoid(side);
+            let not_on = {
+                let state = self.state.borrow();
+                let copy = state.zones.copy_of(zone.id);
+                copy.map(|copy| state.zones.get(copy).element)
+                    .or_else(|| state.element_to_avoid(side))
+            };
             let next = self.take_zone(Role::Extension, not_on, false).await?;
             let (fits, lba) = {
                 let state = self.state.borrow();
@@ -221,7 +232,9 @@ impl<D: Device> Core<'_, D> {
         let map = state.zones.map(next);
         let capacity = zone.capacity.get();
         let sequential = !zone.is_conventional();
-        state.zones.get_mut(next).set_head(true);
+        for id in core::iter::once(next).chain(state.zones.copy_of(next)) {
+            state.zones.get_mut(id).set_head(true);
+        }
         let head = HeadZone { id: next, generation, map, capacity, sequential };
         // What the lives before left is durable, as far as recovery found it: the manifest that
         // says how far was synced before anything else was written.
@@ -246,27 +259,36 @@ impl<D: Device> Core<'_, D> {
             if side == Side::Log && !state.ahead.is_empty() {
                 return Ok(state.ahead.remove(0));
             }
-            state.zones.free_count() > 4 * low + LOG_ZONES_AHEAD as u32
+            let copies = if self.parity() > 0 { 2 } else { 1 };
+            state.zones.free_count() > 4 * low + copies * LOG_ZONES_AHEAD as u32
         };
-        if side == Side::Cold || !plenty {
+        let most = if side == Side::Log && plenty { LOG_ZONES_AHEAD } else { 1 };
+        let mut taken = heapless::Vec::<(ZoneId, Option<ZoneId>), LOG_ZONES_AHEAD>::new();
+        while taken.len() < most {
             let not_on = self.state.borrow().element_to_avoid(side);
-            return self.take_zone(role, not_on, true).await;
-        }
-        let mut taken = heapless::Vec::<ZoneId, LOG_ZONES_AHEAD>::new();
-        while !taken.is_full() {
-            let not_on = self.state.borrow().element_to_avoid(side);
-            let zone = self.take_zone(role, not_on, false).await?;
-            let _ = taken.push(zone);
+            let spreads = self.parity() > 1 && role.holds_values();
+            let find = |state: &mut State<'_>| match spreads {
+                true => state.zones.find_spread(role, not_on),
+                false => state.zones.find_free(role, not_on),
+            };
+            let zone = self.take_zone_by(role, false, find).await?;
+            let copy = if role.holds_values() { self.take_parity(zone).await? } else { None };
+            let _ = taken.push((zone, copy));
         }
         self.commit_edit(|state, edit| {
-            for zone in &taken {
-                let generation = state.zones.get(*zone).generation.get();
-                edit.push(&Change::Take { zone: zone.0, generation, role: role as u8 });
+            for &(zone, copy) in &taken {
+                push_take(state, edit, zone);
+                if let Some(copy) = copy {
+                    push_take(state, edit, copy);
+                    assert!(state.zones.protect(zone, copy), "fresh zones are in no group");
+                    state.zones.get_mut(copy).set_head(false);
+                    push_protect(edit, zone, copy, 0);
+                }
             }
         })
         .await?;
-        let next = taken.remove(0);
-        self.state.borrow_mut().ahead.extend(taken);
+        let (next, _) = taken.remove(0);
+        self.state.borrow_mut().ahead.extend(taken.into_iter().map(|(zone, _)| zone));
         Ok(next)
     }
 
@@ -292,7 +314,7 @@ impl<D: Device> Core<'_, D> {
         }
         // The head is leaving, so nobody appends meanwhile.
         self.write_out(side, true).await?;
-        let (last, left, conventional) = {
+        let (last, left, conventional, copy) = {
             let mut state = self.state.borrow_mut();
             let head = state.head(side);
             assert!(!head.is_dirty(), "A2: a zone is left with unwritten records");
@@ -303,8 +325,19 @@ impl<D: Device> Core<'_, D> {
                 state.note_mirror_left(old.id);
             }
             let last = state.zones.extents(old.id).last().map_or(old.id, |(_, last)| *last);
-            (last, left, state.zones.get(last).is_conventional())
+            let conventional = state.zones.get(last).is_conventional();
+            let copy = state.zones.copy_of(old.id);
+            let copy = copy.map(|copy| {
+                let zone = state.zones.get_mut(copy);
+                zone.set_head(false);
+                zone.written = (old.capacity - left).into();
+                (copy, old.capacity - left < zone.capacity.get() && !zone.is_conventional())
+            });
+            (last, left, conventional, copy)
         };
+        if let Some((copy, true)) = copy {
+            self.give_back(copy).await?;
+        }
         if left > 0 && !conventional {
             self.give_back(last).await
         } else if self.media.geometry.active_zones_max.is_some() {
@@ -357,13 +390,25 @@ impl<D: Device> Core<'_, D> {
         not_on: Option<[u8; 2]>,
         record: bool,
     ) -> Result<ZoneId, Fault<D::Error>> {
+        self.take_zone_by(role, record, |state| state.zones.find_free(role, not_on)).await
+    }
+
+    /// Takes the free zone that `find` gives, as [`take_zone`](Self::take_zone) does.
+    pub(crate) async fn take_zone_by(
+        &self,
+        role: Role,
+        record: bool,
+        find: impl Fn(&mut State<'_>) -> Option<ZoneId>,
+    ) -> Result<ZoneId, Fault<D::Error>> {
         // Each turn that finds no zone retires one.
         let zone = loop {
             self.reserve_generations().await?;
             let taken = {
                 let mut state = self.state.borrow_mut();
-                let taken = state.zones.take(role, not_on);
-                taken.map(|zone| (zone, state.zones.begin_prepare(zone)))
+                find(&mut state).map(|zone| {
+                    state.zones.take_this(zone, role);
+                    (zone, state.zones.begin_prepare(zone))
+                })
             };
             let Some((zone, (needs_reset, conventional))) = taken else {
                 return Err(Fault::NoSpace);
@@ -375,9 +420,7 @@ impl<D: Device> Core<'_, D> {
             }
         };
         if record {
-            let generation = self.state.borrow().zones.get(zone).generation.get();
-            let change = Change::Take { zone: zone.0, generation, role: role as u8 };
-            self.commit_edit(|_, edit| edit.push(&change)).await?;
+            self.commit_edit(|state, edit| push_take(state, edit, zone)).await?;
         }
         Ok(zone)
     }
@@ -392,6 +435,13 @@ impl<D: Device> Core<'_, D> {
         self.capacity.set(self.capacity_bytes());
         Ok(())
     }
+}
+
+/// Says in an edit that a zone was taken into use.
+fn push_take(state: &State<'_>, edit: &mut EditBuilder<'_>, zone: ZoneId) {
+    let entry = state.zones.get(zone);
+    let (generation, role) = (entry.generation.get(), entry.role() as u8);
+    edit.push(&Change::Take { zone: zone.0, generation, role });
 }
 
 /// Ends a write, also when its future is dropped: then nobody knows what the device did.

@@ -71,11 +71,15 @@ pub enum Bug {
     ScrubTrustsCache = 52,
     /// The scrub passes twins over.
     ScrubSkipsTwins = 53,
+    /// A zone is freed although others of its group are rebuilt from it.
+    MemberFreedAlone = 61,
+    /// A zone of parity may lie on the element of a zone that it protects.
+    ParityOnMemberElement = 62,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 35] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -92,6 +96,8 @@ impl Bug {
         Self::ValueOfAnotherKey,
         Self::ExtensionUnrecorded,
         Self::ManifestOneCopy,
+        Self::MemberFreedAlone,
+        Self::ParityOnMemberElement,
         Self::DurableMarkAhead,
         Self::LogMirrorNotSynced,
         Self::PlaceUnbound,
@@ -128,6 +134,8 @@ impl Bug {
                 | Self::AnchorsOnSameElement
                 | Self::LostListForgets
                 | Self::LogMirrorNotSynced
+                | Self::MemberFreedAlone
+                | Self::ParityOnMemberElement
         )
     }
 

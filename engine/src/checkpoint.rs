@@ -145,6 +145,20 @@ impl<D: Device> Snapshot<'_, '_, '_, D> {
                 Role::Free | Role::Anchor | Role::Manifest | Role::Releasing => {}
             }
         }
+        // Behind the zones that they name.
+        for id in (0..count).map(ZoneId) {
+            let protects = {
+                let state = self.core.state.borrow();
+                let zones = &state.zones;
+                let parity = zones.parity_of(id).filter(|_| zones.get(id).role().holds_values());
+                let copy = zones.copy_of(id).is_some();
+                let blocks = if copy { 0 } else { zones.get(id).written.get() };
+                parity.map(|parity| Change::Protect { zone: id.0, parity: parity.0, blocks })
+            };
+            if let Some(change) = protects {
+                self.push(&change).await?;
+            }
+        }
         Ok(())
     }
 
@@ -386,7 +400,7 @@ impl<D: Device> Core<'_, D> {
                 let zone = state.zones.get_mut(id);
                 let role = zone.role();
                 // During replay the ends of log zones are not in the snapshot yet.
-                let of_log = role.holds_values() || role == Role::LogMirror;
+                let of_log = role.holds_values() || matches!(role, Role::LogMirror | Role::Parity);
                 let early = used && replaying && of_log;
                 if (role == Role::Free) == used || early || !zone.take_active() || zone.is_head() {
                     continue;
@@ -509,6 +523,15 @@ impl<D: Device> Core<'_, D> {
             return Ok(0);
         }
         self.begin_writing().await?;
+        let emptied = {
+            let state = self.state.borrow();
+            let mut zones = dead.iter().flat_map(|id| state.zones.group(*id));
+            zones.any(|id| state.zones.get(id).is_emptied())
+        };
+        if emptied {
+            // What was moved out of them stands elsewhere, and what made the rest dead.
+            self.make_moves_durable().await?;
+        }
         if planted(Bug::ResetBeforeEdit) {
             for &zone in &dead {
                 if !self.state.borrow().zones.get(zone).is_conventional() {
@@ -539,19 +562,28 @@ impl<D: Device> Core<'_, D> {
 /// Releases a logical zone, and says in the edit what becomes of its zones: free, or those that
 /// failed, retired.
 pub(crate) fn push_release(state: &mut State<'_>, edit: &mut EditBuilder<'_>, id: ZoneId) {
-    for zone in state.zones.members(id) {
-        let sick = state.zones.get(zone).is_sick();
-        state.count_released(zone);
-        state.zones.release(zone);
-        let zone = zone.0;
-        edit.push(&if sick { Change::Retire { zone } } else { Change::Free { zone } });
+    let group = state.zones.group(id);
+    // The zone of parity first: the others are in no group then.
+    let is_parity = |id: &&ZoneId| state.zones.get(**id).role() == Role::Parity;
+    let parity = group.iter().find(is_parity).copied();
+    let others = group.iter().copied().filter(|id| Some(*id) != parity);
+    for zone in parity.into_iter().chain(others) {
+        for zone in state.zones.members(zone) {
+            let sick = state.zones.get(zone).is_sick();
+            state.count_released(zone);
+            state.zones.release(zone);
+            let zone = zone.0;
+            edit.push(&if sick { Change::Retire { zone } } else { Change::Free { zone } });
+        }
     }
 }
 
 /// The edit that released a logical zone is durable.
 pub(crate) fn freed(state: &mut State<'_>, id: ZoneId) {
-    for zone in state.zones.members(id) {
-        state.zones.freed(zone);
+    for zone in state.zones.group(id) {
+        for zone in state.zones.members(zone) {
+            state.zones.freed(zone);
+        }
     }
 }
 
@@ -570,17 +602,27 @@ fn push_counters(zones: &mut Zones<'_>, edit: &mut EditBuilder<'_>, least: u32) 
 /// Whether nothing refers to a zone, now and ever again.
 pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
-    if zone.is_head() || zone.is_pending() || zone.live.get() > 0 || zone.live_mem.get() > 0 {
+    if zone.is_head() || zone.is_pending() {
         return false;
     }
     match zone.role() {
+        // For its whole group.
+        Role::Parity => state.zones.group(id)[1..].iter().all(|id| is_emptied(state, *id)),
+        Role::Log | Role::Cold => !state.zones.is_grouped(id) && is_emptied(state, id),
+        _ if zone.live.get() > 0 || zone.live_mem.get() > 0 => false,
         Role::Run | Role::Bottom => true,
         // The zone it was to be the twin of is gone, or never had it.
         Role::Twin => !state.zones.is_twin_of_any(id),
-        Role::Log | Role::Cold => is_behind(state, id),
         Role::LogMirror => is_spent(state, id),
         _ => false,
     }
+}
+
+/// Whether nothing refers to a log zone, or what does has another place by now.
+pub(crate) fn is_emptied(state: &State<'_>, id: ZoneId) -> bool {
+    let zone = state.zones.get(id);
+    let dead = zone.live.get() == 0 && zone.live_mem.get() == 0;
+    (dead || zone.is_emptied()) && is_behind(state, id)
 }
 
 /// Whether a log zone lies before what replay reads, and no value under way has a fragment in it.

@@ -13,7 +13,7 @@ use crate::format::seal::seal;
 use crate::format::superblock::{Limits, MAGIC, ManifestPlace, Redundancy, Superblock, VERSION};
 use crate::limits::{
     ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, KEY_LEN_MAX, META_LEN_MAX, NODE_LEN_MAX,
-    NODE_LEN_MIN,
+    NODE_LEN_MIN, PARITY_MAX,
 };
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::media::Media;
@@ -26,6 +26,9 @@ const ZONES_MIN: u32 = 32;
 const ACTIVE_ZONES: u32 = 10;
 /// And for runs with twins.
 const ACTIVE_ZONES_FOR_TWINS: u32 = 14;
+
+/// And for values with parity: each log's copy, and a zone of parity.
+const ACTIVE_ZONES_FOR_PARITY: u32 = ACTIVE_ZONES_FOR_TWINS + 3;
 
 /// What a store is formatted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +54,41 @@ impl Redundancy {
     /// What of it a device can have: nothing is kept twice on one element.
     fn on(self, geometry: &Geometry) -> Self {
         if geometry.element_count > 1 { self } else { Self::NONE }
+    }
+
+    /// Values that outlive an element are of no use without their keys.
+    fn check(&self, geometry: &Geometry) -> Result<(), &'static str> {
+        let parity = usize::from(self.parity);
+        if parity > PARITY_MAX {
+            return Err("a zone of parity protects at most 15 zones");
+        }
+        if parity > 0 && parity >= usize::from(geometry.element_count) {
+            return Err("with parity of n + 1, at least n + 1 storage elements are needed");
+        }
+        if parity > 0 && !self.mirror_runs {
+            return Err("with parity for values, runs must be mirrored too");
+        }
+        let base = match (parity, self.mirror_runs) {
+            (1.., _) => ACTIVE_ZONES_FOR_PARITY,
+            (_, true) => ACTIVE_ZONES_FOR_TWINS,
+            _ => ACTIVE_ZONES,
+        };
+        let active = base + u32::from(self.mirror_log);
+        if geometry.active_zones_max.is_none_or(|max| max >= active) {
+            return Ok(());
+        }
+        Err(match (base, self.mirror_log) {
+            (ACTIVE_ZONES_FOR_PARITY, _) => {
+                "to have parity, at least 17 active zones are needed, 18 with the log mirrored"
+            }
+            (_, true) => {
+                "to mirror the log, one more active zone is needed: 11, or 15 with keys twice"
+            }
+            (ACTIVE_ZONES_FOR_TWINS, _) => {
+                "to keep keys twice, at least 14 active zones are needed"
+            }
+            _ => "at least 10 active zones are needed",
+        })
     }
 }
 
@@ -127,27 +165,7 @@ pub async fn format<D: Device>(
     if block_len < BLOCK_LEN_MIN || !block_len.is_power_of_two() {
         return Err(FormatError::UnsupportedGeometry("blocks must have at least 256 bytes"));
     }
-    if geometry.active_zones_max.is_some_and(|max| max < ACTIVE_ZONES) {
-        return Err(FormatError::UnsupportedGeometry("at least 10 active zones are needed"));
-    }
-    if options.redundancy.parity > 0 {
-        return Err(FormatError::InvalidOptions("values cannot be kept with parity yet"));
-    }
-    if options.redundancy.mirror_runs
-        && geometry.active_zones_max.is_some_and(|max| max < ACTIVE_ZONES_FOR_TWINS)
-    {
-        let why = "to keep keys twice, at least 14 active zones are needed";
-        return Err(FormatError::UnsupportedGeometry(why));
-    }
-    if options.redundancy.mirror_log {
-        let twins = options.redundancy.mirror_runs;
-        let needed = 1 + if twins { ACTIVE_ZONES_FOR_TWINS } else { ACTIVE_ZONES };
-        if geometry.active_zones_max.is_some_and(|max| max < needed) {
-            let why =
-                "to mirror the log, one more active zone is needed: 11, or 15 with keys twice";
-            return Err(FormatError::UnsupportedGeometry(why));
-        }
-    }
+    options.redundancy.check(&geometry).map_err(FormatError::UnsupportedGeometry)?;
     options.limits.check(&geometry).map_err(FormatError::InvalidOptions)?;
     let needed_bytes = 4 * block_len;
     if memory.len() < needed_bytes {

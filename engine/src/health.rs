@@ -145,6 +145,13 @@ pub(crate) fn is_lost(state: &State<'_>, entry: &Entry<'_>, payload: u32) -> boo
         let Some(zone) = state.zones.find(generation) else {
             return !planted(Bug::LostListForgets);
         };
+        // What is still looked for in a zone that was emptied could not be moved.
+        if state.zones.get(zone).is_emptied() {
+            return true;
+        }
+        if !state.zones.sources(zone).is_none() {
+            return false;
+        }
         let (first, last) = (1 + offset / payload, 1 + (offset + len as u32) / payload);
         let extents = state.zones.extents(zone);
         let offline = |id: ZoneId| state.zones.get(id).is_offline();

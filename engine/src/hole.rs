@@ -160,7 +160,8 @@ impl<D: Device> Core<'_, D> {
         });
         let (id, next) = later.min_by_key(|(_, zone)| zone.generation.get())?;
         let (map, blocks) = (state.zones.map(id), state.zones.written(id));
-        Some((id, LogZone { map, generation: next.generation.get(), blocks }))
+        let sources = state.zones.sources(id);
+        Some((id, LogZone { map, generation: next.generation.get(), blocks, sources }))
     }
 }
 

@@ -56,6 +56,8 @@ pub const GENERATIONS_RESERVED: u32 = 1024;
 pub const EXTENTS_MAX: usize = 8;
 /// Zones that fail one after the other before a step gives up.
 pub const ZONE_FAILURES_MAX: usize = 8;
+/// Zones of values that one zone of parity protects at most.
+pub const PARITY_MAX: usize = 15;
 /// Places read with effort that are remembered until the next step of maintenance.
 pub const EFFORTS_MAX: usize = 16;
 /// Anchor zones.

@@ -21,6 +21,7 @@ use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
 use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
 use crate::memtable::RANGES_MAX;
+use crate::parity::Wanted;
 use crate::state::Core;
 
 /// Range deletions that one batch may bring.
@@ -45,7 +46,14 @@ impl<D: Device> Core<'_, D> {
     /// Free zones below which nothing but deletes and maintenance may take one.
     pub(crate) fn reserve(&self) -> u32 {
         let twins = if self.is_mirrored() { RESERVE_FOR_TWINS } else { 0 };
-        RESERVE + twins + if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR } else { 0 }
+        // Emptying a group takes its survivors' zones, each with a copy until they are regrouped;
+        // and the heads' copies, and the zone of parity being written.
+        let parity = match self.parity() as u32 {
+            0 => 0,
+            members => 2 * members + 4,
+        };
+        let log = if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR } else { 0 };
+        RESERVE + twins + log + parity
     }
 
     /// How often a node of a run is written.
@@ -99,11 +107,22 @@ impl<D: Device> Core<'_, D> {
                 Step::Idle => {}
                 did => return Ok(did),
             }
+            self.flush_for_failed_zones();
             if self.has_failed_log_zone() {
                 match self.reclaim_step(budget, u64::MAX).await? {
                     Step::Idle => {}
                     did => return Ok(did),
                 }
+            }
+        }
+        // A group of zones with copies gives back more of them than it takes, so it is put together
+        // even where few are left; any other only takes.
+        if free > 2 {
+            let wanted =
+                Wanted { narrow: free < self.low_water(), bare: free > self.reserve() / 2 };
+            match self.regroup_step(budget, wanted).await? {
+                Step::Idle => {}
+                did => return Ok(did),
             }
         }
         // A flush goes before all else, and levels are kept short, or the survivors' own entries
@@ -184,6 +203,9 @@ impl<D: Device> Core<'_, D> {
         let mut gear = if squeeze { 96 } else { 0 };
         if frozen {
             gear += 32;
+        }
+        if self.has_loose_zones() {
+            gear += 40;
         }
         if runs_over > 0 {
             gear += 48 + 32 * runs_over as u64;
@@ -448,6 +470,7 @@ impl<D: Device> Core<'_, D> {
 
     /// Bytes of values and runs that are referred to; what is not yet known to be dead counts.
     pub(crate) fn used_bytes(&self) -> u64 {
+        let with_parity = self.parity_scale();
         let mut state = self.state.borrow_mut();
         let appended = state.log.appended;
         let (at, version, bytes) = state.used;
@@ -456,16 +479,16 @@ impl<D: Device> Core<'_, D> {
         if stale {
             let node_blocks = self.shape.node_blocks();
             let (payload, copies) = (self.payload(), self.run_copies());
-            let blocks = state.used_blocks(node_blocks, payload, copies);
-            let bytes = blocks * u64::from(payload);
+            let (values, runs) = state.used_blocks(node_blocks, payload, copies);
+            let bytes = (with_parity(values) + runs) * u64::from(payload);
             state.used = (appended, state.tree.version, bytes);
             return bytes;
         }
-        bytes + (appended - at)
+        bytes + with_parity(appended - at)
     }
 
     /// Whether `bytes` more fit what the store promises to hold.
     pub(crate) fn has_capacity(&self, bytes: u64) -> bool {
-        self.used_bytes() + bytes <= self.capacity.get()
+        self.used_bytes() + self.with_parity(bytes) <= self.capacity.get()
     }
 }

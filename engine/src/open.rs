@@ -108,6 +108,7 @@ fn assemble<D: Device>(
     }
     let edit = Pool::new(carver.take(plan.edit_len), 1);
     let window = Pool::new(carver.take(plan.window_len), 1);
+    let spare = Pool::new(carver.take(plan.spare_len), 1);
     let scratch = Pool::new(carver.take(Plan::scratch_len(&limits)), 1);
     let meta = Pool::new(carver.take(usize::from(limits.meta_len_max).max(1)), 1);
     let cache = Cache::new(carver.take(plan.cache_len), node_len);
@@ -141,6 +142,7 @@ fn assemble<D: Device>(
         unsynced: true,
         replaying: false,
         failed: false,
+        loose: false,
         marks_due: false,
         renewal_due: false,
         flush_due: false,
@@ -166,6 +168,7 @@ fn assemble<D: Device>(
         values,
         edit,
         window,
+        spare,
         scratch,
         meta,
         jobs: Lock::default(),
@@ -178,6 +181,7 @@ fn assemble<D: Device>(
         zone_record_max: 0,
         reclaiming: Cell::new(None),
         rebuilding: Cell::new(None),
+        regrouping: Cell::new(None),
     })
 }
 

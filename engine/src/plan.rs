@@ -51,6 +51,8 @@ pub struct Plan {
     pub edit_len: usize,
     /// Window for reading the log back, and for copying a value.
     pub window_len: usize,
+    /// Blocks of other zones, from which one is rebuilt; 0 without parity.
+    pub spare_len: usize,
     /// Cache of nodes.
     pub cache_len: usize,
 }
@@ -86,6 +88,12 @@ impl Plan {
             let block_len = geometry.block_len_bytes as usize;
             // The longest record with its values is the longest of the mirror, but for the head.
             least.mirror_len = least.log_least(limits, block_len) + 2 * block_len;
+        }
+        if redundancy.parity > 0 {
+            let block_len = geometry.block_len_bytes as usize;
+            least.spare_len = 2 * block_len;
+            // An eighth of the window is for rebuilding what another element cannot give.
+            least.window_len += (least.window_len / block_len / 7 + 1) * block_len;
         }
         let needed = least.total(limits);
         if memory_len < needed {
@@ -166,6 +174,7 @@ impl Plan {
             fanout,
             edit_len: 2 * block_len,
             window_len: window_blocks * block_len,
+            spare_len: 0,
             cache_len: 0,
         }
     }
@@ -188,6 +197,7 @@ impl Plan {
             + self.merge_len
             + self.edit_len
             + self.window_len
+            + self.spare_len
             + self.cache_len
             + Self::scratch_len(limits)
             + usize::from(limits.meta_len_max).max(1)
@@ -242,6 +252,9 @@ impl Plan {
         self.merge_len = grow(self.merge_len, 16 << 20, 8);
         self.edit_len = blocks(grow(self.edit_len, 64 * block_len, 2));
         self.window_len = blocks(grow(self.window_len, transfer.min(1 << 20), 3));
+        if self.spare_len > 0 {
+            self.spare_len = blocks(grow(self.spare_len, (2 * transfer).min(2 << 20), 2));
+        }
         self.notes_len = (spare / 100).min(64 << 10).min(self.window_len / 2);
         let used = self.total(limits);
         // Shares add up to less than all, so what is left is not negative.

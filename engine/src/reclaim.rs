@@ -25,7 +25,7 @@
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{freed, push_release};
+use crate::checkpoint::{freed, is_emptied, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
@@ -39,6 +39,7 @@ use crate::log::index::Note;
 use crate::log::mirror::Mirrored;
 use crate::log::reader::LogZone;
 use crate::state::{Core, Side, State};
+use crate::zone::Role;
 
 /// The fragments of a value.
 pub(crate) type Fragments = heapless::Vec<Fragment, FRAGMENTS_MAX>;
@@ -98,28 +99,27 @@ impl<D: Device> Core<'_, D> {
         let id = if let Some((id, _)) = failed {
             id
         } else {
-            let candidate = state
-                .zones
-                .iter()
-                .filter(|(id, _)| is_victim(&state, *id))
-                .map(|(id, zone)| (id, u64::from(zone.live.get()) + u64::from(zone.live_mem.get())))
-                .min_by_key(|&(_, live)| live);
-            let (id, live) = candidate?;
-            let capacity = u64::from(state.zones.get(id).capacity.get() - 1) * payload;
-            if live.saturating_add(gain_min) > capacity {
+            // A group that was begun is emptied to the end: only then is anything gained.
+            let candidates = state.zones.iter().filter_map(|(id, _)| Prey::of(&state, id));
+            let prey = candidates.min_by_key(|prey| (!prey.begun, prey.live / prey.members))?;
+            let capacity = prey.blocks * payload;
+            if prey.live.saturating_add(gain_min.saturating_mul(prey.members)) > capacity {
                 return None;
             }
-            id
+            prey.next
         };
         let zone = state.zones.get(id);
         let log_zone = LogZone {
             map: state.zones.map(id),
             generation: zone.generation.get(),
             blocks: if zone.written.get() > 0 {
-                state.zones.written(id)
+                // Of a zone and its copy a cut may have left more in either.
+                let copy = state.zones.copy_of(id).map_or(0, |copy| state.zones.written(copy));
+                state.zones.written(id).max(copy).min(zone.capacity.get())
             } else {
                 zone.capacity.get()
             },
+            sources: state.zones.sources(id),
         };
         Some(Victim {
             zone: id,
@@ -162,6 +162,8 @@ impl<D: Device> Core<'_, D> {
         let Some(mut victim) = begun.or_else(|| self.pick_victim(gain_min)) else {
             return Ok(Step::Idle);
         };
+        // It may have come into another group since the last step.
+        victim.log_zone.sources = self.sources_of(victim.log_zone.generation);
         self.begin_writing().await?;
         let mut window = self.window.take().await;
         let block_len = self.media.block_len();
@@ -172,6 +174,9 @@ impl<D: Device> Core<'_, D> {
                 + RECORD_HEADER_LEN
                 + OP_HEADER_LEN;
             let blocks = heads.div_ceil(self.payload() as usize) + 2;
+            // Some of the window is for rebuilding.
+            let is_alone = victim.log_zone.sources.is_none();
+            let blocks = if is_alone { blocks } else { blocks + blocks / 7 + 1 };
             window_len = window_len.min(blocks * block_len);
         }
         let window = &mut window[..window_len];
@@ -451,21 +456,27 @@ impl<D: Device> Core<'_, D> {
             self.state.borrow_mut().zones.get_mut(victim.zone).set_pinned(true);
             return Ok(());
         }
-        let tickets = {
-            let mut state = self.state.borrow_mut();
-            [state.head(Side::Log).appended, state.head(Side::Cold).appended]
-        };
-        if !planted(Bug::FreeBeforeOverwritesSynced) {
-            self.make_durable(Side::Log, tickets[0]).await?;
-        }
-        if !planted(Bug::FreeBeforeSurvivorsSynced) {
-            self.make_durable(Side::Cold, tickets[1]).await?;
-        }
         let id = victim.zone;
+        let freed_now = {
+            let mut state = self.state.borrow_mut();
+            state.zones.get_mut(id).set_emptied(true);
+            state.counters.reclaims += 1;
+            // In a group it stays until the others are emptied too.
+            let group = state.zones.group(id);
+            let mut values = group.iter().filter(|id| state.zones.get(**id).role() != Role::Parity);
+            values.all(|id| is_emptied(&state, *id)) || planted(Bug::MemberFreedAlone)
+        };
+        if !freed_now {
+            self.progress.notify();
+            return Ok(());
+        }
+        self.make_moves_durable().await?;
+        if planted(Bug::MemberFreedAlone) {
+            self.state.borrow_mut().zones.leave_alone(id);
+        }
         self.commit_edit(|state, edit| {
             push_release(state, edit, id);
             state.tree.version += 1;
-            state.counters.reclaims += 1;
         })
         .await?;
         self.sync_device().await?;
@@ -475,15 +486,61 @@ impl<D: Device> Core<'_, D> {
     }
 }
 
+/// What can be emptied to gain zones: a log zone by itself, or all of a group.
+struct Prey {
+    /// Its zone that is emptied next.
+    next: ZoneId,
+    members: u64,
+    /// Bytes that live in it, and blocks that hold values.
+    live: u64,
+    blocks: u64,
+    /// Some of it was emptied already.
+    begun: bool,
+}
+
+impl Prey {
+    /// That of a zone in no group, or of a zone of parity; `None` where it cannot be emptied.
+    fn of(state: &State<'_>, id: ZoneId) -> Option<Self> {
+        let role = state.zones.get(id).role();
+        let is_first = role == Role::Parity || !state.zones.is_grouped(id);
+        if !is_first || !(role.holds_values() || role == Role::Parity) {
+            return None;
+        }
+        let mut prey = Self { next: id, members: 0, live: 0, blocks: 0, begun: false };
+        let mut least = None;
+        for id in state.zones.group(id) {
+            let zone = state.zones.get(id);
+            if !zone.role().holds_values() {
+                continue;
+            }
+            prey.members += 1;
+            prey.blocks += u64::from(zone.capacity.get() - 1);
+            if role == Role::Parity && is_emptied(state, id) {
+                prey.begun |= zone.is_emptied();
+                continue;
+            }
+            if !is_victim(state, id) {
+                return None;
+            }
+            let live = u64::from(zone.live.get()) + u64::from(zone.live_mem.get());
+            prey.live += live;
+            if least.is_none_or(|least| live < least) {
+                (least, prey.next) = (Some(live), id);
+            }
+        }
+        least.map(|_| prey)
+    }
+}
+
 /// Whether a zone can be reclaimed.
 fn is_victim(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
     let forgets = planted(Bug::EvacuateForgetsOpenRecord) && zone.has_mark(LEAVE);
-    let readable = || !state.zones.members(id).iter().any(|id| state.zones.get(*id).is_offline());
     zone.role().holds_values()
         && !zone.is_pinned()
+        && !zone.is_emptied()
         && (crate::checkpoint::is_behind(state, id) || forgets && !zone.is_head())
-        && readable()
+        && state.zones.is_readable(id)
 }
 
 /// Whether a zone can be reclaimed and should be, because it failed.

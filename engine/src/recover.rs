@@ -348,6 +348,14 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
             }
             promoted
         }
+        Change::Protect { zone, parity, blocks } => {
+            let (zone, parity) = (ZoneId(zone), ZoneId(parity));
+            let protected = zones.protect(zone, parity);
+            if protected && blocks > 0 {
+                zones.get_mut(zone).written = blocks.into();
+            }
+            protected
+        }
         Change::Mark { zone, marks, found } => {
             let used = |zone: u32| {
                 let role = zones.get(ZoneId(zone)).role();
@@ -363,7 +371,7 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
             state.scrub.restore(pass, zone, found, lost);
             true
         }
-        Change::Reserved15 | Change::Reserved16 => false,
+        Change::Reserved16 => false,
         Change::Counters { generation_limit, next_run } => {
             zones.generation_limit = generation_limit;
             state.tree.next_run = state.tree.next_run.max(next_run);

@@ -16,6 +16,7 @@ use crate::error::Fault;
 use crate::format::edit::LogPlace;
 use crate::format::entry::Place;
 use crate::format::record::{OP_HEADER_LEN, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind};
+use crate::group::Sources;
 use crate::limits::LOG_ZONES_MAX;
 use crate::log::RecordReader;
 use crate::log::mirror::{MIRROR_HEADER_LEN, Mirrored, mirrored_value_len};
@@ -92,7 +93,7 @@ impl<D: Device> Core<'_, D> {
         let (id, zone) = zones.min_by_key(|(_, zone)| zone.generation.get())?;
         let (map, blocks) = (state.zones.map(id), state.zones.written(id));
         let generation = zone.generation.get();
-        Some((generation, LogZone { map, generation, blocks }))
+        Some((generation, LogZone { map, generation, blocks, sources: Sources::NONE }))
     }
 
     async fn refill_from(

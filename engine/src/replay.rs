@@ -22,6 +22,7 @@ use crate::canary::{Bug, planted};
 use crate::error::{Fault, Structure};
 use crate::format::edit::{Change, LogPlace};
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_place};
+use crate::format::marks::DAMAGED;
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
@@ -104,12 +105,16 @@ impl<D: Device> Core<'_, D> {
     async fn replay_zone(&self, id: ZoneId, from: u32) -> Result<bool, Fault<D::Error>> {
         let (zone, map, blocks) = {
             let state = self.state.borrow();
-            (*state.zones.get(id), state.zones.map(id), state.zones.written(id))
+            // Of a zone and its copy a cut may have left more in either.
+            let copy = state.zones.copy_of(id).map_or(0, |copy| state.zones.written(copy));
+            let blocks = state.zones.written(id).max(copy).min(state.zones.get(id).capacity.get());
+            (*state.zones.get(id), state.zones.map(id), blocks)
         };
+        let sources = self.sources_of(zone.generation.get());
         let capacity = zone.capacity.get();
         // Where the device does not say how far a zone is written, its records tell.
         let sequential = !zone.is_conventional() && !self.state.borrow().zones.is_failed(id);
-        let log_zone = LogZone { map, generation: zone.generation.get(), blocks };
+        let log_zone = LogZone { map, generation: zone.generation.get(), blocks, sources };
         let mut window = self.window.take().await;
         let mut reader = RecordReader::new(log_zone, &mut window, self.media.block_len());
         let mut walk = Walk {
@@ -128,7 +133,14 @@ impl<D: Device> Core<'_, D> {
         if sequential && zone.sealed.get() == 0 {
             walk.from = self.replay_indexes(&mut reader, log_zone, &walk).await?;
         }
-        match self.walk(&mut reader, log_zone.generation, &walk).await? {
+        let walked = self.walk(&mut reader, log_zone.generation, &walk).await?;
+        let uneven = self.is_uneven(id) || matches!(walked, Walked::Broken(_));
+        if reader.rebuilt || (uneven && !sources.is_none()) {
+            // The zone or its copy may not have all that counts: what lives in it is moved to where
+            // it is protected.
+            self.state.borrow_mut().note_mark(id, DAMAGED);
+        }
+        match walked {
             Walked::Ended => Ok(true),
             Walked::Broken(at) => {
                 self.state.borrow_mut().zones.get_mut(id).sealed = (at + 1).into();

@@ -16,7 +16,7 @@ use crate::format::entry::{SEQ_MAX, are_fragments};
 use crate::format::marks::KNOWN;
 use crate::format::record::{OpHeader, OpKind};
 use crate::format::superblock::{Limits, Superblock};
-use crate::limits::{ANCHORS, BOTTOM};
+use crate::limits::{ANCHORS, BOTTOM, PARITY_MAX};
 use crate::zone::{Role, Zones};
 
 /// Whether the places a superblock names are there, and its counters can go on.
@@ -36,6 +36,7 @@ pub(crate) fn superblock_holds(
         && is_generation(b.generation)
         && superblock.ordinal < u64::MAX / 2
         && superblock.first_edit < u64::MAX / 2
+        && usize::from(superblock.redundancy.parity) <= PARITY_MAX
 }
 
 /// Whether a change of the manifest speaks of zones and numbers that can be.
@@ -51,13 +52,22 @@ pub(crate) fn change_holds(
     match *change {
         Change::Take { zone, generation, role } => {
             let takes = Role::from_u8(role).is_some_and(|role| {
-                matches!(role, Role::Extension | Role::Twin | Role::LogMirror)
+                matches!(role, Role::Extension | Role::Twin | Role::Parity | Role::LogMirror)
                     || role.holds_values()
                     || role.holds_runs()
             });
             is_used(zone) && takes && generation > 0 && generation < u32::MAX - 1
         }
-        Change::Free { zone } | Change::Retire { zone } | Change::Promote { zone } => is_used(zone),
+        Change::Free { zone } | Change::Retire { zone } | Change::Promote { zone } => {
+            // A zone that others are rebuilt from is freed behind its zone of parity.
+            let is_needed =
+                |id: ZoneId| zones.is_grouped(id) && zones.get(id).role() != Role::Parity;
+            is_used(zone) && !is_needed(ZoneId(zone))
+        }
+        Change::Protect { zone, parity, blocks } => {
+            let capacity = |zone: u32| zones.get(ZoneId(zone)).capacity.get();
+            is_used(zone) && is_used(parity) && blocks <= capacity(zone)
+        }
         Change::Extend { zone, into, .. } => is_used(zone) && is_used(into),
         Change::Twin { zone, twin } => is_used(zone) && is_used(twin),
         // What is live of runs follows from their pieces.
@@ -65,7 +75,7 @@ pub(crate) fn change_holds(
         Change::Seal { zone, .. } => is_used(zone),
         Change::Mark { zone, marks, .. } => is_used(zone) && marks & !KNOWN == 0,
         Change::Scrub { zone, .. } => zone <= zones.len(),
-        Change::Reserved15 | Change::Reserved16 => false,
+        Change::Reserved16 => false,
         Change::Piece(piece) => piece_holds(zones, &piece, node_blocks, zone_blocks),
         Change::Merge { into, run, last_input, .. } => {
             into <= BOTTOM && run < u32::MAX && last_input < u32::MAX

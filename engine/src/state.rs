@@ -19,7 +19,9 @@ use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
-use crate::limits::{LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, SNAPSHOTS_MAX, VALUE_BUFFERS_MAX};
+use crate::limits::{
+    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, PARITY_MAX, SNAPSHOTS_MAX, VALUE_BUFFERS_MAX,
+};
 use crate::log::Head;
 use crate::log::mirror::Mirror;
 use crate::manifest::Manifest;
@@ -86,6 +88,27 @@ pub(crate) struct Rebuild {
     pub(crate) end: u32,
 }
 
+/// A zone of values that comes into a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member {
+    pub(crate) zone: ZoneId,
+    pub(crate) generation: u32,
+    /// Blocks that it may have, and that were found.
+    pub(crate) blocks: u32,
+    pub(crate) len: u32,
+}
+
+/// A group being put together.
+#[derive(Clone, Debug)]
+pub(crate) struct Regroup {
+    pub(crate) members: heapless::Vec<Member, PARITY_MAX>,
+    /// The zone of parity.
+    pub(crate) into: ZoneId,
+    /// The next block of it to write, and the end.
+    pub(crate) next: u32,
+    pub(crate) end: u32,
+}
+
 /// How far the scrub has come, and what this pass found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scrubbing {
@@ -145,6 +168,7 @@ pub(crate) struct Counters {
     pub(crate) run_bytes: u64,
     pub(crate) snapshots: u64,
     pub(crate) rebuilds: u64,
+    pub(crate) regroups: u64,
     pub(crate) scrub: ScrubStats,
     /// `appended` of the log when the bottom was last merged.
     pub(crate) bottom_merge_at: u64,
@@ -219,6 +243,8 @@ pub(crate) struct State<'m> {
     pub(crate) survivors_missing: bool,
     /// Some zone failed, or something in one could not be read.
     pub(crate) failed: bool,
+    /// Zones of values wait to come into a group.
+    pub(crate) loose: bool,
     /// The manifest does not know all marks of zones.
     pub(crate) marks_due: bool,
     /// A copy of the manifest or a superblock is bad: both are to be written anew.
@@ -357,16 +383,16 @@ impl<'m> State<'m> {
         self.tree.version += 1;
     }
 
-    /// Blocks of values that something refers to, and of runs.
-    pub(crate) fn used_blocks(&self, node_blocks: u32, payload: u32, copies: u64) -> u64 {
+    /// Blocks of values that something refers to, and blocks of runs.
+    pub(crate) fn used_blocks(&self, node_blocks: u32, payload: u32, copies: u64) -> (u64, u64) {
         let values: u64 = self
             .zones
             .iter()
-            .filter(|(_, zone)| zone.role().holds_values() && !zone.is_sick())
+            .filter(|(_, zone)| zone.role().holds_values() && !zone.is_sick() && !zone.is_emptied())
             .map(|(_, zone)| u64::from(zone.live.get()) + u64::from(zone.live_mem.get()))
             .sum();
-        values.div_ceil(u64::from(payload))
-            + self.tree.node_count() * copies * u64::from(node_blocks)
+        let runs = self.tree.node_count() * copies * u64::from(node_blocks);
+        (values.div_ceil(u64::from(payload)), runs)
     }
 
     /// Panics if an invariant does not hold.
@@ -399,6 +425,8 @@ pub(crate) struct Core<'m, D> {
     pub(crate) edit: Pool<'m, 1>,
     /// Window for reading a log back; lent under the `jobs` lock.
     pub(crate) window: Pool<'m, 1>,
+    /// Blocks of other zones, from which one is rebuilt.
+    pub(crate) spare: Pool<'m, 1>,
     /// A key and an entry; lent under the `jobs` lock.
     pub(crate) scratch: Pool<'m, 1>,
     /// Metadata of a value that reclaim moves.
@@ -420,6 +448,8 @@ pub(crate) struct Core<'m, D> {
     pub(crate) reclaiming: Cell<Option<crate::reclaim::Victim>>,
     /// The pair of zones being rebuilt and how far.
     pub(crate) rebuilding: Cell<Option<Rebuild>>,
+    /// The group being put together and how far.
+    pub(crate) regrouping: Cell<Option<Regroup>>,
 }
 
 impl<D: Device> Core<'_, D> {

@@ -100,7 +100,7 @@ impl<'m, const N: usize> Pool<'m, N> {
         assert!(count > 0 && count <= N);
         let len = memory.len() / count;
         let mut free = heapless::Vec::new();
-        for buffer in memory.chunks_exact_mut(len).take(count) {
+        for buffer in memory.chunks_exact_mut(len.max(1)).take(count) {
             assert!(free.push(buffer).is_ok());
         }
         Self { free: RefCell::new(free), signal: Signal::default() }

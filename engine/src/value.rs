@@ -79,7 +79,12 @@ impl<D: Device> Core<'_, D> {
         if let Err(Fault::Damaged(damage)) = read {
             self.note_damaged(generation, damage.check);
         }
-        read.map(|()| in_block)
+        match read {
+            Err(fault @ Fault::Damaged(_)) => {
+                self.read_rebuilt(place, raw, class, fault).await.map(|()| in_block)
+            }
+            other => other.map(|()| in_block),
+        }
     }
 
     fn held(&self, generation: u32, first: u32, blocks: u32, raw: &mut [u8]) -> Held {

@@ -53,7 +53,7 @@ pub enum Role {
     Extension = 9,
     /// Holds the same blocks as a zone of runs on another storage element.
     Twin = 10,
-    /// Reserved for the parity of zones of values; no zone has this role yet.
+    /// Holds the parity of zones of values on other storage elements.
     Parity = 11,
     /// Holds what the log holds of keys and small values on another storage element.
     LogMirror = 12,
@@ -94,7 +94,7 @@ impl Role {
     }
 }
 
-/// A zone as the table keeps it: 45 bytes, no alignment.
+/// A zone as the table keeps it: 49 bytes, no alignment.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(crate) struct Zone {
@@ -120,6 +120,8 @@ pub(crate) struct Zone {
     /// One more than another zone of the logical zone, 0 for none: for a zone of runs its twin, for
     /// one of a log the one that it goes on in behind its `written` blocks.
     other: U32,
+    /// One more than the next zone of its group, 0 for a zone in none; see `group`.
+    pub(crate) link: U32,
     /// What is known of its health besides the flags; see [`marks`](crate::format::marks).
     pub(crate) marks: u8,
     /// Units in it that a scrub found bad since it was taken.
@@ -136,6 +138,7 @@ const ABANDONED: u16 = 64;
 const SICK: u16 = 128;
 const DAMAGED: u16 = 256;
 const OFFLINE: u16 = 512;
+const EMPTIED: u16 = 1 << 12;
 pub(crate) const ZONE_LEN: usize = size_of::<Zone>();
 const SLOTS_PER_ZONE: usize = 2;
 
@@ -198,6 +201,13 @@ impl Zone {
     /// Nothing in it can be read, nor written.
     pub(crate) fn is_offline(&self) -> bool {
         self.has_flag(OFFLINE)
+    }
+    /// Reclaim moved all that lived in it, but its group is still needed.
+    pub(crate) fn is_emptied(&self) -> bool {
+        self.has_flag(EMPTIED)
+    }
+    pub(crate) fn set_emptied(&mut self, emptied: bool) {
+        self.set_flag(EMPTIED, emptied);
     }
     /// Takes over a condition that the device reports of a zone in use.
     pub(crate) fn set_condition(&mut self, condition: ZoneCondition) {
@@ -507,11 +517,14 @@ impl<'m> Zones<'m> {
     /// Takes a free zone near the last one taken; if possible on another element than `not_on`,
     /// and for a log one that is written in order.
     pub(crate) fn take(&mut self, role: Role, not_on: Option<[u8; 2]>) -> Option<ZoneId> {
-        let count = self.len();
+        self.find_free(role, not_on).map(|id| self.take_this(id, role))
+    }
+
+    /// The free zone that [`take`](Self::take) would take.
+    pub(crate) fn find_free(&self, role: Role, not_on: Option<[u8; 2]>) -> Option<ZoneId> {
         // Another element counts for more than a zone that is written in order.
         let (mut fallback, mut beside) = (None, None);
-        for step in 0..count {
-            let id = ZoneId((self.cursor + step) % count);
+        for id in self.ids_in_turn() {
             let zone = self.get(id);
             if zone.role() != Role::Free {
                 continue;
@@ -528,16 +541,25 @@ impl<'m> Zones<'m> {
                 fallback = fallback.or(Some(id));
                 continue;
             }
-            return Some(self.take_this(id, role));
+            return Some(id);
         }
-        fallback.or(beside).map(|id| self.take_this(id, role))
+        fallback.or(beside)
     }
 
-    fn take_this(&mut self, id: ZoneId, role: Role) -> ZoneId {
+    /// All zones, from the one behind the last one taken on.
+    pub(crate) fn ids_in_turn(&self) -> impl Iterator<Item = ZoneId> {
+        let (cursor, count) = (self.cursor, self.len());
+        (0..count).map(move |step| ZoneId((cursor + step) % count))
+    }
+
+    /// Takes this free zone.
+    pub(crate) fn take_this(&mut self, id: ZoneId, role: Role) -> ZoneId {
         let generation = self.next_generation;
         assert!(generation < u32::MAX - 1, "Z2: generations are used up");
         self.next_generation += 1;
         self.install(id, generation, role);
+        // Until it is said what it protects it would seem dead.
+        self.get_mut(id).set_head(role == Role::Parity);
         self.cursor = id.0 + 1;
         id
     }
@@ -561,6 +583,8 @@ impl<'m> Zones<'m> {
         zone.other = U32::new(0);
         zone.set_flag(DAMAGED, zone.is_offline());
         zone.clear_marks();
+        zone.set_emptied(false);
+        zone.link = U32::new(0);
         self.free -= 1;
         self.index_insert(id);
     }
@@ -589,6 +613,7 @@ impl<'m> Zones<'m> {
     pub(crate) fn free_known(&mut self, id: ZoneId) -> bool {
         let used = !matches!(self.get(id).role(), Role::Free | Role::Releasing | Role::Retired);
         if used {
+            self.dissolve(id);
             self.release(id);
             self.freed(id);
         }
@@ -618,6 +643,7 @@ impl<'m> Zones<'m> {
         let zone = self.get_mut(id);
         assert!(zone.role() == Role::Releasing);
         zone.generation = U32::new(0);
+        zone.link = U32::new(0);
         // A zone that failed is never taken again: what it went on in may be another's by then.
         zone.other = U32::new(0);
         if zone.is_sick() {
@@ -631,6 +657,7 @@ impl<'m> Zones<'m> {
 
     /// The zone can no longer be written.
     pub(crate) fn retire(&mut self, id: ZoneId) {
+        self.dissolve(id);
         match self.get(id).role() {
             Role::Free => self.free -= 1,
             Role::Releasing | Role::Retired => {}
@@ -679,6 +706,7 @@ impl<'m> Zones<'m> {
             if let Some(twin) = self.twin(id) {
                 assert_ne!(zone.element, self.get(twin).element, "D1");
             }
+            self.check_group(id);
         }
     }
 }

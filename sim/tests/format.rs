@@ -267,7 +267,7 @@ fn changes_have_these_numbers_and_fields() {
         Change::Extend { zone: 301, from: 302, into: 303 },
         Change::Twin { zone: 301, twin: 302 },
         Change::Promote { zone: 301 },
-        Change::Reserved15,
+        Change::Protect { zone: 301, parity: 302, blocks: 303 },
         Change::Reserved16,
         Change::Mark { zone: 301, marks: 1, found: 302 },
         Change::Scrub { pass: 301, zone: 302, found: 303, lost: 304 },

@@ -3,8 +3,8 @@
 use std::ops::Bound::Unbounded;
 
 use shingle_engine::{
-    Direction, Durability, FormatError, FormatOptions, Limits, Meta, OpenError, ReadOptions,
-    Redundancy, Store, WriteOptions, format,
+    Direction, Durability, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store,
+    WriteOptions, format,
 };
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
@@ -92,17 +92,4 @@ fn put_survives_a_power_cut() {
             drive.power_on(Outcome::Seeded(round as u64));
         }
     }
-}
-
-#[test]
-fn parity_is_refused() {
-    let drive = Drive::new(MediaSpec::by_name("smr-tiny").unwrap(), 1);
-    let limits = Limits::for_geometry(&drive.geometry());
-    let redundancy = Redundancy { parity: 2, ..Redundancy::NONE };
-    let options = FormatOptions { store_id: [7; 16], limits, redundancy };
-    let mut memory = vec![0; 1 << 20];
-    let formatted = drive.block_on(format(&&drive, &mut memory, &options));
-    assert!(matches!(formatted, Err(FormatError::InvalidOptions(_))), "{formatted:?}");
-    let opened = drive.block_on(Store::open(&drive, &mut memory)).map(|_| ());
-    assert!(matches!(opened, Err(OpenError::NotFormatted)), "nothing was written");
 }

@@ -160,8 +160,15 @@ pub enum Change<'a> {
         /// Which.
         zone: u32,
     },
-    /// A number that no version gives a meaning yet.
-    Reserved15,
+    /// A zone of values can be rebuilt from a zone of parity and the others that it protects.
+    Protect {
+        /// Which.
+        zone: u32,
+        /// The zone of parity.
+        parity: u32,
+        /// Blocks of the zone that are in it; 0 for all, in a zone of parity that is a copy.
+        blocks: u32,
+    },
     /// A number that no version gives a meaning yet.
     Reserved16,
     /// What is known of a zone's health, in place of what was known before.

@@ -48,7 +48,7 @@ pub struct Redundancy {
     pub mirror_runs: bool,
     /// Whether what the log holds of them before a flush is kept on two, too.
     pub mirror_log: bool,
-    /// Reserved: zones of values that a zone of parity protects. Must be 0, for no parity.
+    /// Zones of values that a zone of parity on another element protects; 0 for no parity.
     pub parity: u8,
 }
 

@@ -207,6 +207,11 @@ impl<'m> Head<'m> {
         }
     }
 
+    /// No further record goes into the zone.
+    pub(crate) fn end_soon(&mut self) {
+        self.ending = true;
+    }
+
     /// Appends a record made of `parts`. Returns its offset.
     ///
     /// # Panics

@@ -13,6 +13,7 @@ use shingle_hal::{Class, Device, Error, ErrorKind, Extent, Lba};
 use crate::error::{Fault, Structure};
 use crate::format::record::{OP_HEADER_LEN, OpHeader, RECORD_HEADER_LEN, RecordHeader};
 use crate::format::seal::le_u32;
+use crate::group::Sources;
 use crate::limits::SEAL_LEN;
 use crate::media::{Media, Place, ZoneMap};
 
@@ -23,12 +24,18 @@ pub(crate) struct LogZone {
     pub(crate) generation: u32,
     /// Blocks that may hold records, the header included.
     pub(crate) blocks: u32,
+    /// What its blocks can be rebuilt from.
+    pub(crate) sources: Sources,
 }
 
 /// A reader over one zone. `'b` is its window's memory.
 pub(crate) struct RecordReader<'b> {
     zone: LogZone,
     buffer: &'b mut [u8],
+    /// For rebuilding; none where that is not to be.
+    scratch: &'b mut [u8],
+    /// Blocks were rebuilt that the zone does not give.
+    pub(crate) rebuilt: bool,
     block_len: usize,
     /// First block of the window and number of checked blocks in it.
     first: u32,
@@ -50,8 +57,12 @@ pub(crate) struct Tail {
 
 impl<'b> RecordReader<'b> {
     pub(crate) fn new(zone: LogZone, buffer: &'b mut [u8], block_len: usize) -> Self {
+        let blocks = buffer.len() / block_len;
+        let share = if zone.sources.is_none() { 0 } else { (blocks / 8).max(1) };
+        let (buffer, scratch) = buffer.split_at_mut((blocks - share) * block_len);
         assert!(buffer.len() >= 2 * block_len);
-        Self { zone, buffer, block_len, first: 0, checked: 0, ended: false, tail: None }
+        let (first, checked, ended, tail, rebuilt) = (0, 0, false, None, false);
+        Self { zone, buffer, scratch, rebuilt, block_len, first, checked, ended, tail }
     }
 
     /// Blocks that the zone may have, as far as is known: up to the first bad one that was met.
@@ -186,12 +197,48 @@ impl<'b> RecordReader<'b> {
         media: &Media<D>,
         block: u32,
     ) -> Result<bool, Fault<D::Error>> {
+        self.load_one(media, block, 0).await
+    }
+
+    /// Reads a block to `at` in the buffer, or rebuilds it; false if it is not whole.
+    async fn load_one<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        block: u32,
+        at: usize,
+    ) -> Result<bool, Fault<D::Error>> {
         let (place, len) = (self.place(block), self.block_len);
-        let (unit, class) = (&mut self.buffer[..len], Class::Maintenance);
+        let (unit, class) = (&mut self.buffer[at..at + len], Class::Maintenance);
         match media.read_units(place, unit, len, Structure::LogRecord, class).await {
             Ok(()) => Ok(true),
-            Err(Fault::Damaged(_)) => Ok(false),
+            Err(Fault::Damaged(_)) => self.rebuild(media, block, at, 1).await,
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Rebuilds blocks to `at` in the buffer; false if they do not come whole.
+    async fn rebuild<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        block: u32,
+        at: usize,
+        blocks: u32,
+    ) -> Result<bool, Fault<D::Error>> {
+        // Turned to another zone, it may have no scratch.
+        let able = self.zone.sources.is_copy() || self.scratch.len() >= self.block_len;
+        if self.zone.sources.is_none() || !able {
+            return Ok(false);
+        }
+        let place = self.place(block);
+        let out = &mut self.buffer[at..at + blocks as usize * self.block_len];
+        let what = (Structure::LogRecord, Class::Maintenance);
+        match self.zone.sources.rebuild(media, place, out, self.scratch, what).await {
+            Ok(()) => {
+                self.rebuilt = true;
+                Ok(true)
+            }
+            Err((_, Fault::Damaged(_))) => Ok(false),
+            Err((_, fault)) => Err(fault),
         }
     }
 
@@ -270,9 +317,25 @@ impl<'b> RecordReader<'b> {
         self.checked = 0;
         let readable = match whole {
             Ok(()) => blocks,
-            Err(error) => self.load_before(media, start, blocks, &error).await,
+            Err(error) => {
+                let before = self.load_before(media, start, blocks, &error).await;
+                // Most of it in long requests, where the zone gives nothing.
+                if before == 0 && self.rebuild(media, first, 0, blocks).await? {
+                    blocks
+                } else {
+                    before
+                }
+            }
         };
-        while self.checked < readable && self.check(media, self.checked) {
+        loop {
+            while self.checked < readable && self.check(media, self.checked) {
+                self.checked += 1;
+            }
+            let at = self.checked as usize * self.block_len;
+            if self.checked == readable || !self.rebuild(media, first + self.checked, at, 1).await?
+            {
+                break;
+            }
             self.checked += 1;
         }
         if readable < blocks && self.checked == readable {
@@ -345,18 +408,11 @@ impl<'b> RecordReader<'b> {
         blocks: u32,
     ) -> Result<(), Fault<D::Error>> {
         while self.checked < blocks {
-            let place = self.place(self.first + self.checked);
             let at = self.checked as usize * self.block_len;
-            let block = &mut self.buffer[at..at + self.block_len];
-            let len = self.block_len;
-            match media
-                .read_units(place, block, len, Structure::LogRecord, Class::Maintenance)
-                .await
-            {
-                Ok(()) => self.checked += 1,
-                Err(Fault::Damaged(_)) => break,
-                Err(fault) => return Err(fault),
+            if !self.load_one(media, self.first + self.checked, at).await? {
+                break;
             }
+            self.checked += 1;
         }
         Ok(())
     }

@@ -23,6 +23,9 @@ pub struct Stats {
     pub lost_seqs: Option<(u64, u64)>,
     /// Zones that failed: nothing more is written to them.
     pub failed_zones: u32,
+    /// Zones of values that could not be rebuilt, were their storage element to fail; 0 where
+    /// values have no parity.
+    pub bare_zones: u32,
     /// Zones that hold nothing.
     pub free_zones: u32,
     /// Zones of the device.
@@ -35,6 +38,8 @@ pub struct Stats {
     pub merges: u64,
     /// Zones of runs rebuilt from their twins since open.
     pub rebuilds: u64,
+    /// Groups of zones of values with their parity put together since open.
+    pub regroups: u64,
     /// What scrubbing came to since open.
     pub scrub: ScrubStats,
     /// Zones emptied by reclaim since open.
@@ -119,12 +124,12 @@ impl<D: Device> Store<'_, D> {
         };
         let record = head + (RECORD_HEADER_LEN + OP_HEADER_LEN) as u64;
         let cut = record + (FRAGMENT_LEN_MAX as u64);
-        in_run + record + value_len + cuts * cut
+        in_run + self.core.with_parity(record + value_len + cuts * cut)
     }
 
     /// The figures now.
     pub fn stats(&self) -> Stats {
-        let used_bytes = self.core.used_bytes();
+        let (used_bytes, bare_zones) = (self.core.used_bytes(), self.core.bare_zones());
         let state = self.core.state.borrow();
         let counters = state.counters;
         let pieces = state.tree.pieces();
@@ -132,6 +137,7 @@ impl<D: Device> Store<'_, D> {
             capacity_bytes: self.core.capacity.get(),
             used_bytes,
             lost_seqs: state.lost_seqs,
+            bare_zones,
             failed_zones: state.zones.failed_count(),
             free_zones: state.zones.free_count(),
             zone_count: state.zones.len(),
@@ -139,6 +145,7 @@ impl<D: Device> Store<'_, D> {
             flushes: counters.flushes,
             merges: counters.merges,
             rebuilds: counters.rebuilds,
+            regroups: counters.regroups,
             scrub: counters.scrub,
             reclaims: counters.reclaims,
             moved_bytes: counters.moved_bytes,

@@ -143,6 +143,11 @@ pub(crate) struct FormatArgs {
     /// takes large values alone with it [default: true where the drive has several]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
     pub(crate) mirror: Option<bool>,
+    /// Protect values by parity on other storage elements, one zone of it for N: an element that
+    /// dies takes nothing with it. `1+1` keeps two copies; needs N + 1 elements, and `--mirror`
+    /// [default: none]
+    #[arg(long, value_name = "N+1", value_parser = parse_parity)]
+    pub(crate) parity: Option<u8>,
     /// Keep what the log holds of them before a flush on two storage elements, too
     #[arg(long)]
     pub(crate) mirror_log: bool,
@@ -520,4 +525,11 @@ pub(crate) struct MediaArgs {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Reads `N+1`.
+fn parse_parity(text: &str) -> Result<u8, String> {
+    let members = text.strip_suffix("+1").and_then(|members| members.parse().ok());
+    let members = members.filter(|members| (1..=15).contains(members));
+    members.ok_or_else(|| format!("{text} is not `1+1` to `15+1`"))
 }

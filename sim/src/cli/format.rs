@@ -89,10 +89,11 @@ fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failu
         return Err(Failure::new(why));
     }
     let suits = Redundancy::for_geometry(&drive.geometry());
+    let parity = args.parity.unwrap_or(0);
     let redundancy = Redundancy {
-        mirror_runs: args.mirror.unwrap_or(suits.mirror_runs),
+        mirror_runs: args.mirror.unwrap_or(suits.mirror_runs || parity > 0),
         mirror_log: args.mirror_log,
-        ..suits
+        parity,
     };
     let options = FormatOptions { store_id, limits, redundancy };
     let len = args.place.memory.unwrap_or(memory_len(drive) as u64);

@@ -83,7 +83,9 @@ fn hunt_with_faults(bug: Bug, seeds: u64, ops: u64) -> Catch {
         if bug.needs_element() { (Faults::Element, 3) } else { (Faults::Within, 4) };
     for seed in 0..seeds {
         let media = match bug {
-            Bug::LogMirrorNotSynced => IN_ORDER,
+            Bug::LogMirrorNotSynced | Bug::MemberFreedAlone | Bug::ParityOnMemberElement => {
+                IN_ORDER
+            }
             _ => MEDIA[seed as usize % media_count],
         };
         if let Err(shown) = faulted::run(seed, media, ops, &faults) {

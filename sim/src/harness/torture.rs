@@ -17,7 +17,7 @@ use crate::harness::life::{Life, Step, Stop};
 use crate::harness::oracle::Oracle;
 use crate::harness::panics;
 use crate::harness::workload::{
-    Op, Profile, draw_limits, draw_memory, has_mirror_room, mirror_memory,
+    Op, Profile, draw_limits, draw_memory, draw_parity, has_mirror_room, mirror_memory,
 };
 use crate::media::MediaSpec;
 use crate::{Drive, Executor, Outcome};
@@ -185,7 +185,7 @@ fn run_choices(
     let result = panics::catch(|| {
         let drive = Drive::new(spec, seed);
         let oracle = RefCell::new(Oracle::new(1));
-        let mut bed = Bed::new(&drive, &oracle, choices, config, &setting);
+        let mut bed = Bed::new(&drive, &oracle, (seed, choices), config, &setting);
         bed.run().map(|()| bed.summary())
     });
     match result {
@@ -225,7 +225,7 @@ impl<'c> Bed<'c> {
     fn new(
         drive: &'c Drive,
         oracle: &'c RefCell<Oracle>,
-        mut choices: Choices,
+        (seed, mut choices): (u64, Choices),
         config: &'c TortureConfig,
         setting: &'c RefCell<String>,
     ) -> Self {
@@ -245,7 +245,8 @@ impl<'c> Bed<'c> {
         let mirror_runs = choices.once_in(3) && geometry.element_count > 1 && room;
         let mirror_log =
             choices.once_in(3) && geometry.element_count > 1 && has_mirror_room(&geometry);
-        let redundancy = Redundancy { mirror_runs, mirror_log, ..Redundancy::NONE };
+        let parity = if mirror_runs { draw_parity(seed, &geometry) } else { 0 };
+        let redundancy = Redundancy { mirror_runs, mirror_log, parity };
         oracle.replace(Oracle::new(profile.keys));
         let summary = Summary::default();
         Self {

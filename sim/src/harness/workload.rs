@@ -331,6 +331,16 @@ pub fn has_mirror_room(geometry: &Geometry) -> bool {
     geometry.active_zones_max.is_none_or(|max| max >= 15)
 }
 
+/// Zones of values that one zone of parity protects, or none: for a store with its runs on two
+/// elements, by the seed alone.
+#[must_use]
+pub fn draw_parity(seed: u64, geometry: &Geometry) -> u8 {
+    let mut choices = Choices::new(seed ^ 0x0070_6172_6974_7921);
+    let room = geometry.active_zones_max.is_none_or(|max| max >= 18) && geometry.zone_count >= 90;
+    let most = u64::from(geometry.element_count.saturating_sub(1)).min(4);
+    if room && most > 0 && choices.once_in(2) { 1 + choices.below(most) as u8 } else { 0 }
+}
+
 /// Memory that a store needs more where its log is mirrored.
 #[must_use]
 pub fn mirror_memory(geometry: &Geometry, limits: &Limits, redundancy: Redundancy) -> usize {

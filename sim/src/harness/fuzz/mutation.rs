@@ -188,6 +188,11 @@ impl Mutation {
                 _ => set(into),
             },
             Change::Twin { zone, twin } => set(if which.is_multiple_of(2) { zone } else { twin }),
+            Change::Protect { zone, parity, blocks } => match which % 3 {
+                0 => set(zone),
+                1 => set(parity),
+                _ => set(blocks),
+            },
             Change::Fill { zone, written, live } => match which % 3 {
                 0 => set(zone),
                 1 => set(written),
@@ -228,7 +233,7 @@ impl Mutation {
             Change::Scrub { pass, zone, .. } => {
                 set(if which.is_multiple_of(2) { pass } else { zone })
             }
-            Change::Reserved15 | Change::Reserved16 => {}
+            Change::Reserved16 => {}
             Change::Counters { generation_limit, next_run } => {
                 set(if which.is_multiple_of(2) { generation_limit } else { next_run });
             }
