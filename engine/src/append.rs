@@ -39,6 +39,9 @@ impl<D: Device> Core<'_, D> {
             .await;
         let writing = {
             let mut state = self.state.borrow_mut();
+            if side == Side::Mirror && !state.hold_mirror() {
+                return Ok(());
+            }
             let head = state.head(side);
             let generation = head.zone.map_or(0, |zone| zone.generation);
             let writing = head.begin_write(pad, |block| self.media.identity(generation, block));
@@ -71,6 +74,13 @@ impl<D: Device> Core<'_, D> {
             failed => failed,
         };
         guard.finish(writing, result)
+    }
+
+    async fn write_side(&self, side: Side, pad: bool) -> Result<(), Fault<D::Error>> {
+        match side {
+            Side::Mirror => self.write_mirror(pad).await,
+            _ => self.write_out(side, pad).await,
+        }
     }
 
     /// The zone of a head could not be written at its block `first`: takes another, in which the
@@ -162,7 +172,7 @@ impl<D: Device> Core<'_, D> {
                 continue;
             }
             if side == Side::Log && self.state.borrow().mirrored() < ticket {
-                self.write_out(Side::Mirror, true).await?;
+                self.write_mirror(true).await?;
                 continue;
             }
             let Some(_guard) = self.commits.try_enter() else {
@@ -301,7 +311,7 @@ impl<D: Device> Core<'_, D> {
             head.zone
         };
         let Some(old) = old else { return Ok(()) };
-        self.write_out(side, false).await?;
+        self.write_side(side, false).await?;
         self.state.borrow_mut().head(side).append_index(true, self.plan.window_len as u64);
         loop {
             self.progress
@@ -310,10 +320,10 @@ impl<D: Device> Core<'_, D> {
             if self.state.borrow_mut().head(side).append_end() {
                 break;
             }
-            self.write_out(side, false).await?;
+            self.write_side(side, false).await?;
         }
         // The head is leaving, so nobody appends meanwhile.
-        self.write_out(side, true).await?;
+        self.write_side(side, true).await?;
         let (last, left, conventional, copy) = {
             let mut state = self.state.borrow_mut();
             let head = state.head(side);

@@ -39,6 +39,8 @@ pub enum Bug {
     ManifestOneCopy = 16,
     /// A record says that the log is durable up to the record itself.
     DurableMarkAhead = 17,
+    /// The mirror's copy of a record may be on the device before the value that stays in the log.
+    MirrorAheadOfLog = 18,
     /// A durable write does not wait for its copy in the log's mirror.
     LogMirrorNotSynced = 19,
     /// The seal does not cover the block: any block of a zone passes for any other.
@@ -79,7 +81,7 @@ pub enum Bug {
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -99,6 +101,7 @@ impl Bug {
         Self::MemberFreedAlone,
         Self::ParityOnMemberElement,
         Self::DurableMarkAhead,
+        Self::MirrorAheadOfLog,
         Self::LogMirrorNotSynced,
         Self::PlaceUnbound,
         Self::ReadRetrySkipsCheck,
@@ -120,7 +123,8 @@ impl Bug {
     /// Whether it shows only on a drive that fails.
     #[must_use]
     pub const fn needs_faults(self) -> bool {
-        let elsewhere = self.needs_scrub() || self as u8 == Self::DurableMarkAhead as u8;
+        let elsewhere =
+            self.needs_scrub() || matches!(self, Self::DurableMarkAhead | Self::MirrorAheadOfLog);
         self as u8 >= Self::ExtensionUnrecorded as u8 && !elsewhere
     }
 

@@ -153,6 +153,13 @@ impl Zones<'_> {
         (self.get(copy).role() == Role::Parity).then_some(copy)
     }
 
+    /// Blocks that a zone of values may have: of a zone and its copy a cut may have left more in
+    /// either.
+    pub(crate) fn written_here(&self, zone: ZoneId) -> u32 {
+        let copy = self.copy_of(zone).map_or(0, |copy| self.written(copy));
+        self.written(zone).max(copy)
+    }
+
     /// From now on `parity` protects `zone`. False if that cannot be.
     pub(crate) fn protect(&mut self, zone: ZoneId, parity: ZoneId) -> bool {
         let fits = zone != parity

@@ -7,7 +7,8 @@
 //! ```text
 //!   the device says that the blocks are gone              zone offline, element lost   damage
 //!   an earlier recovery read the log beyond this place    `Seal`, here or later        damage
-//!   a zone written in order goes on behind it             a cut tears the last block   damage
+//!   a zone written in order has whole blocks behind it,   a cut tears the last block   damage
+//!   or some that cannot be read
 //!   a whole record behind it says that it was durable     mark, here or in a zone      damage
 //!                                                         that follows
 //!   nothing of all this                                                                tear
@@ -22,7 +23,8 @@
 //! device does not say that the whole zone is gone, it is taken for a tear. Where all blocks from
 //! some place on fail, every group behind the last record that can be read is in the window. A
 //! block that cannot be read is no sign either way: a torn block may fail to be read, and rot may
-//! be read.
+//! be read. A log with a mirror has no such window: the mirror's records of that group take effect
+//! at a tear as well ([`refill`](crate::refill)).
 //!
 //! Invariants: `O5` a hole of which nothing says that it was durable ends the log (canaries
 //! `ReplayPastHole`, `DurableMarkAhead`). Tests: `sim/tests/log_damage.rs`.
@@ -32,7 +34,7 @@ use shingle_hal::{Device, ZoneId};
 use crate::error::Fault;
 use crate::format::edit::LogPlace;
 use crate::log::RecordReader;
-use crate::log::reader::LogZone;
+use crate::log::reader::{LogZone, Seen};
 use crate::state::{Core, State};
 
 /// Reads in search of the next record behind damage, in one place.
@@ -56,6 +58,8 @@ pub(crate) struct Hole {
     pub(crate) in_order: bool,
     /// One more than where an earlier recovery found the records to end, or 0.
     pub(crate) sealed: u32,
+    /// Something of the zone behind it survived, and what survives there does not come alone.
+    pub(crate) proven: bool,
 }
 
 /// What a hole is.
@@ -86,17 +90,15 @@ impl<D: Device> Core<'_, D> {
         hole: &Hole,
     ) -> Result<Passed, Fault<D::Error>> {
         let payload = self.payload();
-        let bad = reader.blocks().clamp(1, hole.blocks.max(1));
+        let bad = reader.stopped().clamp(1, hole.blocks.max(1));
         let (mut known, skip_to) = {
             let state = self.state.borrow();
             let gone = offline_until(&state, hole.zone, bad);
             let read_before = hole.sealed > 0 || is_passed(&state, hole.zone);
-            (gone.is_some() || read_before, gone.unwrap_or(bad))
+            (hole.proven || gone.is_some() || read_before, gone.unwrap_or(bad))
         };
         if !known && hole.in_order && bad + 1 < hole.blocks {
-            // A zone that was not begun holds what a life before left, brought back by a reset that
-            // a cut undid.
-            known = reader.is_begun(&self.media).await?;
+            known = self.is_written_behind(reader, bad, hole.blocks).await?;
         }
         let sealed_blocks = if hole.sealed > 0 { 1 + (hole.sealed - 1) / payload + 1 } else { 0 };
         let end = if hole.sealed > 0 { hole.blocks.min(sealed_blocks) } else { hole.blocks };
@@ -109,7 +111,8 @@ impl<D: Device> Core<'_, D> {
         let reads = if known { RESYNC_READS_MAX } else { MARK_READS_MAX };
         let behind = hole.record_end.map_or(0, |end| 1 + end / payload);
         let first = (1 + hole.at / payload).max(skip_to).max(behind);
-        let survey = reader.survey(&self.media, first, end, reads, |start, header| {
+        let survey = reader.survey(&self.media, first, end, reads, |seen| {
+            let Seen::Record(start, header) = seen else { return false };
             next = next.or((start > hole.at).then_some(start));
             mark = mark.max(header.map_or(LogPlace::default(), |header| header.durable));
             next.is_some() && (known || mark >= bad_end)
@@ -128,6 +131,28 @@ impl<D: Device> Core<'_, D> {
         Ok(next.map_or(Passed::Rest, Passed::To))
     }
 
+    /// Whether a zone that is written in order was written behind block `bad`. Where it is said to
+    /// be written to is no sign: after a cut, garbage may follow what was written. Nor is a block
+    /// that cannot be read, if the zone was not begun: it may be of a life before, brought back by
+    /// a reset that the cut undid.
+    async fn is_written_behind(
+        &self,
+        reader: &mut RecordReader<'_>,
+        bad: u32,
+        blocks: u32,
+    ) -> Result<bool, Fault<D::Error>> {
+        let (mut whole, mut unreadable) = (false, false);
+        let survey = reader.survey(&self.media, bad + 1, blocks, MARK_READS_MAX, |seen| {
+            match seen {
+                Seen::Unreadable => unreadable = true,
+                Seen::Whole | Seen::Record(..) => whole = true,
+            }
+            whole
+        });
+        survey.await?;
+        Ok(whole || (unreadable && reader.is_begun(&self.media).await?))
+    }
+
     /// The furthest mark among the first records of the zones that follow in the log.
     async fn mark_behind(
         &self,
@@ -139,8 +164,10 @@ impl<D: Device> Core<'_, D> {
         for _ in 0..MARK_ZONES_MAX {
             let Some((id, behind)) = self.zone_behind(last) else { break };
             let own = reader.turn_to(behind);
-            let survey = reader.survey(&self.media, 1, behind.blocks, 1, |_, header| {
-                mark = mark.max(header.map_or(LogPlace::default(), |header| header.durable));
+            let survey = reader.survey(&self.media, 1, behind.blocks, 1, |seen| {
+                if let Seen::Record(_, Some(header)) = seen {
+                    mark = mark.max(header.durable);
+                }
                 false
             });
             let surveyed = survey.await;

@@ -5,12 +5,14 @@
 //! the record said is gone, and an older version would show. Where a store is formatted so, each
 //! record of the log that brings entries has one in the mirror, which stands for it and holds all
 //! but the values that stay in the log. Both go to the device before the sync that makes either
-//! durable. Replay takes the mirror's records where those of the log are damaged
-//! ([`refill`](crate::refill)), and only there.
+//! durable; a copy without the value only after the record is. So a copy that is there says that
+//! all of its record was, and replay may take the mirror's records wherever those of the log cannot
+//! be read ([`refill`](crate::refill)), whether a cut tore them or the medium failed.
 //!
 //! ```text
 //!   append    record in the log's buffer, its copy in the mirror's       (no await between)
 //!   durable   log written, mirror written, one sync for both             `make_durable`
+//!             where a value stays in the log: a sync between, too        `settle_log`
 //!   roll      the log avoids the mirror's element; where it cannot,      `make_mirror_room`
 //!             the mirror goes on in a zone elsewhere
 //! ```
@@ -23,7 +25,9 @@
 //!
 //! Invariants: `B1` a record of the log and its copy lie on different elements. `B2` what is
 //! acknowledged as durable has a durable copy, if it has one at all (canary `LogMirrorNotSynced`).
-//! `B3` a zone of the mirror is freed only when all that it covers lies before the checkpoint.
+//! `B3` a zone of the mirror is freed only when all that it covers lies before the checkpoint. `B5` a
+//! copy that holds less than its record goes to the device only when that is durable (canary
+//! `MirrorAheadOfLog`).
 //! Tests: `sim/tests/mirror_log.rs`.
 
 use shingle_hal::{Device, ZoneId};
@@ -78,11 +82,12 @@ impl State<'_> {
         let placed = mirror.head.zone.is_some() && !self.is_misplaced();
         self.real_side(side) != Side::Log
             || mirror.is_off
-            || (placed && mirror.head.fits(record_len))
+            || (placed && !mirror.is_held && mirror.head.fits(record_len))
     }
 
     /// Appends the copy of a record that was just appended to the log: `parts` are its operations
-    /// without the values that stay in the log, `body_len` bytes together.
+    /// without the values that stay in the log, `body_len` bytes together. `leans` if what it says
+    /// is of use only with something that lies in the log.
     ///
     /// # Panics
     /// If it does not [fit](Self::mirror_fits).
@@ -92,17 +97,31 @@ impl State<'_> {
         op_count: u16,
         seq: u64,
         body_len: usize,
+        leans: bool,
         parts: impl Iterator<Item = &'a [u8]>,
     ) {
         if !self.is_mirroring() {
             return;
         }
+        let appended = self.log.appended;
         let Some(mirror) = &mut self.mirror else { return };
         mirror.last = of.generation;
+        if leans || (of.len as usize) > RECORD_HEADER_LEN + body_len {
+            mirror.leans_on = appended;
+        }
         let head = of.encode();
         let parts = core::iter::once(&head[..]).chain(parts.map(|part| -> &[u8] { part }));
         let len = MIRROR_HEADER_LEN + body_len;
         mirror.head.append_parts(RecordKind::Mirror, op_count, seq, len, parts);
+    }
+
+    /// Whether the mirror's buffer may go to the device (`B5`); if not, nothing is appended to it
+    /// until it does.
+    pub(crate) fn hold_mirror(&mut self) -> bool {
+        let Some(mirror) = &mut self.mirror else { return true };
+        let settled = mirror.settled >= mirror.leans_on || planted(Bug::MirrorAheadOfLog);
+        mirror.is_held = !settled;
+        settled
     }
 
     /// Everything that is in the mirror's buffer is on the device, or is given up with its zone.
@@ -175,13 +194,43 @@ impl<D: Device> Core<'_, D> {
             let state = self.state.borrow();
             let Some(mirror) = &state.mirror else { return Ok(()) };
             let zone_fits = record_len <= mirror.head.zone_room() as usize;
-            (zone_fits && !state.is_misplaced(), mirror.head.fits(record_len))
+            let fits = !mirror.is_held && mirror.head.fits(record_len);
+            (zone_fits && !state.is_misplaced(), fits)
         };
         match (stays, fits) {
             (true, true) => Ok(()),
-            (true, false) => self.write_out(Side::Mirror, false).await,
+            (true, false) => self.write_mirror(false).await,
             _ => self.roll(Side::Mirror, record_len).await,
         }
+    }
+
+    /// Writes what the mirror holds, as [`write_out`](Self::write_out), once what it leans on is
+    /// durable. Nothing more is appended until then, or the wait might never end.
+    pub(crate) async fn write_mirror(&self, pad: bool) -> Result<(), Fault<D::Error>> {
+        while !self.state.borrow_mut().hold_mirror() {
+            self.settle_log().await?;
+        }
+        self.write_out(Side::Mirror, pad).await
+    }
+
+    /// Makes durable in the log what the mirror's buffer leans on.
+    async fn settle_log(&self) -> Result<(), Fault<D::Error>> {
+        if self.is_read_only() {
+            return Err(Fault::NoSpace);
+        }
+        let written = {
+            let state = self.state.borrow();
+            let leans_on = state.mirror.as_ref().map_or(0, |mirror| mirror.leans_on);
+            state.log.written >= leans_on
+        };
+        if !written {
+            return self.write_out(Side::Log, true).await;
+        }
+        let Some(_guard) = self.commits.try_enter() else {
+            drop(self.commits.enter().await);
+            return Ok(());
+        };
+        self.sync_device().await
     }
 
     /// A zone for the mirror on another element than the log's; `None`, and no mirror until the log

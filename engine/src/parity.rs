@@ -198,6 +198,31 @@ impl<D: Device> Core<'_, D> {
         state.zones.written(copy) < state.zones.written(zone)
     }
 
+    /// Recovery: a copy that this zone's life did not begin in holds what a life before left,
+    /// brought back by a reset that a cut undid.
+    pub(crate) async fn look_at_copy(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {
+        let (copy, generation, map) = {
+            let state = self.state.borrow();
+            let Some(copy) = state.zones.copy_of(zone) else { return Ok(()) };
+            if state.zones.written(copy) <= state.zones.written(zone) {
+                return Ok(());
+            }
+            (copy, state.zones.get(zone).generation.get(), state.zones.map(copy))
+        };
+        let mut buffer = self.nodes.take().await;
+        let len = self.media.block_len();
+        let (place, unit) = (Place { map, generation, block: 0 }, &mut buffer[..len]);
+        let what = (Structure::LogRecord, Class::Maintenance);
+        match self.media.read_units(place, unit, len, what.0, what.1).await {
+            Ok(()) => {}
+            Err(Fault::Damaged(_)) => {
+                self.state.borrow_mut().zones.get_mut(copy).written = 0.into();
+            }
+            Err(fault) => return Err(fault),
+        }
+        Ok(())
+    }
+
     /// What the blocks of the zone of this generation can be rebuilt from.
     pub(crate) fn sources_of(&self, generation: u32) -> Sources {
         let state = self.state.borrow();
@@ -316,9 +341,7 @@ impl<D: Device> Core<'_, D> {
             last = Some(key);
             let zone = state.zones.get(id);
             let generation = zone.generation.get();
-            // A cut may have left more in the copy.
-            let copy = state.zones.copy_of(id).map_or(0, |copy| state.zones.written(copy));
-            let blocks = state.zones.written(id).max(copy).min(zone.capacity.get());
+            let blocks = state.zones.written_here(id).min(zone.capacity.get());
             let _ = chosen.push(Member { zone: id, generation, blocks, len: 0 });
         }
         // A copy protects as well: without need it is not given up for less than a whole group.

@@ -113,9 +113,7 @@ impl<D: Device> Core<'_, D> {
             map: state.zones.map(id),
             generation: zone.generation.get(),
             blocks: if zone.written.get() > 0 {
-                // Of a zone and its copy a cut may have left more in either.
-                let copy = state.zones.copy_of(id).map_or(0, |copy| state.zones.written(copy));
-                state.zones.written(id).max(copy).min(zone.capacity.get())
+                state.zones.written_here(id)
             } else {
                 zone.capacity.get()
             },
@@ -681,7 +679,7 @@ fn mirror_moved(
         let len = state.log.place().1 - offset;
         let of = Mirrored { generation, offset, len, moved: true };
         let body_len = parts.iter().map(|part| part.len()).sum();
-        state.mirror_record(&of, op_count, seq, body_len, parts.iter().copied());
+        state.mirror_record(&of, op_count, seq, body_len, true, parts.iter().copied());
     }
 }
 

@@ -173,6 +173,7 @@ impl<D: Device> Core<'_, D> {
             return Err(damaged());
         }
         let mut state = self.state.borrow_mut();
+        state.zones.forget_reported();
         state.manifest.next_edit = ends[best];
         state.zones.next_generation = state.zones.generation_limit;
         state.born = state.zones.next_generation;
@@ -341,13 +342,7 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
         Change::Twin { zone, twin } => {
             known(zones, zone) && known(zones, twin) && zones.set_twin(ZoneId(zone), ZoneId(twin))
         }
-        Change::Promote { zone } => {
-            let promoted = known(zones, zone) && zones.promote_twin(ZoneId(zone));
-            if promoted {
-                zones.freed(ZoneId(zone));
-            }
-            promoted
-        }
+        Change::Promote { zone } => known(zones, zone) && zones.promote_known(ZoneId(zone)),
         Change::Protect { zone, parity, blocks } => {
             let (zone, parity) = (ZoneId(zone), ZoneId(parity));
             let protected = zones.protect(zone, parity);

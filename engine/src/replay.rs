@@ -3,13 +3,15 @@
 //! The log is replayed zone after zone in the order of generations. It ends at the first zone whose
 //! records end without an `End` record, unless an earlier recovery already found that end and said
 //! so in the manifest: whatever lies behind it was never acknowledged, or it would have been synced
-//! together with what is missing.
+//! together with what is missing. Where the log has a mirror, that may have more, and is replayed to
+//! its own end ([`refill`](crate::refill)).
 //!
 //! **Damage is no end.** Where a block is not whole, a cut may have torn it, or the medium failed;
 //! [`hole`](crate::hole) says how the two are told apart. Of damage the records in it are lost,
 //! those behind it are replayed, and [`Stats`](crate::Stats) says between which sequence numbers
-//! there may be missing ones. One case cannot be told, and is taken for a tear: a block that fails
-//! in the group that was synced last before the cut, with no record behind it.
+//! there may be missing ones. One case cannot be told, and is taken for a tear where the log has no
+//! mirror: a block that fails in the group that was synced last before the cut, with no record
+//! behind it.
 //!
 //! Invariants: `O1` a record takes effect only if all its blocks are there (canary
 //! `TornBatchReplayed`). `O2` nothing behind a hole takes effect (canary `ReplayPastHole`). `O4` a
@@ -31,9 +33,9 @@ use crate::hole::{Hole, Passed};
 use crate::limits::{INDEXES_MAX, LOG_ZONES_MAX, SEAL_LEN};
 use crate::log::RecordReader;
 use crate::log::index::{INDEX_HEADER_LEN, NO_INDEX, Note};
-use crate::log::reader::LogZone;
+use crate::log::reader::{self, LogZone};
 use crate::media::Place as UnitPlace;
-use crate::refill::Wanted;
+use crate::refill::{Tail, Wanted};
 use crate::sanity::op_holds;
 use crate::state::{Core, State};
 use crate::zone::Role;
@@ -103,15 +105,17 @@ impl<D: Device> Core<'_, D> {
 
     /// Replays a zone's records from an offset; false if they end without saying so.
     async fn replay_zone(&self, id: ZoneId, from: u32) -> Result<bool, Fault<D::Error>> {
+        self.look_at_copy(id).await?;
         let (zone, map, blocks) = {
             let state = self.state.borrow();
-            // Of a zone and its copy a cut may have left more in either.
-            let copy = state.zones.copy_of(id).map_or(0, |copy| state.zones.written(copy));
-            let blocks = state.zones.written(id).max(copy).min(state.zones.get(id).capacity.get());
+            let blocks = state.zones.written_here(id);
             (*state.zones.get(id), state.zones.map(id), blocks)
         };
         let sources = self.sources_of(zone.generation.get());
-        let capacity = zone.capacity.get();
+        // A zone whose capacity shrank goes on in another, as far as it was to go at first.
+        let goes_on = self.state.borrow().zones.extension(id).is_some();
+        let whole = self.media.geometry.zone_blocks;
+        let capacity = if goes_on { whole } else { zone.capacity.get() };
         // Where the device does not say how far a zone is written, its records tell.
         let sequential = !zone.is_conventional() && !self.state.borrow().zones.is_failed(id);
         let log_zone = LogZone { map, generation: zone.generation.get(), blocks, sources };
@@ -122,7 +126,7 @@ impl<D: Device> Core<'_, D> {
             until: u32::MAX,
             sealed: zone.sealed.get(),
             capacity,
-            // Of a zone written in order, only the last block can be torn.
+            // Of a zone written in order, only the last block can be torn, and what follows it.
             checked_from: if sequential { blocks.saturating_sub(1) } else { 0 },
             place: (zone.role() == Role::Log).then_some(log_zone.generation),
             in_order: sequential,
@@ -131,7 +135,11 @@ impl<D: Device> Core<'_, D> {
             role: zone.role(),
         };
         if sequential && zone.sealed.get() == 0 {
-            walk.from = self.replay_indexes(&mut reader, log_zone, &walk).await?;
+            let tail = reader.load_tail(&self.media).await?;
+            // After a cut, garbage may follow what was written.
+            let last = tail.as_ref().map_or(0, |tail| tail.last.0);
+            walk.checked_from = walk.checked_from.min(last);
+            walk.from = self.replay_indexes(&mut reader, log_zone, &walk, tail).await?;
         }
         let walked = self.walk(&mut reader, log_zone.generation, &walk).await?;
         let uneven = self.is_uneven(id) || matches!(walked, Walked::Broken(_));
@@ -143,8 +151,16 @@ impl<D: Device> Core<'_, D> {
         match walked {
             Walked::Ended => Ok(true),
             Walked::Broken(at) => {
-                self.state.borrow_mut().zones.get_mut(id).sealed = (at + 1).into();
-                Ok(false)
+                let mut tail = Tail::default();
+                if zone.role() == Role::Log && self.is_log_mirrored() {
+                    let in_place = walk.place.is_some();
+                    let generation = log_zone.generation;
+                    let wanted = Wanted { generation, from: at, until: u32::MAX, in_place };
+                    tail = self.replay_tail(&mut reader, &wanted).await?;
+                }
+                let end = tail.end.unwrap_or(at);
+                self.state.borrow_mut().zones.get_mut(id).sealed = end.saturating_add(1).into();
+                Ok(tail.goes_on)
             }
         }
     }
@@ -183,7 +199,8 @@ impl<D: Device> Core<'_, D> {
                     Passed::Tear => return Ok(Walked::Broken(offset)),
                     Passed::Record => kept = header,
                     Passed::Rest => {
-                        self.pass_over(reader, generation, walk, at, u32::MAX).await?;
+                        let until = if walk.sealed > 0 { walk.sealed - 1 } else { u32::MAX };
+                        self.pass_over(reader, generation, walk, at, until).await?;
                         return Ok(Walked::Ended);
                     }
                     Passed::To(next) => {
@@ -243,9 +260,10 @@ impl<D: Device> Core<'_, D> {
         reader: &mut RecordReader<'_>,
         zone: LogZone,
         walk: &Walk,
+        tail: Option<reader::Tail>,
     ) -> Result<u32, Fault<D::Error>> {
         let mut chain = heapless::Vec::<Link, INDEXES_MAX>::new();
-        let mut next = self.last_index(reader, zone).await?;
+        let mut next = self.last_index(reader, zone, tail).await?;
         while let Some(found) = next.filter(|found| found.at >= walk.from) {
             let body = found.at + RECORD_HEADER_LEN as u32;
             if !reader.covers(&self.media, body, INDEX_HEADER_LEN).await? {
@@ -319,8 +337,9 @@ impl<D: Device> Core<'_, D> {
         &self,
         reader: &mut RecordReader<'_>,
         zone: LogZone,
+        tail: Option<reader::Tail>,
     ) -> Result<Option<Found>, Fault<D::Error>> {
-        let Some(tail) = reader.load_tail(&self.media).await? else { return Ok(None) };
+        let Some(tail) = tail else { return Ok(None) };
         // A block's tag is set when it is begun, so it does not know of an index in it.
         let (block, tag) = tail.last;
         if let Some(found) = self.index_in(reader, block, tag).await? {
@@ -568,7 +587,9 @@ impl Walk {
     fn hole(&self, at: u32, header: Option<&RecordHeader>) -> Hole {
         let Self { zone, blocks, in_order, sealed, .. } = *self;
         let record_end = header.and_then(|header| header.offset.checked_add(header.len));
-        Hole { zone, at, record_end, blocks, in_order, sealed }
+        // An index behind it was found whole.
+        let proven = in_order && self.until < u32::MAX;
+        Hole { zone, at, record_end, blocks, in_order, sealed, proven }
     }
 }
 

@@ -486,12 +486,13 @@ impl<D: Device> Core<'_, D> {
 
     /// Device sync, with every log byte written before it then durable.
     pub(crate) async fn sync_device(&self) -> Result<(), Fault<D::Error>> {
-        let (log, cold, mirror) = {
+        let (log, log_written, cold, mirror) = {
             let state = self.state.borrow();
             let written = |head: &Head<'_>| (head.written, head.written_place());
             let (log, place) = written(&state.log);
             let mirror = state.mirror.as_ref().map(|mirror| written(&mirror.head));
-            ((log.min(state.mirrored()), place), state.cold.as_ref().map(written), mirror)
+            let covered = (log.min(state.mirrored()), place);
+            (covered, log, state.cold.as_ref().map(written), mirror)
         };
         if let Err(error) = self.media.sync().await
             && !planted(Bug::SyncErrorIgnored)
@@ -510,6 +511,7 @@ impl<D: Device> Core<'_, D> {
         }
         if let (Some(mirror), Some(written)) = (&mut state.mirror, mirror) {
             synced(&mut mirror.head, written);
+            mirror.settled = mirror.settled.max(log_written);
         }
         drop(state);
         self.progress.notify();

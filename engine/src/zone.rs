@@ -209,6 +209,12 @@ impl Zone {
     pub(crate) fn set_emptied(&mut self, emptied: bool) {
         self.set_flag(EMPTIED, emptied);
     }
+    /// Takes over how far the device says that the zone is written. That is kept beside `written`
+    /// while the manifest is read, for what that says of one life of the zone is not so of the next.
+    fn set_reported(&mut self, blocks: u32) {
+        self.written = U32::new(blocks);
+        self.flush_delta = I32::new(blocks as i32);
+    }
     /// Takes over a condition that the device reports of a zone in use.
     pub(crate) fn set_condition(&mut self, condition: ZoneCondition) {
         let offline = condition == ZoneCondition::Offline;
@@ -289,7 +295,7 @@ impl<'m> Zones<'m> {
         // A zone that is read only does not say how far it is written.
         let unknown = descriptor.condition == ZoneCondition::ReadOnly;
         let capacity = descriptor.capacity.0;
-        zone.written = U32::new(if unknown { capacity } else { descriptor.write_pointer.0 });
+        zone.set_reported(if unknown { capacity } else { descriptor.write_pointer.0 });
         if descriptor.condition.is_usable() && zone.role() == Role::Retired {
             zone.set_role(Role::Free);
             self.free += 1;
@@ -424,6 +430,17 @@ impl<'m> Zones<'m> {
         old.set_role(Role::Releasing);
         self.index_insert(twin);
         true
+    }
+
+    /// As [`promote_twin`](Self::promote_twin), as the manifest says.
+    pub(crate) fn promote_known(&mut self, zone: ZoneId) -> bool {
+        let twin = self.twin(zone).map(|twin| (twin, self.get(twin).flush_delta));
+        let promoted = self.promote_twin(zone);
+        if let (true, Some((twin, reported))) = (promoted, twin) {
+            self.get_mut(twin).flush_delta = reported;
+            self.freed(zone);
+        }
+        promoted
     }
 
     /// All zones of a logical zone: where it goes on, and its twin.
@@ -603,10 +620,17 @@ impl<'m> Zones<'m> {
             self.free += 1;
             self.get_mut(id).set_role(Role::Free);
         }
-        let written = self.get(id).written;
+        let reported = self.get(id).flush_delta.get() as u32;
         self.install(id, generation, role);
-        self.get_mut(id).written = written;
+        self.get_mut(id).set_reported(reported);
         true
+    }
+
+    /// The manifest is read: from now on `written` alone counts.
+    pub(crate) fn forget_reported(&mut self) {
+        for zone in self.table.iter_mut() {
+            zone.flush_delta = I32::new(0);
+        }
     }
 
     /// Frees a zone as the manifest says. False if it is not in use.

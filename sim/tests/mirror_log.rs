@@ -161,6 +161,42 @@ fn zones_of_the_mirror_are_free_after_a_checkpoint() {
 }
 
 #[test]
+fn log_that_cannot_be_read_at_all_comes_from_its_mirror() {
+    for count in [1, 2, 5, 40] {
+        let drive = new_drive(MEDIA[0], true);
+        let mut memory = vec![0; MEMORY_LEN];
+        let mut model = Model::new();
+        let store = open(&drive, &mut memory);
+        for index in 0..count {
+            put(&drive, &store, &mut model, index, index.into());
+        }
+        let mut uses = (0..).map_while(|zone| store.zone_use(ZoneId(zone)));
+        let log = uses.find(|zone| zone.role == Role::Log && zone.head).expect("a head").zone;
+        drop(store);
+        drive.cut_after(0);
+        drive.power_on(Outcome::LoseAll);
+        // No block of it, so no mark either: neither its header nor anything behind tells a tear
+        // from damage.
+        let start = drive.geometry().zone_start(log).0;
+        let plan = format!("read-error sticky extent={start}+64 at=request:0");
+        drive.set_faults(&plan.parse().expect("a plan"), 1);
+        let store = open(&drive, &mut memory);
+        let large: BTreeSet<u32> =
+            model.iter().filter(|(_, (_, len))| *len >= 4096).map(|(&key, _)| key).collect();
+        assert_eq!(lost_by_get(&drive, &store, &model), large, "{count} writes");
+        assert_eq!(lost_by_list(&drive, &store), large);
+        // And it stays so, whether or not the log can be read again.
+        drop(store);
+        drive.lift_faults();
+        drive.cut_after(0);
+        drive.power_on(Outcome::LoseAll);
+        let store = open(&drive, &mut memory);
+        let left = lost_by_get(&drive, &store, &model);
+        assert!(left.is_subset(&large), "{left:?}");
+    }
+}
+
+#[test]
 fn zone_of_the_mirror_that_fails_costs_the_log_nothing() {
     for seed in 0..10 {
         let drive = new_drive(MEDIA[0], true);

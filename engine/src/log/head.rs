@@ -30,7 +30,7 @@ use crate::media::ZoneMap;
 /// Bytes of records that an index covers.
 const INDEX_STRETCH: u32 = 24 << 20;
 /// In the lower half of a log block's tag: no record starts in it.
-const NO_RECORD: u32 = 0xffff;
+pub(crate) const NO_RECORD: u32 = 0xffff;
 
 /// The zone a head appends to.
 #[derive(Clone, Copy, Debug)]

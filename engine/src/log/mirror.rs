@@ -18,6 +18,12 @@ pub(crate) struct Mirror<'m> {
     pub(crate) covered: u64,
     /// The same for the write under way.
     pub(crate) under_way: u64,
+    /// What of the log's `appended` must be durable before the buffer may go to the device (`B5`),
+    /// and how much is.
+    pub(crate) leans_on: u64,
+    pub(crate) settled: u64,
+    /// No record is taken until the buffer is on its way.
+    pub(crate) is_held: bool,
     /// There was no zone for it beside the log's present one.
     pub(crate) is_off: bool,
     /// Generation of the log's zone that the last record stands for; 0 for none yet.
@@ -26,7 +32,16 @@ pub(crate) struct Mirror<'m> {
 
 impl<'m> Mirror<'m> {
     pub(crate) fn new(head: Head<'m>) -> Self {
-        Self { head, covered: 0, under_way: 0, is_off: false, last: 0 }
+        Self {
+            head,
+            covered: 0,
+            under_way: 0,
+            leans_on: 0,
+            settled: 0,
+            is_held: false,
+            is_off: false,
+            last: 0,
+        }
     }
 }
 

@@ -2,8 +2,7 @@
 //!
 //! The reader keeps a window of the zone's payload, checked block by block and with the seals cut
 //! out, so that heads of records are plain slices. Values that are not wanted are stepped over
-//! without being read. The window ends where a block cannot be read or fails its check; there, the
-//! zone's records end.
+//! without being read. The window ends where a block cannot be read or fails its check.
 //!
 //! Invariants: `W1` the window holds only bytes of checked blocks. `W2` a record is reported whole
 //! only if every block asked for by [`RecordReader::covers`] was checked.
@@ -40,10 +39,22 @@ pub(crate) struct RecordReader<'b> {
     /// First block of the window and number of checked blocks in it.
     first: u32,
     checked: u32,
-    /// The window ends because the next block is bad or there is none.
-    ended: bool,
+    /// A block that cannot be read, and is not asked for again.
+    bad: Option<u32>,
+    /// Where the last bytes that were asked for in vain end: a block that is not whole, or none.
+    stopped: u32,
     /// The last block of the window, and the one that it says the zone's last index starts in.
     tail: Option<Tail>,
+}
+
+/// What a [survey](RecordReader::survey) met.
+pub(crate) enum Seen {
+    /// A block that cannot be read.
+    Unreadable,
+    /// A whole block in which no record begins.
+    Whole,
+    /// A whole block, where the first record in it begins, and its header if that lies in it.
+    Record(u32, Option<RecordHeader>),
 }
 
 /// Tags that lead to the last index of a zone.
@@ -61,19 +72,19 @@ impl<'b> RecordReader<'b> {
         let share = if zone.sources.is_none() { 0 } else { (blocks / 8).max(1) };
         let (buffer, scratch) = buffer.split_at_mut((blocks - share) * block_len);
         assert!(buffer.len() >= 2 * block_len);
-        let (first, checked, ended, tail, rebuilt) = (0, 0, false, None, false);
-        Self { zone, buffer, scratch, rebuilt, block_len, first, checked, ended, tail }
+        let (first, checked, bad, stopped, tail, rebuilt) = (0, 0, None, 0, None, false);
+        Self { zone, buffer, scratch, rebuilt, block_len, first, checked, bad, stopped, tail }
     }
 
-    /// Blocks that the zone may have, as far as is known: up to the first bad one that was met.
-    pub(crate) fn blocks(&self) -> u32 {
-        if self.ended { self.first + self.checked } else { self.zone.blocks }
+    /// The block that kept the last record that was looked for from being whole.
+    pub(crate) fn stopped(&self) -> u32 {
+        self.stopped
     }
 
     /// Forgets what was found so far: the zone may have `blocks` blocks again.
     pub(crate) fn renew(&mut self, blocks: u32) {
         self.zone.blocks = blocks;
-        (self.first, self.checked, self.ended, self.tail) = (0, 0, false, None);
+        (self.first, self.checked, self.bad, self.tail) = (0, 0, None, None);
     }
 
     /// Turns to another zone; gives the one before. The window is empty then.
@@ -83,9 +94,9 @@ impl<'b> RecordReader<'b> {
         before
     }
 
-    /// Looks through the blocks from `first` on and before `end`, for whole ones in which a record
-    /// begins: `visit` gets where the first of them begins, and its header if that lies in the
-    /// block, and says whether it has seen enough. The window is empty then.
+    /// Looks through the blocks from `first` on and before `end`: `visit` gets what it meets but
+    /// blocks that are read and not whole, and says whether it has seen enough. The window is empty
+    /// then.
     ///
     /// # Errors
     /// The device's, where it is more than a block that cannot be read.
@@ -98,7 +109,7 @@ impl<'b> RecordReader<'b> {
         first: u32,
         end: u32,
         reads_max: u32,
-        mut visit: impl FnMut(u32, Option<RecordHeader>) -> bool,
+        mut visit: impl FnMut(Seen) -> bool,
     ) -> Result<(), Fault<D::Error>> {
         self.renew(end);
         let room = (self.buffer.len() / self.block_len) as u32;
@@ -120,36 +131,38 @@ impl<'b> RecordReader<'b> {
                         Fault::Damaged(_) => {}
                         fault => return Err(fault),
                     }
-                    self.load_before(media, start, wanted, &error).await
+                    load_before(media, start, out, &error).await
                 }
             };
             self.first = next;
             for index in 0..blocks {
-                if self.check(media, index) {
-                    let found = self.first_record(index);
-                    if found.is_some_and(|(start, header)| visit(start, header)) {
-                        self.renew(end);
-                        return Ok(());
-                    }
+                if self.check(media, index) && visit(self.first_record(index)) {
+                    self.renew(end);
+                    return Ok(());
                 }
             }
             // The block that failed is passed over.
             next += if blocks < wanted { blocks + 1 } else { blocks };
+            if blocks < wanted && visit(Seen::Unreadable) {
+                break;
+            }
         }
         self.renew(end);
         Ok(())
     }
 
-    /// The first record that begins in a checked block of the buffer, and its header if it lies in
-    /// it; before the seals are cut out.
-    fn first_record(&self, index: u32) -> Option<(u32, Option<RecordHeader>)> {
+    /// The first record that begins in a checked block of the buffer; before the seals are cut out.
+    fn first_record(&self, index: u32) -> Seen {
         let unit = &self.buffer[index as usize * self.block_len..][..self.block_len];
         let (body, tag) = unit.split_at(self.block_len - SEAL_LEN);
         let at = le_u32(tag) & 0xffff;
-        let start = (self.first + index - 1).checked_mul(self.payload())?.checked_add(at)?;
-        let header = body.get(at as usize..)?;
+        let start = (self.first + index - 1).checked_mul(self.payload());
+        let start = start.and_then(|start| start.checked_add(at));
+        let (Some(start), Some(header)) = (start, body.get(at as usize..)) else {
+            return Seen::Whole;
+        };
         let header = RecordHeader::decode(header).filter(|header| header.offset == start);
-        Some((start, header))
+        Seen::Record(start, header)
     }
 
     /// Where the next record begins behind damage at `offset`, before block `end`: in the first
@@ -170,8 +183,10 @@ impl<'b> RecordReader<'b> {
     ) -> Result<Option<u32>, Fault<D::Error>> {
         let mut next = None;
         let first = 1 + offset / self.payload();
-        let survey = self.survey(media, first, end, reads_max, |start, _| {
-            next = Some(start).filter(|start| *start > offset);
+        let survey = self.survey(media, first, end, reads_max, |seen| {
+            if let Seen::Record(start, _) = seen {
+                next = Some(start).filter(|start| *start > offset);
+            }
             next.is_some()
         });
         survey.await?;
@@ -294,13 +309,21 @@ impl<'b> RecordReader<'b> {
         let first = 1 + offset / self.payload();
         let in_block = (offset % self.payload()) as usize;
         let needed = (in_block + len).div_ceil(self.payload() as usize);
-        if u64::from(first) + needed as u64 > u64::from(self.zone.blocks) {
+        let end = u64::from(first) + needed as u64;
+        let bad = self.bad.filter(|&bad| bad >= first && u64::from(bad) < end);
+        if bad.is_some() || end > u64::from(self.zone.blocks) {
+            self.stopped = bad.unwrap_or(self.zone.blocks);
             return Ok(false);
         }
         self.load(media, first).await?;
-        Ok(self.has(offset, len))
+        let has = self.has(offset, len);
+        if !has {
+            self.stopped = first + self.checked;
+        }
+        Ok(has)
     }
 
+    /// Brings the blocks from `first` on into the window, up to the first that is not whole.
     async fn load<D: Device>(
         &mut self,
         media: &Media<D>,
@@ -308,22 +331,48 @@ impl<'b> RecordReader<'b> {
     ) -> Result<(), Fault<D::Error>> {
         let room = (self.buffer.len() / self.block_len) as u32;
         let room = room.min(media.geometry.transfer_blocks_max);
-        let blocks = self.zone.map.together(first, room.min(self.zone.blocks - first));
-        self.first = first;
-        let place = self.place(first);
-        let start = place.map.lba(first);
-        let len = blocks as usize * self.block_len;
-        let whole = media.read_raw(start, &mut self.buffer[..len], Class::Maintenance).await;
-        self.checked = 0;
+        let end = self.bad.filter(|&bad| bad > first).unwrap_or(self.zone.blocks);
+        let wanted = room.min(end.min(self.zone.blocks) - first);
+        (self.first, self.checked) = (first, 0);
+        // A record may reach over the place from which on the zone goes on in another.
+        while self.checked < wanted {
+            let from = self.checked;
+            let until = from + self.zone.map.together(first + from, wanted - from);
+            self.load_row(media, until).await?;
+            if self.checked < until {
+                break;
+            }
+        }
+        self.tail = self.checked.checked_sub(1).map(|last| self.tail_at(last));
+        let payload = self.payload() as usize;
+        for index in 1..self.checked as usize {
+            let from = index * self.block_len;
+            self.buffer.copy_within(from..from + payload, index * payload);
+        }
+        Ok(())
+    }
+
+    /// Goes on with the window up to its block `until`; these lie side by side.
+    async fn load_row<D: Device>(
+        &mut self,
+        media: &Media<D>,
+        until: u32,
+    ) -> Result<(), Fault<D::Error>> {
+        let (from, len) = (self.checked, self.block_len);
+        let start = self.zone.map.lba(self.first + from);
+        let out = &mut self.buffer[from as usize * len..until as usize * len];
+        let whole = media.read_raw(start, out, Class::Maintenance).await;
         let readable = match whole {
-            Ok(()) => blocks,
+            Ok(()) => until,
             Err(error) => {
-                let before = self.load_before(media, start, blocks, &error).await;
+                let before = load_before(media, start, out, &error).await;
                 // Most of it in long requests, where the zone gives nothing.
-                if before == 0 && self.rebuild(media, first, 0, blocks).await? {
-                    blocks
+                let at = from as usize * len;
+                let block = self.first + from;
+                if before == 0 && self.rebuild(media, block, at, until - from).await? {
+                    until
                 } else {
-                    before
+                    from + before
                 }
             }
         };
@@ -331,27 +380,18 @@ impl<'b> RecordReader<'b> {
             while self.checked < readable && self.check(media, self.checked) {
                 self.checked += 1;
             }
-            let at = self.checked as usize * self.block_len;
-            if self.checked == readable || !self.rebuild(media, first + self.checked, at, 1).await?
-            {
+            let (block, at) = (self.first + self.checked, self.checked as usize * len);
+            if self.checked == readable || !self.rebuild(media, block, at, 1).await? {
                 break;
             }
             self.checked += 1;
         }
-        if readable < blocks && self.checked == readable {
+        if readable < until && self.checked == readable {
             // One more chance for the block that failed, and those behind it.
-            self.load_singly(media, blocks).await?;
+            self.load_singly(media, until).await?;
         }
-        if readable < blocks && self.checked < blocks {
-            // The zone's records end here; nothing behind is asked for again.
-            self.zone.blocks = first + self.checked;
-        }
-        self.ended = self.checked < blocks;
-        self.tail = self.checked.checked_sub(1).map(|last| self.tail_at(last));
-        let payload = self.payload() as usize;
-        for index in 1..self.checked as usize {
-            let from = index * self.block_len;
-            self.buffer.copy_within(from..from + payload, index * payload);
+        if readable < until && self.checked < until {
+            self.bad = Some(self.first + self.checked);
         }
         Ok(())
     }
@@ -383,22 +423,6 @@ impl<'b> RecordReader<'b> {
             last: (block, tag(last)),
             before: before.map(|before| (before, last.checked_sub(back).map(tag))),
         }
-    }
-
-    /// Reads the blocks before the one that `error` says could not be read, at once; gives how many
-    /// there are, or 0 if that fails too.
-    async fn load_before<D: Device>(
-        &mut self,
-        media: &Media<D>,
-        start: Lba,
-        blocks: u32,
-        error: &D::Error,
-    ) -> u32 {
-        let ErrorKind::UnrecoveredRead { first: Some(bad) } = error.kind() else { return 0 };
-        let before = bad.0.saturating_sub(start.0).min(u64::from(blocks)) as u32;
-        let out = &mut self.buffer[..before as usize * self.block_len];
-        let read = before > 0 && media.read_raw(start, out, Class::Maintenance).await.is_ok();
-        if read { before } else { 0 }
     }
 
     /// Reads block by block up to the first that cannot be read.
@@ -451,7 +475,11 @@ impl<'b> RecordReader<'b> {
             return Ok(None);
         }
         let header = RecordHeader::decode(self.bytes(offset, RECORD_HEADER_LEN));
-        Ok(header.filter(|header| header.offset == offset))
+        let header = header.filter(|header| header.offset == offset);
+        if header.is_none() {
+            self.stopped = 1 + offset / self.payload();
+        }
+        Ok(header)
     }
 
     /// The operation header at `offset`; `None` if there is none.
@@ -514,4 +542,20 @@ impl<'b> RecordReader<'b> {
         let in_last = next + header > end && next != u64::from(offset);
         Ok(in_last && self.covers(media, offset, 1).await? && self.bytes(offset, 1) == [0])
     }
+}
+
+/// Reads the blocks before the one that `error` says could not be read, at once; gives how many
+/// there are, or 0 if that fails too.
+async fn load_before<D: Device>(
+    media: &Media<D>,
+    start: Lba,
+    out: &mut [u8],
+    error: &D::Error,
+) -> u32 {
+    let ErrorKind::UnrecoveredRead { first: Some(bad) } = error.kind() else { return 0 };
+    let blocks = (out.len() / media.block_len()) as u64;
+    let before = bad.0.saturating_sub(start.0).min(blocks) as u32;
+    let out = &mut out[..before as usize * media.block_len()];
+    let read = before > 0 && media.read_raw(start, out, Class::Maintenance).await.is_ok();
+    if read { before } else { 0 }
 }

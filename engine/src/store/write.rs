@@ -284,7 +284,8 @@ impl<D: Device> Store<'_, D> {
             let of = Mirrored { generation, offset: record, len: record_len as u32, moved: false };
             let header = op.header.encode();
             let parts = [&header[..], op.key, op.meta.bytes, value];
-            state.mirror_record(&of, 1, seq, mirrored, parts.into_iter());
+            let leans = op.header.kind == OpKind::PutFragments;
+            state.mirror_record(&of, 1, seq, mirrored, leans, parts.into_iter());
             apply_op(
                 &mut state,
                 &op.header,
@@ -437,7 +438,7 @@ fn append_batch(
     let of =
         Mirrored { generation, offset: start, len: (RECORD_HEADER_LEN + len) as u32, moved: false };
     let parts = batch.ops().map(|op| &op.bytes[..OP_HEADER_LEN + op.mirrored_len(separate_from)]);
-    state.mirror_record(&of, count, first, mirrored, parts);
+    state.mirror_record(&of, count, first, mirrored, false, parts);
     let mut at = start + RECORD_HEADER_LEN as u32;
     let mut another = None;
     for op in batch.ops() {

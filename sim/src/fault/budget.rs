@@ -32,11 +32,15 @@ impl FaultPlan {
     #[must_use]
     pub fn budget(&self) -> Budget {
         let mut copies = Vec::new();
+        // A copy in a zone that is not written any more is no copy of what comes later.
+        let ends_copies = self.rules.iter().any(|rule| rule.kind == FaultKind::ZoneReadOnly);
         for rule in &self.rules {
             match rule.cost() {
                 Cost::Nothing | Cost::Values => {}
                 // Two rules for one structure may hit a copy each.
-                Cost::Copy(structure) if !copies.contains(&structure) => copies.push(structure),
+                Cost::Copy(structure) if !ends_copies && !copies.contains(&structure) => {
+                    copies.push(structure);
+                }
                 Cost::Copy(_) | Cost::More => return Budget::Beyond,
             }
         }
@@ -99,6 +103,7 @@ mod tests {
             }),
             ("slow-read 9x; timeout p=0.01; write-error sticky; power-cut p=0.1", Budget::Within),
             ("zone-offline structure=superblock; bit-rot structure=manifest", Budget::Within),
+            ("zone-read-only 4x; torn-write structure=superblock", Budget::Beyond),
             ("lost-write structure=manifest; read-error sticky structure=manifest", {
                 Budget::Beyond
             }),

@@ -42,7 +42,7 @@ use crate::harness::panics;
 use crate::harness::workload::{
     draw_limits, draw_memory, draw_parity, has_mirror_room, key_bytes, mirror_memory,
 };
-use crate::media::{MediaKind, MediaSpec};
+use crate::media::MediaSpec;
 use crate::{Drive, DriveError, Outcome};
 
 /// Times a store is opened in vain before that counts.
@@ -77,15 +77,6 @@ const DAMAGE: [FaultKind; 6] = [
     FaultKind::TornWrite,
     FaultKind::LostWrite,
     FaultKind::ZoneReadOnly,
-];
-
-/// Kinds that damage single blocks.
-const BLOCKS_FAIL: [FaultKind; 5] = [
-    FaultKind::ReadError,
-    FaultKind::BitRot,
-    FaultKind::StaleRead,
-    FaultKind::TornWrite,
-    FaultKind::LostWrite,
 ];
 
 /// What plan a seed runs under.
@@ -308,8 +299,9 @@ impl<'d> Bed<'d> {
         let mirror = geometry.element_count > 1 && room && chosen;
         // One element is not too much where nothing but values is on one alone.
         self.beyond &= !(self.is_element && mirror);
-        // What sticks to a value's block is met again when the zone holds something else.
-        let sticks = |rule: &Rule| rule.times == Times::Sticky && DAMAGE.contains(&rule.kind);
+        // What sticks to a block is met again when the zone holds something else.
+        let sticks =
+            |rule: &Rule| !matches!(rule.times, Times::Times(_)) && DAMAGE.contains(&rule.kind);
         self.beyond |= !mirror && self.plan.rules.iter().any(sticks);
         let may_mirror = geometry.element_count > 1 && has_mirror_room(&geometry);
         self.mirror_log = may_mirror && self.choices.once_in(2);
@@ -345,7 +337,8 @@ impl<'d> Bed<'d> {
                     self.outcomes.rebuilds += stats.rebuilds;
                     self.outcomes.failed_zones = u64::from(stats.failed_zones);
                     is_last &= matches!(end, End::Done);
-                    let is_futile = self.beyond && self.outcomes.ops < before + LIFE_OPS_MIN;
+                    let gives_up = self.beyond || self.cuts_forever();
+                    let is_futile = gives_up && self.outcomes.ops < before + LIFE_OPS_MIN;
                     futile = if is_futile { futile + 1 } else { 0 };
                     if matches!(end, End::Done) && self.choices.once_in(2) {
                         continue;
@@ -367,6 +360,12 @@ impl<'d> Bed<'d> {
         }
         self.outcomes.faults = self.drive.fault_tally();
         Ok(self.outcomes)
+    }
+
+    /// Power fails whenever a place is touched.
+    fn cuts_forever(&self) -> bool {
+        let cuts = |rule: &Rule| rule.kind == FaultKind::PowerCut && rule.times == Times::Sticky;
+        self.plan.rules.iter().any(cuts)
     }
 
     fn is_spent(&self) -> bool {
@@ -407,18 +406,17 @@ impl<'d> Bed<'d> {
 
     /// Damage in the group that was synced last may be taken for the tear of a cut (see
     /// `engine/src/hole.rs`): that write may be gone with a mount. Where an element fails, its part
-    /// of the log is gone, unless it has a mirror; and in a conventional zone of which many blocks
-    /// fail, no mark may be left.
+    /// of the log is gone, unless it has a mirror.
     fn lose_tail(&mut self) {
         // Parity protects the log's records with its values.
         if self.protects || (!self.hits_log && !self.is_element) {
             return;
         }
-        let spec = self.drive.spec();
-        let conventional = spec.kind == MediaKind::Conventional || spec.conventional_zone_count > 0;
-        let blocks_fail = self.plan.rules.iter().any(|rule| BLOCKS_FAIL.contains(&rule.kind));
-        let all = self.is_element && (!self.mirror_log || (conventional && blocks_fail));
-        let most = if all { usize::MAX } else { 1 };
+        let most = match (self.is_element, self.mirror_log) {
+            (true, true) => return,
+            (true, false) => usize::MAX,
+            _ => 1,
+        };
         for &(key, from) in self.unflushed.iter().rev().take(most) {
             if let Some(slot) = self.slots.get_mut(&key) {
                 slot.from = slot.from.min(from);
