@@ -155,7 +155,7 @@ pub struct Seen {
     records: u32,
     older: u32,
     last: u32,
-    /// The first call that failed, and what with.
+    /// The first call that failed, or value that was lost, and what with.
     failure: Option<String>,
 }
 
@@ -625,6 +625,11 @@ impl<'d> Bed<'d> {
             let known = self.drive.block_on(store.get_meta(&bytes, &mut [], options));
             if self.drive.is_cut() {
                 return Ok(Got::Nothing);
+            }
+            if let Err(ReadError::Damaged(damage)) = got {
+                let Slot { ever, from } = &self.slots[key as usize];
+                let failure = format!("key {key}, which may be {:?}: {damage}", &ever[*from..]);
+                self.seen.failure.get_or_insert(failure);
             }
             match (got, known) {
                 (Ok(found), Ok(known)) if found == known => {
