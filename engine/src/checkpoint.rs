@@ -17,7 +17,7 @@
 //! `K2` an edit that refers to nodes or records is written only after they are durable.
 //! `K3` both anchors are never without a superblock at once (canary `AnchorsResetTogether`).
 
-use shingle_hal::{Class, Device, Error as _, ZoneId};
+use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone};
@@ -44,22 +44,41 @@ pub(crate) struct Anchor {
     pub(crate) newest: u64,
 }
 
+/// Attempts at writing a superblock where the zone's write pointer is not where it should be.
+const POINTER_TRIES: u32 = 3;
+
 /// Writes a superblock to one anchor.
+///
+/// A reset, or power that failed, may have left bytes of nobody before the write pointer. They are
+/// passed over, as a reader does: were the zone given up instead, the other anchor might be the
+/// next to be reset, and no superblock would be left.
 pub(crate) async fn write_superblock<D: Device>(
     media: &Media<D>,
     anchor: &mut Anchor,
     superblock: &Superblock,
     block: &mut [u8],
 ) -> Result<(), D::Error> {
-    if anchor.next >= anchor.blocks {
-        if !anchor.conventional {
-            media.reset(anchor.zone).await?;
-        }
-        anchor.next = 0;
-    }
-    superblock.encode(block, anchor.next);
     let start = media.geometry.zone_start(anchor.zone);
-    media.write(start.plus(u64::from(anchor.next)), block, Class::Maintenance).await?;
+    let mut tries = POINTER_TRIES;
+    loop {
+        if anchor.next >= anchor.blocks {
+            if !anchor.conventional {
+                media.reset(anchor.zone).await?;
+            }
+            anchor.next = 0;
+        }
+        superblock.encode(block, anchor.next);
+        let lba = start.plus(u64::from(anchor.next));
+        let Err(error) = media.write(lba, block, Class::Maintenance).await else { break };
+        tries -= 1;
+        match error.kind() {
+            ErrorKind::UnalignedWrite { write_pointer: Some(at) } if tries > 0 && at > lba => {
+                let next = (at.0 - start.0).min(u64::from(anchor.blocks));
+                anchor.next = next as u32;
+            }
+            _ => return Err(error),
+        }
+    }
     anchor.next += 1;
     anchor.newest = superblock.ordinal;
     // Its open resource is given back between superblocks.
@@ -490,7 +509,13 @@ impl<D: Device> Core<'_, D> {
         let mut failed = None;
         for index in [behind, 1 - behind] {
             let anchor = &mut anchors[index];
-            match write_superblock(&self.media, anchor, &superblock, block).await {
+            let mut written = write_superblock(&self.media, anchor, &superblock, block).await;
+            if matches!(&written, Err(error) if is_of_zone(error.kind())) {
+                // Again after a reset: the other one must not be reset while this one is empty.
+                anchor.next = anchor.blocks;
+                written = write_superblock(&self.media, anchor, &superblock, block).await;
+            }
+            match written {
                 Ok(()) => self.sync_device().await?,
                 // The other one will do; here, the next one is tried after a reset.
                 Err(error) if is_of_zone(error.kind()) && failed.is_none() => {

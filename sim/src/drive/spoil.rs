@@ -333,7 +333,10 @@ impl State {
             return (self.blocks.take(zone), Point::default());
         }
         let extent = self.zone_extent(zone);
-        let strikes = self.ask(Stage::Reset, Some(extent), true, &[], &[]);
+        // The zone table has it empty already: what it was for is told by its first block.
+        let mut header = vec![0; self.spec.block_len_bytes as usize];
+        let header = self.blocks.read(zone, 0, &mut header).map(|()| header).unwrap_or_default();
+        let strikes = self.ask(Stage::Reset, Some(extent), true, &header, &[]);
         let held = self.blocks.take(zone);
         if let Some(faults) = self.faults.as_deref_mut() {
             faults.overlay.shelve(zone, extent.start.0..extent.end().0, self.issued);

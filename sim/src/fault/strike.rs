@@ -27,7 +27,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) extent: Option<Extent>,
     /// Whether it is one to a zone.
     pub(crate) whole_zone: bool,
-    /// What a write brings.
+    /// What a write brings; of a reset, what the zone's first block held.
     pub(crate) data: &'a [u8],
     /// The zones that may be hit where a request has no place.
     pub(crate) zones: &'a [u32],
@@ -322,7 +322,8 @@ fn of_structure(
 ) -> Vec<u64> {
     let (start, end) = (extent.start.0, extent.end().0);
     if ask.whole_zone {
-        let header = medium.block(extent.start);
+        let given = (!ask.data.is_empty()).then(|| ask.data.to_vec());
+        let header = given.or_else(|| medium.block(extent.start));
         let holds = header.is_some_and(|header| zone_holds(&header, structure));
         return if holds { vec![start] } else { Vec::new() };
     }

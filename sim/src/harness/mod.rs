@@ -7,6 +7,7 @@
 //!   torture    many lives of one drive with cuts between          (seeds)
 //!   faulted    the same under a plan of faults                   (seeds)
 //!   fault_campaign  many seeds of that, and what became of each kind of fault
+//!   fault_matrix    one fault at a time, aimed at one structure
 //!   scrubbed   latent errors, found by a scrub                  (seeds)
 //!   exhaustive every cut of a short script, every outcome          (scripts)
 //!   fuzz       what a fuzzer's bytes are used for
@@ -22,6 +23,7 @@ pub mod canary;
 pub mod choices;
 pub mod exhaustive;
 pub mod fault_campaign;
+pub mod fault_matrix;
 pub mod faulted;
 pub mod fuzz;
 pub mod life;
