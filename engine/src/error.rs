@@ -91,6 +91,8 @@ pub enum Fault<E> {
     NoSpace,
     /// A table planned at open is full.
     NoMemory,
+    /// The deadline of the read passed before it came to an end.
+    DeadlineExceeded,
 }
 
 impl<E: shingle_hal::Error> Fault<E> {
@@ -191,6 +193,9 @@ pub enum ReadError<E> {
     TooManySnapshots,
     /// The caller's writer failed.
     Stream,
+    /// The deadline passed before the read came to an end. It says nothing of what is stored:
+    /// without a deadline, or with a later one, the same read may give it.
+    DeadlineExceeded,
     /// The device failed.
     Device(E),
 }
@@ -229,6 +234,7 @@ impl<E> From<Fault<E>> for ReadError<E> {
         match fault {
             Fault::Device(error) => Self::Device(error),
             Fault::Damaged(damage) => Self::Damaged(damage),
+            Fault::DeadlineExceeded => Self::DeadlineExceeded,
             // Reads allocate neither zones nor table entries.
             Fault::NoSpace | Fault::NoMemory => unreachable!("a read needs no space"),
         }
@@ -241,6 +247,7 @@ impl<E> From<Fault<E>> for WriteError<E> {
             Fault::Device(error) => Self::Device(error),
             Fault::Damaged(damage) => Self::Damaged(damage),
             Fault::NoSpace | Fault::NoMemory => Self::Full,
+            Fault::DeadlineExceeded => unreachable!("a read alone has a deadline"),
         }
     }
 }
@@ -252,6 +259,7 @@ impl<E> From<Fault<E>> for OpenError<E> {
             Fault::Damaged(damage) => Self::Damaged(damage),
             Fault::NoSpace => Self::NoSpace,
             Fault::NoMemory => Self::MemoryTooSmall { needed_bytes: 0 },
+            Fault::DeadlineExceeded => unreachable!("a read alone has a deadline"),
         }
     }
 }
@@ -315,6 +323,7 @@ display_by!(
         Self::Damaged(damage) => damage.fmt(f),
         Self::TooManySnapshots => f.write_str("too many snapshots and cursors are open"),
         Self::Stream => f.write_str("the stream that takes the value failed"),
+        Self::DeadlineExceeded => f.write_str("the deadline passed before the read came to an end"),
         Self::Device(error) => write!(f, "the device failed: {error:?}"),
     }
 );

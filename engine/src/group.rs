@@ -12,7 +12,7 @@
 //! that the parity holds. `X3` the zones of a group become free together, or its zone of parity
 //! does alone (canary `MemberFreedAlone`). Tests: `sim/tests/parity.rs`.
 
-use shingle_hal::{Class, Device, Extent, Lba, ZoneId};
+use shingle_hal::{Device, Extent, Lba, Request, ZoneId};
 use zerocopy::byteorder::little_endian::U32;
 
 use crate::error::{Fault, Structure};
@@ -51,15 +51,15 @@ impl Sources {
     /// Puts the exclusive or of the blocks from `block` on into `out`.
     ///
     /// # Errors
-    /// The device's, and where the zone begins that it is about.
+    /// That of the read, and where the zone begins that it is about.
     async fn combine<D: Device>(
         &self,
         media: &Media<D>,
         block: u32,
         out: &mut [u8],
         scratch: &mut [u8],
-        class: Class,
-    ) -> Result<(), (Lba, D::Error)> {
+        request: Request,
+    ) -> Result<(), (Lba, Fault<D::Error>)> {
         let block_len = media.block_len();
         let blocks = (out.len() / block_len) as u32;
         let mut filled = 0;
@@ -70,13 +70,13 @@ impl Sources {
             }
             let lba = start.plus(u64::from(block));
             if filled == 0 {
-                let read = media.read_raw(lba, &mut out[..len], class).await;
-                read.map_err(|error| (start, error))?;
+                let read = media.read_blocks(lba, &mut out[..len], request).await;
+                read.map_err(|fault| (start, fault))?;
                 filled = len;
                 continue;
             }
             let part = &mut scratch[..len];
-            media.read_raw(lba, part, class).await.map_err(|error| (start, error))?;
+            media.read_blocks(lba, part, request).await.map_err(|fault| (start, fault))?;
             if len > filled {
                 out[filled..len].fill(0);
                 filled = len;
@@ -92,20 +92,33 @@ impl Sources {
     ///
     /// # Errors
     /// Damage where not even this gives them, and the zone that failed, if one did.
-    pub(crate) async fn rebuild<D: Device>(
+    // Async behind this alone, so that there is one future for whatever the request is made of.
+    pub(crate) fn rebuild<D: Device>(
         &self,
         media: &Media<D>,
         place: Place,
         out: &mut [u8],
         scratch: &mut [u8],
-        (structure, class): (Structure, Class),
+        (structure, request): (Structure, impl Into<Request>),
+    ) -> impl Future<Output = Result<(), (Option<ZoneId>, Fault<D::Error>)>> {
+        self.rebuild_blocks(media, place, out, scratch, (structure, request.into()))
+    }
+
+    async fn rebuild_blocks<D: Device>(
+        &self,
+        media: &Media<D>,
+        place: Place,
+        out: &mut [u8],
+        scratch: &mut [u8],
+        (structure, request): (Structure, Request),
     ) -> Result<(), (Option<ZoneId>, Fault<D::Error>)> {
         let block_len = media.block_len();
         let most = if self.is_copy() { out.len() } else { scratch.len() / block_len * block_len };
         let mut block = place.block;
         for part in out.chunks_mut(most.max(block_len)) {
-            let combined = self.combine(media, block, part, scratch, class).await;
-            combined.map_err(|(start, error)| {
+            let combined = self.combine(media, block, part, scratch, request).await;
+            combined.map_err(|(start, fault)| {
+                let Fault::Device(error) = fault else { return (None, fault) };
                 let zone = (start.0 / u64::from(media.geometry.zone_blocks)) as u32;
                 let extent = Extent::new(start.plus(u64::from(block)), 1);
                 (Some(ZoneId(zone)), Fault::of_read(error, extent, structure))

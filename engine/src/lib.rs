@@ -29,6 +29,7 @@ mod evacuate;
 mod flush;
 pub mod format;
 mod group;
+mod haste;
 mod health;
 mod hole;
 pub mod limits;

@@ -149,28 +149,77 @@ impl<D: Device> Media<D> {
         let block_len = self.block_len();
         let mut lba = start;
         for part in buf.chunks_mut(self.transfer_len()) {
-            let mut attempt = 0;
-            loop {
-                self.count(|s| {
-                    s.reads += 1;
-                    s.read_bytes += part.len() as u64;
-                });
-                match self.device.read(lba, part, Request::of(class)).await {
-                    Ok(()) => break,
-                    Err(error) => match error.kind() {
-                        ErrorKind::RecoveredRead { first } => {
-                            // Where there is no place left, it will be read with effort again.
-                            let _ = self.efforts.borrow_mut().push(first.unwrap_or(lba));
-                            break;
-                        }
-                        ErrorKind::Timeout if attempt < RETRIES => attempt += 1,
-                        _ => return Err(error),
-                    },
-                }
-            }
+            self.read_part(lba, part, Request::of(class)).await?;
             lba = lba.plus((part.len() / block_len) as u64);
         }
         Ok(())
+    }
+
+    /// As [`read_raw`](Self::read_raw), but nothing is asked of the device any more once the
+    /// request's deadline has passed.
+    ///
+    /// # Errors
+    /// [`Fault::DeadlineExceeded`], or [`Fault::Device`].
+    pub(crate) async fn read_blocks(
+        &self,
+        start: Lba,
+        buf: &mut [u8],
+        request: Request,
+    ) -> Result<(), Fault<D::Error>> {
+        let block_len = self.block_len();
+        let mut lba = start;
+        for part in buf.chunks_mut(self.transfer_len()) {
+            if self.is_late(request) {
+                return Err(Fault::DeadlineExceeded);
+            }
+            self.read_part(lba, part, request).await.map_err(|error| {
+                let gave_up = error.kind() == ErrorKind::Timeout && self.is_late(request);
+                if gave_up { Fault::DeadlineExceeded } else { Fault::Device(error) }
+            })?;
+            lba = lba.plus((part.len() / block_len) as u64);
+        }
+        Ok(())
+    }
+
+    /// Reads what one request can transfer.
+    async fn read_part(&self, lba: Lba, part: &mut [u8], request: Request) -> Result<(), D::Error> {
+        let mut attempt = 0;
+        loop {
+            self.count(|s| {
+                s.reads += 1;
+                s.read_bytes += part.len() as u64;
+            });
+            let Err(error) = self.device.read(lba, part, request).await else { return Ok(()) };
+            match error.kind() {
+                ErrorKind::RecoveredRead { first } => {
+                    self.note_effort(first.unwrap_or(lba));
+                    return Ok(());
+                }
+                ErrorKind::Timeout if attempt < RETRIES && !self.is_late(request) => attempt += 1,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// Whether the deadline of a request has passed; never where the device has no clock.
+    pub(crate) fn is_late(&self, request: Request) -> bool {
+        let now_us = || self.device.now_us();
+        request.deadline_us.is_some_and(|deadline| now_us().is_some_and(|now| now >= deadline))
+    }
+
+    /// The same request in half of the time that is left.
+    pub(crate) fn halved(&self, request: Request) -> Request {
+        let Some((deadline, now)) = request.deadline_us.zip(self.device.now_us()) else {
+            return request;
+        };
+        let half = deadline.saturating_sub(now) / 2;
+        Request { deadline_us: Some(now.saturating_add(half)), ..request }
+    }
+
+    /// A place is read with effort, and is to be looked after.
+    pub(crate) fn note_effort(&self, lba: Lba) {
+        // Where there is no place left, it will be read with effort again.
+        let _ = self.efforts.borrow_mut().push(lba);
     }
 
     /// A place that was read with effort.
@@ -197,16 +246,28 @@ impl<D: Device> Media<D> {
     /// Of values and nodes, a read that gives damage is tried again in halves, down to the unit,
     /// and a unit a second time: what one long request cannot bring, short ones often can, and what
     /// is damaged after all is named to the unit. One bad unit of many costs two requests for each
-    /// halving, and not one for each unit.
-    pub(crate) async fn read_units(
+    /// halving, and not one for each unit. All this ends with the request's deadline.
+    // Async behind this alone, so that there is one future for whatever the request is made of.
+    pub(crate) fn read_units(
         &self,
         place: Place,
         buf: &mut [u8],
         unit_len: usize,
         structure: Structure,
-        class: Class,
+        request: impl Into<Request>,
+    ) -> impl Future<Output = Result<(), Fault<D::Error>>> {
+        self.read_halving(place, buf, unit_len, structure, request.into())
+    }
+
+    async fn read_halving(
+        &self,
+        place: Place,
+        buf: &mut [u8],
+        unit_len: usize,
+        structure: Structure,
+        request: Request,
     ) -> Result<(), Fault<D::Error>> {
-        let whole = self.read_once(place, buf, unit_len, structure, class).await;
+        let whole = self.read_once(place, buf, unit_len, structure, request).await;
         let again = matches!(structure, Structure::Value | Structure::RunNode);
         if !again || !matches!(whole, Err(Fault::Damaged(_))) {
             return whole;
@@ -221,13 +282,13 @@ impl<D: Device> Media<D> {
             let part = &mut buf[first * unit_len..(first + count) * unit_len];
             // The whole was read just now.
             let read = match count {
-                1 => self.read_once(place, part, unit_len, structure, class).await,
+                1 => self.read_once(place, part, unit_len, structure, request).await,
                 _ if (first, count) == all => whole,
-                _ => self.read_once(place, part, unit_len, structure, class).await,
+                _ => self.read_once(place, part, unit_len, structure, request).await,
             };
             match read {
                 Err(Fault::Damaged(_)) if count == 1 => {
-                    let again = self.read_once(place, part, unit_len, structure, class).await;
+                    let again = self.read_once(place, part, unit_len, structure, request).await;
                     if !planted(Bug::ReadRetrySkipsCheck) {
                         again?;
                     }
@@ -246,13 +307,14 @@ impl<D: Device> Media<D> {
         Ok(())
     }
 
-    async fn read_once(
+    /// The same at the first attempt, or not at all.
+    pub(crate) async fn read_once(
         &self,
         place: Place,
         buf: &mut [u8],
         unit_len: usize,
         structure: Structure,
-        class: Class,
+        request: Request,
     ) -> Result<(), Fault<D::Error>> {
         debug_assert!(
             unit_len.is_multiple_of(self.block_len()) && buf.len().is_multiple_of(unit_len)
@@ -263,9 +325,12 @@ impl<D: Device> Media<D> {
             let blocks = place.map.together(block, left);
             let (part, behind) = rest.split_at_mut(blocks as usize * self.block_len());
             let start = place.map.lba(block);
-            if let Err(error) = self.read_raw(start, part, class).await {
-                return Err(Fault::of_read(error, Extent::new(start, blocks), structure));
-            }
+            self.read_blocks(start, part, request).await.map_err(|fault| match fault {
+                Fault::Device(error) => {
+                    Fault::of_read(error, Extent::new(start, blocks), structure)
+                }
+                other => other,
+            })?;
             (block, rest) = (block + blocks, behind);
         }
         self.check_units(place, buf, unit_len, structure).map_err(Fault::Damaged)

@@ -32,7 +32,7 @@
 //! of which its blocks can be rebuilt, from its first block to its freeing, unless a zone of the
 //! group failed. Tests: `sim/tests/parity.rs`.
 
-use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
+use shingle_hal::{Class, Device, Error as _, ErrorKind, Request, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::checkpoint::{freed, is_behind, push_release};
@@ -235,7 +235,7 @@ impl<D: Device> Core<'_, D> {
         &self,
         place: Place,
         out: &mut [u8],
-        class: Class,
+        request: Request,
         fault: Fault<D::Error>,
     ) -> Result<(), Fault<D::Error>> {
         let sources = self.sources_of(place.generation);
@@ -248,14 +248,14 @@ impl<D: Device> Core<'_, D> {
             let zone = state.zones.find(place.generation);
             zone.is_some_and(|zone| state.zones.get(zone).is_offline())
         };
-        let what = (Structure::Value, class);
+        let what = (Structure::Value, request);
         if offline && sources.rebuild(&self.media, place, out, &mut scratch, what).await.is_ok() {
             return Ok(());
         }
         let len = self.media.block_len();
         for (block, unit) in (place.block..).zip(out.chunks_exact_mut(len)) {
             let place = Place { block, ..place };
-            match self.media.read_units(place, unit, len, Structure::Value, class).await {
+            match self.media.read_units(place, unit, len, Structure::Value, request).await {
                 Err(Fault::Damaged(_)) => {}
                 other => {
                     other?;

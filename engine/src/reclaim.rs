@@ -406,7 +406,7 @@ impl<D: Device> Core<'_, D> {
         buffer: &'b mut [u8],
     ) -> Result<&'b [u8], Fault<D::Error>> {
         let offset = value.offset + at as u32;
-        self.read_payload(value.generation, offset, len, buffer, Class::Maintenance).await?;
+        self.read_payload(value.generation, offset, len, buffer, Class::Maintenance.into()).await?;
         Ok(&buffer[..len])
     }
 

@@ -9,7 +9,7 @@
 //! (`T2`). `F2` a range deletion found on the way hides everything older than it.
 
 use core::cmp::Ordering;
-use shingle_hal::{Class, Device};
+use shingle_hal::{Device, Request};
 
 use crate::digest::Answer;
 use crate::error::Fault;
@@ -46,17 +46,28 @@ impl<D: Device> Core<'_, D> {
     /// counts.
     ///
     /// Returns the tree's version that the answer belongs to.
-    pub(crate) async fn find(
+    // Async behind this alone, so that there is one future for whatever the request is made of.
+    pub(crate) fn find(
         &self,
         key: &[u8],
         seq: u64,
-        class: Class,
+        request: impl Into<Request>,
+        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+    ) -> impl Future<Output = Result<u64, Fault<D::Error>>> {
+        self.find_newest(key, seq, request.into(), visit)
+    }
+
+    async fn find_newest(
+        &self,
+        key: &[u8],
+        seq: u64,
+        request: Request,
         visit: &mut dyn FnMut(Option<&Entry<'_>>),
     ) -> Result<u64, Fault<D::Error>> {
         let mut attempt = 0;
         loop {
             let version = self.state.borrow().tree.version;
-            let result = self.find_once(key, seq, class, version, visit).await;
+            let result = self.find_once(key, seq, request, version, visit).await;
             if self.state.borrow().tree.version == version {
                 return result.map(|()| version);
             }
@@ -71,7 +82,7 @@ impl<D: Device> Core<'_, D> {
         &self,
         key: &[u8],
         seq: u64,
-        class: Class,
+        request: Request,
         version: u64,
         visit: &mut dyn FnMut(Option<&Entry<'_>>),
     ) -> Result<(), Fault<D::Error>> {
@@ -92,7 +103,7 @@ impl<D: Device> Core<'_, D> {
             };
             index += 1;
             let Some(run) = run else { continue };
-            let in_run = self.find_in_run(&run, key, seq, class, visit).await?;
+            let in_run = self.find_in_run(&run, key, seq, request, visit).await?;
             if in_run.found {
                 return Ok(());
             }
@@ -109,11 +120,11 @@ impl<D: Device> Core<'_, D> {
         run: &Run,
         key: &[u8],
         seq: u64,
-        class: Class,
+        request: Request,
         visit: &mut dyn FnMut(Option<&Entry<'_>>),
     ) -> Result<InRun, Fault<D::Error>> {
-        match self.leaf_for(run, key, class).await? {
-            Some((piece, node)) => self.find_in_data(&piece, node, key, seq, class, visit).await,
+        match self.leaf_for(run, key, request).await? {
+            Some((piece, node)) => self.find_in_data(&piece, node, key, seq, request, visit).await,
             None => Ok(InRun { found: false, cover: 0 }),
         }
     }
@@ -123,9 +134,9 @@ impl<D: Device> Core<'_, D> {
         &self,
         run: &Run,
         key: &[u8],
-        class: Class,
+        request: Request,
     ) -> Result<Option<(PieceRecord, u32)>, Fault<D::Error>> {
-        let Some(piece) = self.piece_for(run, key, class).await? else {
+        let Some(piece) = self.piece_for(run, key, request).await? else {
             return Ok(None);
         };
         let hash = (!run.boundaries).then(|| self.shape.hash(key));
@@ -133,7 +144,7 @@ impl<D: Device> Core<'_, D> {
         for _ in 0..TREE_HEIGHT_MAX {
             let block = piece.start + node * self.shape.node_blocks();
             let down = self
-                .node(piece.generation, block, class, |bytes| go_down(bytes, key, hash))
+                .node(piece.generation, block, request, |bytes| go_down(bytes, key, hash))
                 .await?
                 .ok_or_else(malformed)?;
             match down {
@@ -154,7 +165,7 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn guess(
         &self,
         key: &[u8],
-        class: Class,
+        request: Request,
     ) -> Result<Option<Fragment>, Fault<D::Error>> {
         let (version, hash) = (self.state.borrow().tree.version, self.shape.hash(key));
         if self.state.borrow().find_in_memory(key, u64::MAX, &mut |_| ()) {
@@ -171,9 +182,9 @@ impl<D: Device> Core<'_, D> {
                 (!state.tree.is_spent(&run, key)).then_some(run)
             };
             let Some(run) = run else { continue };
-            let Some((piece, node)) = self.leaf_for(&run, key, class).await? else { continue };
+            let Some((piece, node)) = self.leaf_for(&run, key, request).await? else { continue };
             let block = piece.start + node * self.shape.node_blocks();
-            match self.ask_digest(piece.generation, block, hash, key.len(), class).await? {
+            match self.ask_digest(piece.generation, block, hash, key.len(), request).await? {
                 Answer::Absent => {}
                 Answer::Perhaps(place) => {
                     let unchanged = self.state.borrow().tree.version == version;
@@ -192,14 +203,14 @@ impl<D: Device> Core<'_, D> {
         first: u32,
         key: &[u8],
         seq: u64,
-        class: Class,
+        request: Request,
         visit: &mut dyn FnMut(Option<&Entry<'_>>),
     ) -> Result<InRun, Fault<D::Error>> {
         let mut cover = 0;
         for node in first..piece.nodes {
             let block = piece.start + node * self.shape.node_blocks();
             let looked = self
-                .node(piece.generation, block, class, |bytes| {
+                .node(piece.generation, block, request, |bytes| {
                     if node_type(bytes) != Some(NodeType::Data) {
                         return Some((false, true));
                     }
@@ -220,7 +231,7 @@ impl<D: Device> Core<'_, D> {
         &self,
         run: &Run,
         key: &[u8],
-        class: Class,
+        request: Request,
     ) -> Result<Option<PieceRecord>, Fault<D::Error>> {
         let (mut low, mut high) = (0, run.count);
         let mut found = None;
@@ -237,7 +248,7 @@ impl<D: Device> Core<'_, D> {
             let order = match order {
                 Some(order) => order,
                 None => self
-                    .node(piece.generation, piece.start, class, |bytes| compare_first(bytes, key))
+                    .node(piece.generation, piece.start, request, |bytes| compare_first(bytes, key))
                     .await?
                     .ok_or_else(malformed)?,
             };

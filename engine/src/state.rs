@@ -10,7 +10,7 @@
 //! ```
 
 use core::cell::{Cell, RefCell};
-use shingle_hal::{Class, Device, ZoneId};
+use shingle_hal::{Class, Device, Request, ZoneId};
 
 use crate::cache::Cache;
 use crate::canary::{Bug, planted};
@@ -524,13 +524,16 @@ impl<D: Device> Core<'_, D> {
         generation: u32,
         block: u32,
         out: &mut [u8],
-        class: Class,
+        request: Request,
     ) -> Result<(), Fault<D::Error>> {
         let map = self.state.borrow().zones.map_of(generation);
         let map = map.ok_or_else(crate::run::cursor::malformed)?;
         let place = Place { map, generation, block };
         let len = self.shape.node_len;
-        let whole = self.media.read_units(place, out, len, Structure::RunNode, class).await;
+        if self.read_nodes_in_haste(place, out, request).await? {
+            return Ok(());
+        }
+        let whole = self.media.read_units(place, out, len, Structure::RunNode, request).await;
         if !matches!(whole, Err(Fault::Damaged(_))) {
             return whole;
         }
@@ -538,9 +541,9 @@ impl<D: Device> Core<'_, D> {
         let blocks = (block..).step_by(self.shape.node_blocks() as usize);
         for (block, node) in blocks.zip(out.chunks_exact_mut(len)) {
             let place = Place { map, generation, block };
-            match self.media.read_units(place, node, len, Structure::RunNode, class).await {
+            match self.media.read_units(place, node, len, Structure::RunNode, request).await {
                 Err(fault @ Fault::Damaged(_)) => {
-                    self.read_from_twin(generation, block, node, class, fault).await?;
+                    self.read_from_twin(generation, block, node, request, fault).await?;
                 }
                 other => other?,
             }
@@ -553,7 +556,7 @@ impl<D: Device> Core<'_, D> {
         &self,
         generation: u32,
         block: u32,
-        class: Class,
+        request: Request,
         visit: impl FnOnce(&[u8]) -> R,
     ) -> Result<R, Fault<D::Error>> {
         if let Some(node) = self.state.borrow_mut().cache.get(generation, block) {
@@ -561,7 +564,7 @@ impl<D: Device> Core<'_, D> {
         }
         let mut buffer = self.nodes.take().await;
         let node = &mut buffer[..self.shape.node_len];
-        self.read_nodes(generation, block, node, class).await?;
+        self.read_nodes(generation, block, node, request).await?;
         self.state.borrow_mut().cache.insert(generation, block, node);
         Ok(visit(node))
     }
@@ -574,7 +577,7 @@ impl<D: Device> Core<'_, D> {
         block: u32,
         hash: u64,
         key_len: usize,
-        class: Class,
+        request: Request,
     ) -> Result<Answer, Fault<D::Error>> {
         {
             let cache = &mut self.state.borrow_mut().cache;
@@ -587,7 +590,7 @@ impl<D: Device> Core<'_, D> {
         }
         let mut buffer = self.nodes.take().await;
         let node = &mut buffer[..self.shape.node_len];
-        self.read_nodes(generation, block, node, class).await?;
+        self.read_nodes(generation, block, node, request).await?;
         let cache = &mut self.state.borrow_mut().cache;
         cache.insert_digest(generation, block, node, self.shape.seed());
         Ok(cache.ask_digest(generation, block, hash, key_len).unwrap_or(Answer::Unknown))
@@ -600,7 +603,7 @@ pub(crate) struct Direct<'c, 'm, D>(pub(crate) &'c Core<'m, D>);
 /// Nodes for a cursor that a caller moves; single nodes come from the cache.
 pub(crate) struct Cached<'c, 'm, D> {
     pub(crate) core: &'c Core<'m, D>,
-    pub(crate) class: Class,
+    pub(crate) request: Request,
 }
 
 impl<'m, D: Device> Core<'m, D> {
@@ -638,7 +641,7 @@ impl<D: Device> Pieces for Direct<'_, '_, D> {
         block: u32,
         out: &mut [u8],
     ) -> Result<(), Fault<D::Error>> {
-        self.0.read_nodes(generation, block, out, Class::Maintenance).await
+        self.0.read_nodes(generation, block, out, Class::Maintenance.into()).await
     }
     fn shape(&self) -> &Shape {
         &self.0.shape
@@ -665,10 +668,10 @@ impl<D: Device> Pieces for Cached<'_, '_, D> {
         if out.len() == self.core.shape.node_len {
             return self
                 .core
-                .node(generation, block, self.class, |node| out.copy_from_slice(node))
+                .node(generation, block, self.request, |node| out.copy_from_slice(node))
                 .await;
         }
-        self.core.read_nodes(generation, block, out, self.class).await
+        self.core.read_nodes(generation, block, out, self.request).await
     }
     fn shape(&self) -> &Shape {
         &self.core.shape

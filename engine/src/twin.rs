@@ -16,7 +16,7 @@
 //! Invariants: `D1` a zone and its twin lie on different elements. `D2` both hold the same bytes,
 //! up to where the zone was written, or one of them is marked damaged. Tests: `sim/tests/parts.rs`.
 
-use shingle_hal::{Class, Device, Error as _, ZoneId};
+use shingle_hal::{Class, Device, Error as _, Request, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::checkpoint::{freed, push_release};
@@ -217,8 +217,8 @@ impl<D: Device> Core<'_, D> {
         let mut buffer = self.nodes.take().await;
         let node = &mut buffer[..self.shape.node_len];
         let block = rebuild.next;
-        let class = Class::Maintenance;
-        match self.read_nodes(rebuild.generation, block, node, class).await {
+        let request = Class::Maintenance.into();
+        match self.read_nodes(rebuild.generation, block, node, request).await {
             Ok(()) => {}
             Err(Fault::Damaged(_)) => node.fill(0),
             Err(fault) => return Err(fault),
@@ -276,7 +276,7 @@ impl<D: Device> Core<'_, D> {
         generation: u32,
         block: u32,
         out: &mut [u8],
-        class: Class,
+        request: Request,
         fault: Fault<D::Error>,
     ) -> Result<(), Fault<D::Error>> {
         let Fault::Damaged(damage) = fault else { return Err(fault) };
@@ -295,7 +295,7 @@ impl<D: Device> Core<'_, D> {
         };
         let place = Place { map, generation, block };
         let len = self.shape.node_len;
-        let read = self.media.read_units(place, out, len, Structure::RunNode, class).await;
+        let read = self.media.read_units(place, out, len, Structure::RunNode, request).await;
         match read {
             // Neither copy has it, and a rebuild said so: another one would mend nothing.
             Err(Fault::Damaged(second)) if is_hole && self::is_hole(out, second.check) => {}

@@ -6,7 +6,7 @@
 //! a pointer that leads to another key's value shows (`V1`; test
 //! `value_of_another_key_is_damage`).
 
-use shingle_hal::{Class, Device, Extent};
+use shingle_hal::{Device, Extent, Request};
 
 use crate::error::{Check, Damage, Fault, Structure};
 use crate::format::entry::Fragment;
@@ -53,7 +53,7 @@ impl<D: Device> Core<'_, D> {
         offset: u32,
         len: usize,
         raw: &mut [u8],
-        class: Class,
+        request: Request,
     ) -> Result<usize, Fault<D::Error>> {
         let payload = self.payload();
         let in_block = (offset % payload) as usize;
@@ -75,13 +75,16 @@ impl<D: Device> Core<'_, D> {
         }
         let map = self.state.borrow().zones.map_of(generation);
         let place = Place { map: map.ok_or_else(malformed)?, generation, block: first };
-        let read = self.media.read_units(place, raw, block_len, Structure::Value, class).await;
+        if self.read_in_haste(place, raw, request).await? {
+            return Ok(in_block);
+        }
+        let read = self.media.read_units(place, raw, block_len, Structure::Value, request).await;
         if let Err(Fault::Damaged(damage)) = read {
             self.note_damaged(generation, damage.check);
         }
         match read {
             Err(fault @ Fault::Damaged(_)) => {
-                self.read_rebuilt(place, raw, class, fault).await.map(|()| in_block)
+                self.read_rebuilt(place, raw, request, fault).await.map(|()| in_block)
             }
             other => other.map(|()| in_block),
         }
@@ -134,9 +137,9 @@ impl<D: Device> Core<'_, D> {
         offset: u32,
         len: usize,
         raw: &mut [u8],
-        class: Class,
+        request: Request,
     ) -> Result<(), Fault<D::Error>> {
-        let mut from = self.fetch(generation, offset, len, raw, class).await?;
+        let mut from = self.fetch(generation, offset, len, raw, request).await?;
         let (payload, block_len) = (self.payload() as usize, self.media.block_len());
         let mut to = 0;
         while to < len {
@@ -175,7 +178,7 @@ impl<D: Device> Core<'_, D> {
         fragments: &[Fragment],
         offset: u64,
         out: &mut [u8],
-        class: Class,
+        request: Request,
     ) -> Result<(), Fault<D::Error>> {
         let mut skip = offset;
         let mut out = out;
@@ -201,11 +204,11 @@ impl<D: Device> Core<'_, D> {
                 let generation = fragment.generation;
                 let right = if pool {
                     let mut raw = self.nodes.take().await;
-                    let from = self.fetch(generation, place, head + len, &mut raw, class).await?;
+                    let from = self.fetch(generation, place, head + len, &mut raw, request).await?;
                     self.take_value(&raw, from, &owner, head, &mut out[..len])
                 } else {
                     let mut raw = self.values.take().await;
-                    let from = self.fetch(generation, place, head + len, &mut raw, class).await?;
+                    let from = self.fetch(generation, place, head + len, &mut raw, request).await?;
                     self.take_value(&raw, from, &owner, head, &mut out[..len])
                 };
                 if !right {

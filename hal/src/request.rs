@@ -22,8 +22,12 @@ pub enum Class {
 pub struct Request {
     /// The priority.
     pub class: Class,
-    /// When the answer loses its worth, in microseconds of the device's own clock. A device may
-    /// give up with [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) after it, never before.
+    /// When the answer loses its worth, in microseconds of the device's own clock
+    /// ([`now_us`](crate::Device::now_us)). A device may give up with
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) after it, never before. It is a limit of
+    /// the effort to recover a block, too, as SCSI's recovery time limit and the command duration
+    /// limits of ATA and NVMe are; but what was given up for it is a `Timeout` and never an
+    /// [`UnrecoveredRead`](crate::ErrorKind::UnrecoveredRead), which says that the block is lost.
     pub deadline_us: Option<u64>,
 }
 
@@ -32,5 +36,11 @@ impl Request {
     #[must_use]
     pub const fn of(class: Class) -> Self {
         Self { class, deadline_us: None }
+    }
+}
+
+impl From<Class> for Request {
+    fn from(class: Class) -> Self {
+        Self::of(class)
     }
 }

@@ -30,6 +30,7 @@ const RANKS: &[&[&str]] = &[
         "compact",
         "flush",
         "evacuate",
+        "haste",
         "health",
         "marks",
         "merge",

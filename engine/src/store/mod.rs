@@ -65,6 +65,11 @@ impl<'m, D: Device> Store<'m, D> {
         self.core.media.stats()
     }
 
+    /// The device's clock in microseconds, if it has one: what deadlines are measured against.
+    pub fn now_us(&self) -> Option<u64> {
+        self.core.media.device.now_us()
+    }
+
     /// Makes everything acknowledged so far durable.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What can be asked of a single operation.
 
-use shingle_hal::Class;
+use shingle_hal::{Class, Request};
 
 /// When a write returns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,4 +80,23 @@ pub struct ReadOptions<'s> {
     pub snapshot: Option<&'s super::read::SnapshotSeq>,
     /// How urgent it is.
     pub class: Class,
+    /// When the effort ends, in microseconds of the device's clock
+    /// ([`Store::now_us`](crate::Store::now_us)); without, or where the device has no clock, not
+    /// before everything was tried.
+    ///
+    /// Once it has passed, no read of the device is begun for this operation any more: nothing is
+    /// tried again, halved, or rebuilt from another copy. So the answer is there at the latest when
+    /// the one device read has ended that was under way then, and that a device may give up itself.
+    /// What is in memory is given even later. Waiting for others is not bounded by it: for a
+    /// buffer that other reads hold, and for a write of the log that has the value in hand.
+    ///
+    /// Of what has another copy, the first has half of the time, so that the other has its turn.
+    pub deadline_us: Option<u64>,
+}
+
+impl ReadOptions<'_> {
+    /// What goes with the requests to the device.
+    pub(crate) fn request(&self) -> Request {
+        Request { class: self.class, deadline_us: self.deadline_us }
+    }
 }

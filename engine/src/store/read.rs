@@ -223,7 +223,7 @@ impl<'m, D: Device> Store<'m, D> {
         for _ in 0..READ_ATTEMPTS_MAX {
             let mut located = None;
             let searched = core
-                .find(key, seq, options.class, &mut |entry| {
+                .find(key, seq, options.request(), &mut |entry| {
                     located = entry.map(|entry| take_entry(entry, meta, offset, out));
                 })
                 .await;
@@ -241,7 +241,7 @@ impl<'m, D: Device> Store<'m, D> {
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
             let owner = Owner { key, meta_len: apart_meta_len };
             let out = &mut out[..len];
-            match core.read_value(owner, &fragments, offset, out, options.class).await {
+            match core.read_value(owner, &fragments, offset, out, options.request()).await {
                 Ok(()) => return Ok(Some((found, len))),
                 // The value was moved while it was read: look where it is now.
                 Err(fault) if core.state.borrow().tree.version != version => failed = Some(fault),
@@ -260,13 +260,13 @@ impl<'m, D: Device> Store<'m, D> {
         whole: bool,
         options: ReadOptions<'_>,
     ) -> Result<Option<(Found, usize)>, Fault<D::Error>> {
-        let guessed = self.core.guess(key, options.class).await?;
+        let guessed = self.core.guess(key, options.request()).await?;
         let room = out.len() as u64;
         let fits = |place: &Fragment| !whole || u64::from(place.len) <= room;
         let Some(place) = guessed.filter(fits) else { return Ok(None) };
         let len = out.len().min(place.len as usize);
         let owner = Owner { key, meta_len: 0 };
-        self.core.read_value(owner, &[place], 0, &mut out[..len], options.class).await?;
+        self.core.read_value(owner, &[place], 0, &mut out[..len], options.request()).await?;
         let found = Found { value_len: u64::from(place.len), meta_len: 0, version_len: 0 };
         Ok(Some((found, len)))
     }

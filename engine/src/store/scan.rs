@@ -9,7 +9,7 @@
 
 use core::ops::Bound;
 
-use shingle_hal::{Class, Device};
+use shingle_hal::{Device, Request};
 
 use crate::error::{Fault, ReadError};
 use crate::format::entry::{Entry, Kind, Rank};
@@ -83,7 +83,7 @@ enum End {
 pub struct Scan<'s, 'm, 'b, D: Device> {
     store: &'s Store<'m, D>,
     seq: u64,
-    class: Class,
+    request: Request,
     direction: Direction,
     /// Holds the snapshot, unless the caller does.
     _own: Option<Snapshot<'s, 'm, D>>,
@@ -173,7 +173,7 @@ impl<'m, D: Device> Store<'m, D> {
         Ok(Scan {
             store: self,
             seq,
-            class: options.class,
+            request: options.request(),
             direction,
             _own: own,
             goal,
@@ -239,6 +239,11 @@ impl<D: Device> Scan<'_, '_, '_, D> {
                     let needed = self.store.scan_memory_len() as u64;
                     return Err(ReadError::BufferTooSmall { needed_bytes: needed });
                 }
+                Err(fault @ Fault::DeadlineExceeded) => {
+                    // Sources may stand in the midst of a step: they are brought to the key anew.
+                    self.version = None;
+                    return Err(ReadError::from(fault));
+                }
                 Err(fault) => {
                     let version = self.store.core.state.borrow().tree.version;
                     attempts += 1;
@@ -249,6 +254,12 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             }
         }
         Ok(None)
+    }
+
+    /// From now on the scan's reads have this deadline; see
+    /// [`ReadOptions::deadline_us`]. One that a deadline ended goes on where it stood.
+    pub fn set_deadline_us(&mut self, deadline_us: Option<u64>) {
+        self.request.deadline_us = deadline_us;
     }
 
     /// The next entry whose value is known to be lost; `None` when there is none up to the end of
@@ -311,7 +322,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             let len = left.min(out.len());
             let owner = Owner { key: self.from.get(), meta_len: *apart_meta_len };
             let part = &mut out[..len];
-            match core.read_value(owner, fragments, offset, part, self.class).await {
+            match core.read_value(owner, fragments, offset, part, self.request).await {
                 Ok(()) => return Ok(len),
                 Err(fault)
                     if core.state.borrow().tree.version == version
@@ -324,7 +335,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             // Moved since the entry was read: look where it is now.
             let mut again = None;
             version = core
-                .find(self.from.get(), self.seq, self.class, &mut |entry| {
+                .find(self.from.get(), self.seq, self.request, &mut |entry| {
                     again = entry.map(|entry| take_entry(entry, &mut [], offset, out));
                 })
                 .await
@@ -343,7 +354,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             let _ = self.spare.push(run.into_memory());
         }
         let core = &self.store.core;
-        let pieces = Cached { core, class: self.class };
+        let pieces = Cached { core, request: self.request };
         let forward = self.direction == Direction::Forward;
         let tables = {
             let bound = self.bound();
@@ -466,7 +477,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
         self.entry_len = 0;
         let mut best = None;
         let mut cover = self.take_tables(&mut best);
-        let pieces = Cached { core: &self.store.core, class: self.class };
+        let pieces = Cached { core: &self.store.core, request: self.request };
         for index in 0..self.runs.len() {
             let in_run = self.take_run(index, &pieces, &mut best).await?;
             cover = cover.max(in_run);

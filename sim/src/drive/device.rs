@@ -290,7 +290,7 @@ impl Device for Drive {
     }
 
     async fn read(&self, start: Lba, buf: &mut [u8], request: Request) -> Result<(), DriveError> {
-        let id = self.admit(|state| state.read(start, buf, request.class))?;
+        let id = self.admit(|state| state.read(start, buf, request))?;
         Flight::new(self, id).await
     }
 

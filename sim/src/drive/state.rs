@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::task::Waker;
 
-use shingle_hal::{Class, ErrorKind, Event, Geometry, Lba, ZoneCondition, ZoneDescriptor, ZoneId};
+use shingle_hal::{
+    Class, ErrorKind, Event, Geometry, Lba, Request, ZoneCondition, ZoneDescriptor, ZoneId,
+};
 
 use super::blocks::{Blocks, ReadError};
 use super::faulty::{Faults, Struck};
@@ -88,6 +90,17 @@ impl Accepted {
             extra_ns: 0,
         }
     }
+
+    /// What the drive does with a read's deadline: it serves the request as always, but tries no
+    /// longer than until then where it would need more time than that.
+    fn cut_off(mut self, now_ns: u64, deadline_us: Option<u64>) -> Self {
+        let left_ns = deadline_us.map(|us| us.saturating_mul(1000).saturating_sub(now_ns));
+        if let Some(left_ns) = left_ns.filter(|left_ns| *left_ns < self.extra_ns) {
+            self.extra_ns = left_ns;
+            self.planned = Err(ErrorKind::Timeout);
+        }
+        self
+    }
 }
 
 impl State {
@@ -166,12 +179,14 @@ impl State {
     }
 
     /// Reads; the bytes are in `buf` at once, the answer comes with the completion.
-    pub(crate) fn read(&mut self, start: Lba, buf: &mut [u8], class: Class) -> Issued {
+    pub(crate) fn read(&mut self, start: Lba, buf: &mut [u8], request: Request) -> Issued {
+        let class = request.class;
         let last = self.begin(Op::Read, start.0, buf.len() as u64, class)?;
         let accepted = self.gated(Op::Read, start.0, buf.len() as u64, |state| {
             let accepted = state.try_read(start, buf, class)?;
             Ok(state.spoil_read(accepted.place, buf, accepted))
         });
+        let accepted = accepted.map(|read| read.cut_off(self.now_ns, request.deadline_us));
         self.spoil_unread(&accepted, buf);
         self.launch(last, accepted)
     }
