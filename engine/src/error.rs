@@ -114,7 +114,8 @@ impl<E: shingle_hal::Error> Fault<E> {
 pub(crate) const fn is_of_zone(kind: ErrorKind) -> bool {
     let disposition = kind.disposition();
     matches!(disposition, Disposition::Report | Disposition::Retire | Disposition::Remap)
-        || matches!(kind, ErrorKind::Timeout)
+        // The engine keeps within the capacity that it knows: it shrank when the zone was reset.
+        || matches!(kind, ErrorKind::Timeout | ErrorKind::CrossesZone)
 }
 
 /// Whether a zone that failed so is not to be written again, now or after a reset.
