@@ -162,7 +162,7 @@ fn zones_of_the_mirror_are_free_after_a_checkpoint() {
 
 #[test]
 fn log_that_cannot_be_read_at_all_comes_from_its_mirror() {
-    for count in [1, 2, 5, 40] {
+    for count in [1, 2, 5, 15] {
         let drive = new_drive(MEDIA[0], true);
         let mut memory = vec![0; MEMORY_LEN];
         let mut model = Model::new();
