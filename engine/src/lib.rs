@@ -56,6 +56,7 @@ pub mod store;
 mod sync;
 mod twin;
 mod value;
+mod verify;
 mod versions;
 pub mod zone;
 

@@ -63,7 +63,8 @@ fn media_for(bug: Bug, seed: u64) -> &'static str {
 }
 
 fn hunt_with_scrub(bug: Bug, seeds: u64) -> Catch {
-    let config = ScrubConfig { keys: 200, errors: 40, mirror: true };
+    let parity = if bug == Bug::ScrubSkipsParity { 2 } else { 0 };
+    let config = ScrubConfig { keys: 200, errors: 40, mirror: true, parity };
     for seed in 0..seeds {
         if let Err(shown) = scrubbed::run(seed, config) {
             plant(None);
@@ -83,9 +84,10 @@ fn hunt_with_faults(bug: Bug, seeds: u64, ops: u64) -> Catch {
         if bug.needs_element() { (Faults::Element, 3) } else { (Faults::Within, 4) };
     for seed in 0..seeds {
         let media = match bug {
-            Bug::LogMirrorNotSynced | Bug::MemberFreedAlone | Bug::ParityOnMemberElement => {
-                IN_ORDER
-            }
+            Bug::LogMirrorNotSynced
+            | Bug::MemberFreedAlone
+            | Bug::ParityOnMemberElement
+            | Bug::GroupBeforeSync => IN_ORDER,
             _ => MEDIA[seed as usize % media_count],
         };
         if let Err(shown) = faulted::run(seed, media, ops, &faults) {
