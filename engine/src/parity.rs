@@ -30,7 +30,8 @@
 //!
 //! Invariants: `X1` to `X3` of [`group`](crate::group). `X4` a member is in one group at any moment
 //! of which its blocks can be rebuilt, from its first block to its freeing, unless a zone of the
-//! group failed. `X5` where no zone is held to wait for a group, none does. Tests: `sim/tests/parity.rs`.
+//! group failed. `X5` where no zone is held to wait for a group, none does. Tests:
+//! `sim/tests/parity.rs`.
 
 use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 

@@ -29,8 +29,8 @@
 //!
 //! Invariants: `U1` what a pass reads came from the medium (canary `ScrubTrustsCache`). `U2` every
 //! unit that something refers to, in all copies, is read in a pass, but for what is written
-//! meanwhile (canaries `ScrubSkipsTwins`, `ScrubSkipsParity`). `U3` a pass that was cut goes on. Tests:
-//! `sim/tests/scrub.rs`.
+//! meanwhile (canaries `ScrubSkipsTwins`, `ScrubSkipsParity`). `U3` a pass that was cut goes on.
+//! Tests: `sim/tests/scrub.rs`, `sim/tests/scrub_parity.rs`.
 
 use shingle_hal::{Class, Device, ElementId, Extent, Lba, ZoneId};
 
@@ -448,7 +448,7 @@ impl<D: Device> Core<'_, D> {
             }
             Structure::Value if role == Role::Parity => {
                 let whole = self.is_in_member(span, block, unit).await?;
-                (Structure::Value, if whole { Remedy::Copy } else { Remedy::None })
+                (Structure::Value, self.remedy_of_parity(id, whole))
             }
             Structure::Value => match self.remedy_of_value(span, block) {
                 (structure, Remedy::None) if self.is_rebuilt(span, block).await => {

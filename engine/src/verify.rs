@@ -45,15 +45,11 @@ struct Summed {
 }
 
 impl<D: Device> Core<'_, D> {
-    /// What of a zone of parity is to be read; `None` if nothing that it protects is needed, or it
-    /// cannot be told from its members what it should be.
+    /// What of a zone of parity is to be read; `None` if its members cannot tell what it should be.
     pub(crate) fn parity_span(&self, state: &State<'_>, id: ZoneId) -> Option<Span> {
         let zones = &state.zones;
         let group = zones.group(id);
         let members = &group[1..];
-        if members.iter().all(|id| is_emptied(state, *id)) {
-            return None;
-        }
         if let &[owner] = members {
             let (end, open_ended) = self.log_end(state, owner);
             let zone = zones.get(id);
@@ -92,6 +88,17 @@ impl<D: Device> Core<'_, D> {
         let place = Place { map, generation: span.generation, block: span.first + block };
         let what = (Structure::Value, Class::Idle);
         sources.rebuild(&self.media, place, out, scratch, what).await.is_ok()
+    }
+
+    /// What can be done about a bad block of parity whose members are all `whole` there.
+    pub(crate) fn remedy_of_parity(&self, id: ZoneId, whole: bool) -> Remedy {
+        let state = self.state.borrow();
+        let group = state.zones.group(id);
+        match whole {
+            true => Remedy::Copy,
+            false if group[1..].iter().all(|id| is_emptied(&state, *id)) => Remedy::Dead,
+            false => Remedy::None,
+        }
     }
 
     /// Whether the member of which a zone of parity is a copy has a block that is bad in the copy.
@@ -137,10 +144,11 @@ impl<D: Device> Core<'_, D> {
             let unit = &mut window[..block_len];
             for block in from..from + blocks {
                 let bad = self.judge(&summed, block, unit, part, &mut sum[..block_len]).await?;
-                let Some((check, remedy)) = bad else { continue };
+                let Some((check, whole)) = bad else { continue };
                 if !self.is_same_group(&span, &group) {
                     return Ok(0); // it was put together anew, or dissolved, meanwhile
                 }
+                let remedy = self.remedy_of_parity(id, whole);
                 let origin = self.origin(&span, block, unit, check);
                 let extent = Extent::new(summed.parity.plus(u64::from(block)), 1);
                 let mut state = self.state.borrow_mut();
@@ -211,7 +219,8 @@ impl<D: Device> Core<'_, D> {
         Ok(unread.is_none() && whole.all(|whole| whole))
     }
 
-    /// What is wrong with a block of parity, and what can be done; it is put into `unit`.
+    /// What is wrong with a block of parity, which is put into `unit`; and whether all members are
+    /// whole there.
     async fn judge(
         &self,
         summed: &Summed,
@@ -219,7 +228,7 @@ impl<D: Device> Core<'_, D> {
         unit: &mut [u8],
         part: &mut [u8],
         sum: &mut [u8],
-    ) -> Result<Option<(Check, Remedy)>, Fault<D::Error>> {
+    ) -> Result<Option<(Check, bool)>, Fault<D::Error>> {
         let mut bad = None;
         for _ in 0..LOOKS {
             let unread = self.read_idle(summed.parity.plus(u64::from(block)), unit).await?;
@@ -230,14 +239,13 @@ impl<D: Device> Core<'_, D> {
                 whole &= part.is_empty() || self.read_sealed(member, block, part).await?;
                 mix(sum, part);
             }
-            let remedy = if whole { Remedy::Copy } else { Remedy::None };
             bad = match unread {
-                Some(check) => Some((check, remedy)),
+                Some(check) => Some((check, whole)),
                 None if whole && sum.iter().any(|byte| *byte != 0) => {
                     // What it should have been.
                     mix(sum, unit);
                     let (stored, computed) = (seal::checksum(unit), seal::checksum(sum));
-                    Some((Check::Checksum { stored, computed }, remedy))
+                    Some((Check::Checksum { stored, computed }, whole))
                 }
                 None => return Ok(None),
             };
