@@ -8,6 +8,7 @@
 //!   faulted    the same under a plan of faults                   (seeds)
 //!   fault_campaign  many seeds of that, and what became of each kind of fault
 //!   scrubbed   latent errors, found by a scrub                  (seeds)
+//!   grouped    an element that dies with power, where values have parity  (seeds)
 //!   exhaustive every cut of a short script, every outcome          (scripts)
 //!   fuzz       what a fuzzer's bytes are used for
 //!   campaign   many seeds, with progress and a watchdog
@@ -24,6 +25,7 @@ pub mod exhaustive;
 pub mod fault_campaign;
 pub mod faulted;
 pub mod fuzz;
+pub mod grouped;
 pub mod life;
 pub mod oracle;
 mod panics;
