@@ -77,11 +77,15 @@ pub enum Bug {
     MemberFreedAlone = 61,
     /// A zone of parity may lie on the element of a zone that it protects.
     ParityOnMemberElement = 62,
+    /// A group is named before its parity is synced.
+    GroupBeforeSync = 63,
+    /// The scrub passes zones of parity over.
+    ScrubSkipsParity = 64,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 38] = [
         Self::AckWithoutSync,
         Self::UnboundSeal,
         Self::ResetBeforeEdit,
@@ -118,6 +122,8 @@ impl Bug {
         Self::EvacuateForgetsOpenRecord,
         Self::ScrubTrustsCache,
         Self::ScrubSkipsTwins,
+        Self::GroupBeforeSync,
+        Self::ScrubSkipsParity,
     ];
 
     /// Whether it shows only on a drive that fails.
@@ -140,13 +146,14 @@ impl Bug {
                 | Self::LogMirrorNotSynced
                 | Self::MemberFreedAlone
                 | Self::ParityOnMemberElement
+                | Self::GroupBeforeSync
         )
     }
 
     /// Whether it shows only where someone scrubs.
     #[must_use]
     pub const fn needs_scrub(self) -> bool {
-        matches!(self, Self::ScrubTrustsCache | Self::ScrubSkipsTwins)
+        matches!(self, Self::ScrubTrustsCache | Self::ScrubSkipsTwins | Self::ScrubSkipsParity)
     }
 }
 

@@ -11,6 +11,11 @@
 //!                  3 reclaim moves what lives
 //!   Run, Bottom    a copy takes its place (`twin`)                          retired
 //!   Twin           another twin                                             retired
+//!   Parity         a new group of what it protects (`parity`); a head       retired
+//!                  whose copy it is leaves its zone first
+//!   LogMirror      1 the mirror goes on in another zone                     retired
+//!                  2 the log leaves the zones that it covers, and their
+//!                    entries are flushed
 //!   Manifest       a new snapshot                                           retired
 //!   Anchor         stays: its place is what finds the store
 //! ```
@@ -27,11 +32,11 @@
 use shingle_hal::{Device, ElementId, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{freed, is_behind, push_release};
+use crate::checkpoint::{freed, is_behind, is_dead, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::edit::Change;
-use crate::format::marks::{LEAVE, SICK};
+use crate::format::marks::{DAMAGED, LEAVE, SICK};
 use crate::limits::LOG_ZONES_AHEAD;
 use crate::state::{Core, Side, State};
 use crate::zone::{Role, Zone};
@@ -143,7 +148,7 @@ impl<D: Device> Core<'_, D> {
             self.renew_manifest().await?;
             return Ok(Step::Did(1));
         }
-        for side in [Side::Log, Side::Cold] {
+        for side in [Side::Log, Side::Cold, Side::Mirror] {
             if self.is_head_bad(side) {
                 self.roll(side, usize::MAX).await?;
                 return Ok(Step::Did(1));
@@ -152,10 +157,24 @@ impl<D: Device> Core<'_, D> {
         if self.leave_ahead().await? || self.leave_run_heads().await? {
             return Ok(Step::Did(1));
         }
-        let wants_flush = {
+        let is_spent = {
             let state = self.state.borrow();
-            state.frozen.is_some() || state.zones.iter().any(|(id, _)| is_unflushed(&state, id))
+            state.zones.iter().any(|(id, _)| is_spent(&state, id))
         };
+        if is_spent && self.release_dead().await? > 0 {
+            return Ok(Step::Did(1));
+        }
+        let (wants_flush, wants_roll) = {
+            let state = self.state.borrow();
+            let any = |wants: &dyn Fn(ZoneId) -> bool| state.zones.iter().any(|(id, _)| wants(id));
+            let waits = |id| is_unflushed(&state, id) || covers(&state, id) == Some(false);
+            let wants_flush = state.frozen.is_some() || any(&waits);
+            (wants_flush, any(&|id| covers(&state, id) == Some(true)))
+        };
+        if wants_roll {
+            self.roll(Side::Log, usize::MAX).await?;
+            return Ok(Step::Did(1));
+        }
         if !wants_flush {
             return Ok(Step::Idle);
         }
@@ -182,14 +201,20 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
-    /// Whether a log's head is in a zone that is marked, of which nothing was recorded elsewhere.
+    /// Whether a log's head is in a zone that is marked, of which nothing was recorded elsewhere;
+    /// where there is a copy, also whether either of the two is damaged: both are whole again only
+    /// when the head has left them. The mirror leaves a damaged zone, too.
     fn is_head_bad(&self, side: Side) -> bool {
         let mut state = self.state.borrow_mut();
-        if state.real_side(side) != side {
+        let no_mirror = state.mirror.as_ref().is_none_or(|mirror| mirror.is_off);
+        if state.real_side(side) != side || side == Side::Mirror && no_mirror {
             return false;
         }
         let Some(zone) = state.head(side).zone else { return false };
-        state.zones.get(zone.id).has_mark(SICK)
+        let copy = state.zones.copy_of(zone.id).map(|copy| state.zones.get(copy));
+        let of_copy = copy.is_some_and(|copy| copy.has_mark(LEAVE | DAMAGED));
+        let leaves = if copy.is_some() || side == Side::Mirror { SICK | DAMAGED } else { SICK };
+        (of_copy || state.zones.get(zone.id).has_mark(leaves))
             && state.zones.get(zone.id).is_head()
             && state.zones.extents(zone.id).len() == 1
     }
@@ -200,7 +225,11 @@ impl<D: Device> Core<'_, D> {
         {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
-            let sick = |id: &ZoneId| state.zones.get(*id).is_sick();
+            let sick = |id: &ZoneId| {
+                let copy = state.zones.copy_of(*id);
+                let mut both = core::iter::once(*id).chain(copy);
+                both.any(|id| state.zones.get(id).is_sick())
+            };
             bad.extend(state.ahead.iter().copied().filter(sick));
             state.ahead.retain(|id| !bad.contains(id));
         }
@@ -253,6 +282,27 @@ impl<D: Device> Core<'_, D> {
         }
         left
     }
+}
+
+/// Whether a zone that failed holds nothing that is needed, by itself or with its group.
+fn is_spent(state: &State<'_>, id: ZoneId) -> bool {
+    let zone = state.zones.get(id);
+    zone.has_mark(SICK | DAMAGED)
+        && (is_dead(state, id) || state.zones.parity_of(id).is_some_and(|id| is_dead(state, id)))
+}
+
+/// Whether a zone that the mirror left, to be emptied, covers records that no run holds: false if a
+/// flush would end that, true if the log must leave its zone first.
+fn covers(state: &State<'_>, id: ZoneId) -> Option<bool> {
+    let zone = state.zones.get(id);
+    if zone.role() != Role::LogMirror || zone.is_head() || !zone.has_mark(SICK | DAMAGED) {
+        return None;
+    }
+    // One of a life before covers nothing that was written in this one.
+    let covers_to = if zone.sealed.get() > 0 { zone.sealed.get() } else { state.born };
+    let behind = state.checkpoint.log.generation >= covers_to;
+    let left = state.mark().log.generation >= covers_to;
+    (!behind && (left || zone.has_mark(LEAVE))).then_some(!left)
 }
 
 /// Whether a log's zone is to be emptied, but replay still needs it, and a flush would end that.

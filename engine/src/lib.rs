@@ -57,6 +57,7 @@ pub mod store;
 mod sync;
 mod twin;
 mod value;
+mod verify;
 mod versions;
 pub mod zone;
 

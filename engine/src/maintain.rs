@@ -21,8 +21,7 @@ use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
 use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
 use crate::memtable::RANGES_MAX;
-use crate::parity::Wanted;
-use crate::state::Core;
+use crate::state::{Core, Wanted};
 
 /// Range deletions that one batch may bring.
 pub(crate) const RANGES_AT_ONCE: usize = 16;

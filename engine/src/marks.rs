@@ -83,6 +83,7 @@ impl State<'_> {
     pub(crate) fn note_mark(&mut self, zone: ZoneId, marks: u8) {
         self.failed = true;
         self.marks_due = true;
+        self.none_loose = None;
         self.zones.get_mut(zone).set_marks(marks);
     }
 

@@ -143,6 +143,7 @@ fn assemble<D: Device>(
         replaying: false,
         failed: false,
         loose: false,
+        none_loose: None,
         marks_due: false,
         renewal_due: false,
         flush_due: false,

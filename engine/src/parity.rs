@@ -19,7 +19,7 @@
 //! ```text
 //!   1 zone of parity written     cut after: nobody is protected by it, it is freed as dead
 //!   2 sync                       before 3, or the edit could name an empty zone, and the copies
-//!                                would be gone
+//!                                would be gone (canary `GroupBeforeSync`)
 //!   3 edit: the old zones of parity are free, the members name the new one
 //!   4 sync; only then may the old ones be reset
 //! ```
@@ -30,7 +30,8 @@
 //!
 //! Invariants: `X1` to `X3` of [`group`](crate::group). `X4` a member is in one group at any moment
 //! of which its blocks can be rebuilt, from its first block to its freeing, unless a zone of the
-//! group failed. Tests: `sim/tests/parity.rs`.
+//! group failed. `X5` where no zone is held to wait for a group, none does. Tests:
+//! `sim/tests/parity.rs`.
 
 use shingle_hal::{Class, Device, Error as _, ErrorKind, Request, ZoneId};
 
@@ -42,22 +43,14 @@ use crate::format::edit::Change;
 use crate::format::marks::{DAMAGED, LEAVE};
 use crate::group::{Sources, mix};
 use crate::limits::PARITY_MAX;
+use crate::log::Head;
 use crate::manifest::EditBuilder;
 use crate::media::Place;
-use crate::state::{Core, Member, Regroup, Side, State};
+use crate::state::{Core, Member, Moment, Regroup, Side, State, Wanted};
 use crate::zone::{Role, Zone};
 
 /// Members of a group being chosen.
 type Chosen = heapless::Vec<Member, PARITY_MAX>;
-
-/// Which groups are to be put together.
-#[derive(Clone, Copy)]
-pub(crate) struct Wanted {
-    /// Of fewer zones than a group takes, too.
-    pub(crate) narrow: bool,
-    /// Of zones that have no copy, too: that gives no zone back.
-    pub(crate) bare: bool,
-}
 
 /// Why a zone of values may come into a new group.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -369,6 +362,7 @@ impl<D: Device> Core<'_, D> {
         let begun = self.regrouping.take().filter(|regroup| self.is_still_whole(regroup));
         let begun = match begun {
             Some(regroup) => Some(regroup),
+            None if self.has_nothing_loose(wanted) => None,
             None => self.begin_regroup(wanted).await?,
         };
         self.state.borrow_mut().loose = begun.is_some();
@@ -412,8 +406,28 @@ impl<D: Device> Core<'_, D> {
         self.state.borrow_mut().zones.get_mut(regroup.into).set_head(false);
     }
 
+    /// Whether the last look at the zones found none that come into a group, and nothing happened
+    /// since that could have changed that.
+    fn has_nothing_loose(&self, wanted: Wanted) -> bool {
+        let state = self.state.borrow();
+        state.none_loose == Some(moment(&state, wanted))
+    }
+
+    /// Panics if zones wait to come into a group although it is held that none do.
+    pub(crate) fn check_loose(&self) {
+        let known = self.state.borrow().none_loose;
+        if let Some(known) = known.filter(|known| self.has_nothing_loose(known.wanted)) {
+            assert!(self.choose(known.wanted).is_empty(), "X5: {known:?}");
+        }
+    }
+
     async fn begin_regroup(&self, wanted: Wanted) -> Result<Option<Regroup>, Fault<D::Error>> {
         let mut members = self.choose(wanted);
+        {
+            let mut state = self.state.borrow_mut();
+            let now = moment(&state, wanted);
+            state.none_loose = members.is_empty().then_some(now);
+        }
         while !members.is_empty() {
             self.begin_writing().await?;
             let (elements, capacity, end) = {
@@ -531,7 +545,9 @@ impl<D: Device> Core<'_, D> {
 
     /// The zone of parity is written: makes it that of its members.
     async fn finish_regroup(&self, regroup: &Regroup) -> Result<(), Fault<D::Error>> {
-        self.sync_device().await?;
+        if !planted(Bug::GroupBeforeSync) {
+            self.sync_device().await?;
+        }
         let into = regroup.into;
         if !self.is_still_whole(regroup) {
             return Ok(());
@@ -568,6 +584,19 @@ impl<D: Device> Core<'_, D> {
         };
         if full { Ok(()) } else { self.give_back(into).await }
     }
+}
+
+/// What changes whenever a zone may have become loose, but for its marks, which end what is known
+/// ([`State::note_mark`]): a zone is left by its head, emptied, freed, or taken. Each counter only
+/// grows, so their sum changes with any of them.
+fn moment(state: &State<'_>, wanted: Wanted) -> Moment {
+    let head = |head: &Head<'_>| head.zone.map_or(0, |zone| u64::from(zone.generation) + 1);
+    let sum = u64::from(state.zones.next_generation)
+        + head(&state.log)
+        + state.cold.as_ref().map_or(0, head)
+        + state.counters.reclaims
+        + state.tree.version;
+    Moment { sum, free: state.zones.free_count(), wanted }
 }
 
 /// Says in an edit that `parity` protects the first `blocks` blocks of `zone`, or with 0 all.

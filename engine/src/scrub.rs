@@ -12,7 +12,12 @@
 //!                               restart, where recovery ended     values: nothing; what is whole
 //!                                                                 moves away, the rest is listed
 //!   runs and their twins        the last piece                    a copy from the twin
+//!   parity (`verify`)           the last block of a member        a new group of the members
+//!   log's mirror, what no run   the last block written            a flush; the mirror goes on in
+//!   holds yet                                                     another zone
 //! ```
+//!
+//! With parity a bad block of a value is rebuilt from its group, as what is whole moves away.
 //!
 //! It mends nothing itself: it marks, and maintenance does what is due (`evacuate`, `twin`,
 //! `reclaim`). One call reads a part that a foreground request can wait for, with the lowest class.
@@ -23,9 +28,9 @@
 //! tells, the last whole block ends it, and damage behind that is not seen.
 //!
 //! Invariants: `U1` what a pass reads came from the medium (canary `ScrubTrustsCache`). `U2` every
-//! unit that something refers to, in both copies, is read in a pass, but for what is written
-//! meanwhile (canary `ScrubSkipsTwins`). `U3` a pass that was cut goes on. Tests:
-//! `sim/tests/scrub.rs`.
+//! unit that something refers to, in all copies, is read in a pass, but for what is written
+//! meanwhile (canaries `ScrubSkipsTwins`, `ScrubSkipsParity`). `U3` a pass that was cut goes on.
+//! Tests: `sim/tests/scrub.rs`, `sim/tests/scrub_parity.rs`.
 
 use shingle_hal::{Class, Device, ElementId, Extent, Lba, ZoneId};
 
@@ -35,6 +40,7 @@ use crate::format::edit::Change;
 use crate::format::seal::{self, Identity};
 use crate::format::superblock::ANCHOR_GENERATION;
 use crate::manifest::EditBuilder;
+use crate::mirror::is_spent;
 use crate::state::{Core, Scrubbing, State};
 use crate::zone::{Role, Zones};
 
@@ -123,19 +129,22 @@ pub struct ScrubProgress {
 
 /// What of a zone is to be read.
 #[derive(Clone, Copy)]
-struct Span {
-    /// The zone whose blocks these are: for a twin the other one, for an extension the first.
-    owner: ZoneId,
+pub(crate) struct Span {
+    /// The zone whose blocks these are: for a twin the other one, for an extension the first, for a
+    /// copy of a zone of values that one.
+    pub(crate) owner: ZoneId,
     /// What the seals are bound to: the first block's number, and the rest.
-    first: u32,
-    generation: u32,
-    store_tag: u32,
+    pub(crate) first: u32,
+    pub(crate) generation: u32,
+    pub(crate) store_tag: u32,
     /// Blocks in it, and in a unit behind the header block.
-    end: u32,
-    unit: u32,
-    structure: Structure,
+    pub(crate) end: u32,
+    pub(crate) unit: u32,
+    pub(crate) structure: Structure,
     /// Whether the last block written is not known.
-    open_ended: bool,
+    pub(crate) open_ended: bool,
+    /// The blocks have no seals, but are the exclusive or of others.
+    pub(crate) is_sum: bool,
 }
 
 impl Span {
@@ -191,8 +200,17 @@ impl<D: Device> Core<'_, D> {
             };
             match span.filter(|span| block < span.end) {
                 None => {
-                    self.state.borrow_mut().scrub.next_zone();
+                    {
+                        let mut state = self.state.borrow_mut();
+                        state.flush_due |= is_untold_mirror(&state, ZoneId(zone));
+                        state.scrub.next_zone();
+                    }
                     self.record_scrub(false).await?;
+                }
+                Some(span) if span.is_sum => {
+                    progress.bytes +=
+                        self.verify_span(ZoneId(zone), span, &mut window, report).await?;
+                    break;
                 }
                 Some(span) => {
                     progress.bytes +=
@@ -205,6 +223,19 @@ impl<D: Device> Core<'_, D> {
         Ok(ScrubProgress { pass: scrub.pass, zone: scrub.zone, found: scrub.found, ..progress })
     }
 
+    /// The blocks of a zone up to `end`, each with a seal of its own.
+    pub(crate) fn span(
+        &self,
+        owner: ZoneId,
+        generation: u32,
+        end: u32,
+        structure: Structure,
+    ) -> Span {
+        let store_tag = self.superblock.get().store_tag();
+        let (first, unit, open_ended, is_sum) = (0, 1, false, false);
+        Span { owner, first, generation, store_tag, end, unit, structure, open_ended, is_sum }
+    }
+
     /// What of a zone is to be read, as far as memory knows.
     fn span_of(&self, id: ZoneId) -> Option<Span> {
         let state = &*self.state.borrow();
@@ -212,16 +243,9 @@ impl<D: Device> Core<'_, D> {
         if zone.is_offline() {
             return None;
         }
-        let store_tag = self.superblock.get().store_tag();
-        let span = |owner: ZoneId, first: u32, end: u32, structure: Structure| Span {
-            owner,
-            first,
-            generation: state.zones.get(owner).generation.get(),
-            store_tag,
-            end,
-            unit: 1,
-            structure,
-            open_ended: false,
+        let span = |owner: ZoneId, first: u32, end: u32, structure: Structure| {
+            let generation = state.zones.get(owner).generation.get();
+            Span { first, ..self.span(owner, generation, end, structure) }
         };
         match zone.role() {
             Role::Anchor => {
@@ -255,12 +279,18 @@ impl<D: Device> Core<'_, D> {
                 let open_ended = open_ended && index + 1 == extents.len();
                 Some(Span { open_ended, ..span(owner, first, end, Structure::Value) })
             }
-            Role::Free | Role::Retired | Role::Releasing | Role::Parity | Role::LogMirror => None,
+            Role::Parity if planted(Bug::ScrubSkipsParity) => None,
+            Role::Parity => self.parity_span(state, id),
+            Role::LogMirror => {
+                let (end, open_ended) = mirror_end(state, id)?;
+                Some(Span { open_ended, ..span(id, 0, end, Structure::LogRecord) })
+            }
+            Role::Free | Role::Retired | Role::Releasing => None,
         }
     }
 
     /// Blocks of a log's zone that were written, and whether there may be fewer.
-    fn log_end(&self, state: &State<'_>, owner: ZoneId) -> (u32, bool) {
+    pub(crate) fn log_end(&self, state: &State<'_>, owner: ZoneId) -> (u32, bool) {
         for head in core::iter::once(&state.log).chain(state.cold.as_ref()) {
             if head.zone.is_some_and(|zone| zone.id == owner) {
                 return (head.first_unwritten_block(), false);
@@ -310,14 +340,14 @@ impl<D: Device> Core<'_, D> {
         Ok(None)
     }
 
-    fn part_blocks(&self, window_len: usize) -> u32 {
+    pub(crate) fn part_blocks(&self, window_len: usize) -> u32 {
         let block_len = self.media.block_len();
         let most = (window_len.min(PART_BYTES.max(self.shape.node_len)) / block_len) as u32;
         most.min(self.media.geometry.transfer_blocks_max).max(1)
     }
 
     /// Reads blocks; false if the medium cannot return them.
-    async fn read_idle(
+    pub(crate) async fn read_idle(
         &self,
         start: Lba,
         bytes: &mut [u8],
@@ -411,11 +441,21 @@ impl<D: Device> Core<'_, D> {
             (unit.len() / self.media.block_len()) as u32,
         );
         let origin = self.origin(span, block, unit, check);
+        let role = self.state.borrow().zones.get(id).role();
         let (structure, remedy) = match span.structure {
             Structure::RunNode => {
                 (Structure::RunNode, self.remedy_of_node(id, span, block, unit).await?)
             }
-            Structure::Value | Structure::LogRecord => self.remedy_of_value(span, block),
+            Structure::Value if role == Role::Parity => {
+                let whole = self.is_in_member(span, block, unit).await?;
+                (Structure::Value, self.remedy_of_parity(id, whole))
+            }
+            Structure::Value => match self.remedy_of_value(span, block) {
+                (structure, Remedy::None) if self.is_rebuilt(span, block).await => {
+                    (structure, Remedy::Copy)
+                }
+                other => other,
+            },
             other => (other, Remedy::Memory),
         };
         let mut state = self.state.borrow_mut();
@@ -483,7 +523,7 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Whose bytes a bad unit holds.
-    fn origin(&self, span: &Span, block: u32, unit: &[u8], check: Check) -> Origin {
+    pub(crate) fn origin(&self, span: &Span, block: u32, unit: &[u8], check: Check) -> Origin {
         if matches!(check, Check::Unreadable(_)) {
             return Origin::Unread;
         }
@@ -531,8 +571,10 @@ impl<D: Device> Core<'_, D> {
     /// Bytes that a pass reads, about.
     pub(crate) fn scrub_len_bytes(&self) -> u64 {
         let count = self.state.borrow().zones.len();
-        let spans = (0..count).filter_map(|id| self.span_of(ZoneId(id)));
-        spans.map(|span| u64::from(span.end)).sum::<u64>() * self.media.block_len() as u64
+        let spans = (0..count).map(ZoneId).filter_map(|id| Some((id, self.span_of(id)?)));
+        let blocks =
+            spans.map(|(id, span)| u64::from(span.end) + self.verify_len_blocks(id, &span));
+        blocks.sum::<u64>() * self.media.block_len() as u64
     }
 }
 
@@ -564,7 +606,7 @@ impl State<'_> {
     }
 
     /// Counts a bad unit of the logical zone `owner`, and marks what is to be done about it.
-    fn count_finding(&mut self, finding: &Finding, owner: ZoneId, hole: bool) {
+    pub(crate) fn count_finding(&mut self, finding: &Finding, owner: ZoneId, hole: bool) {
         let kind = usize::from(!matches!(finding.check, Check::Unreadable(_)));
         self.counters.scrub.found[finding.structure as usize][kind] += 1;
         self.scrub.found = self.scrub.found.saturating_add(1);
@@ -584,8 +626,9 @@ impl State<'_> {
             }
             Structure::Value | Structure::RunNode => {}
         }
-        // A log's zone is emptied as a whole, a copy of a run's zone alone.
-        let marked = if finding.structure == Structure::RunNode { finding.zone } else { owner };
+        // A log's zone is emptied as a whole, a copy of a zone alone.
+        let is_copy = finding.structure == Structure::RunNode || finding.role == Role::Parity;
+        let marked = if is_copy { finding.zone } else { owner };
         let zone = self.zones.get_mut(marked);
         if finding.remedy == Remedy::Copy {
             zone.found = zone.found.get().saturating_add(1).into();
@@ -623,6 +666,32 @@ impl State<'_> {
     pub(crate) fn count_mended(&mut self, which: usize) {
         self.counters.scrub.mended += u64::from(core::mem::take(&mut self.unmended[which]));
     }
+}
+
+/// Blocks of a zone of the log's mirror that were written, and whether there may be fewer; `None`
+/// if it covers nothing that is not in a run.
+fn mirror_end(state: &State<'_>, id: ZoneId) -> Option<(u32, bool)> {
+    let zone = state.zones.get(id);
+    let head = state.mirror.as_ref().map(|mirror| &mirror.head);
+    let head = head.filter(|head| head.zone.is_some_and(|zone| zone.id == id));
+    if let Some(head) = head {
+        return Some((head.first_unwritten_block(), false));
+    }
+    // One that was left for damage: what it covers was flushed for that, or is going to be.
+    if is_spent(state, id) || zone.is_damaged() {
+        return None;
+    }
+    let of_old = zone.generation.get() < state.born;
+    (!is_untold_mirror(state, id)).then_some((zone.written.get(), of_old))
+}
+
+/// Whether nobody knows how much of a zone of the log's mirror counts: of what was written in any
+/// order, a hole may be what a cut left. What it covers is flushed instead.
+fn is_untold_mirror(state: &State<'_>, id: ZoneId) -> bool {
+    let zone = state.zones.get(id);
+    let of_old = zone.generation.get() < state.born;
+    let untold = zone.role() == Role::LogMirror && of_old && zone.is_conventional();
+    untold && !zone.is_damaged() && !is_spent(state, id)
 }
 
 /// The zone of runs that a twin belongs to.

@@ -109,6 +109,23 @@ pub(crate) struct Regroup {
     pub(crate) end: u32,
 }
 
+/// Which groups are to be put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// Of fewer zones than a group takes, too.
+    pub(crate) narrow: bool,
+    /// Of zones that have no copy, too: that gives no zone back.
+    pub(crate) bare: bool,
+}
+
+/// When the zones were last looked at for groups: see `parity`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) sum: u64,
+    pub(crate) free: u32,
+    pub(crate) wanted: Wanted,
+}
+
 /// How far the scrub has come, and what this pass found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Scrubbing {
@@ -245,6 +262,8 @@ pub(crate) struct State<'m> {
     pub(crate) failed: bool,
     /// Zones of values wait to come into a group.
     pub(crate) loose: bool,
+    /// When the last look at them found that none comes into a group.
+    pub(crate) none_loose: Option<Moment>,
     /// The manifest does not know all marks of zones.
     pub(crate) marks_due: bool,
     /// A copy of the manifest or a superblock is bad: both are to be written anew.

@@ -130,3 +130,47 @@ fn rot_and_write_faults_are_the_mediums() {
     let cause = only(&diagnosis);
     assert_eq!((cause.kind, cause.element), (Kind::WriteFaults, Some(3)));
 }
+
+#[test]
+fn sync_that_lied_is_named_where_records_are_gone_and_no_block_is_bad() {
+    let mut named = 0;
+    for seed in 0..40 {
+        let drive = new_drive(MEDIA, true);
+        let mut memory = vec![0; MEMORY_LEN];
+        let mut model = Model::new();
+        let store = open(&drive, &mut memory);
+        let zone = |store: &Shop<'_, '_>| {
+            let mut uses = (0..240).filter_map(|zone| store.zone_use(ZoneId(zone)));
+            uses.find(|zone| zone.role == Role::Log && zone.head).map(|zone| zone.zone)
+        };
+        for index in 0..20 {
+            put(&drive, &store, &mut model, index, 0);
+        }
+        // What lies behind the end of a zone that lost its tail says that the tail was durable.
+        let first = zone(&store);
+        drive.set_faults(&plan("sync-lie sticky at=request:0"), seed);
+        for index in 20..100 {
+            put(&drive, &store, &mut model, index, 0);
+            if index % 4 == 0 && zone(&store) != first {
+                break;
+            }
+        }
+        drop(store);
+        drive.cut_after(0);
+        drive.power_on(Outcome::Seeded(seed));
+        drive.lift_faults();
+        let store = open(&drive, &mut memory);
+        if store.stats().lost_seqs.is_none() {
+            continue; // the end of the log is gone as a whole, or nothing is
+        }
+        let diagnosis = drive.block_on(diagnose(&store));
+        if !diagnosis.findings.is_empty() {
+            continue; // the cut tore a block that was held to be durable
+        }
+        let cause = only(&diagnosis);
+        assert_eq!(cause.kind, Kind::SyncLied, "seed {seed}: {:#?}", diagnosis.lines());
+        assert!(cause.kind.is_firmware() && cause.element.is_none() && cause.band.is_none());
+        named += 1;
+    }
+    assert!(named > 4, "{named} of 40");
+}

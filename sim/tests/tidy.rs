@@ -41,6 +41,7 @@ const RANKS: &[&[&str]] = &[
         "search",
         "twin",
         "value",
+        "verify",
     ],
     &["hole"],
     &["create", "maintain", "open", "recover", "refill", "replay"],

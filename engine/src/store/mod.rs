@@ -127,6 +127,7 @@ impl<'m, D: Device> Store<'m, D> {
     /// Panics if an invariant of the state in memory does not hold. For harnesses.
     pub fn check_invariants(&self) {
         self.core.state.borrow().check_invariants();
+        self.core.check_loose();
     }
 
     pub(crate) fn check_key(&self, key: &[u8]) -> bool {

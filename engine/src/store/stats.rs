@@ -89,6 +89,8 @@ pub struct ZoneUse {
     pub marks: u8,
     /// Units in it that a scrub found bad.
     pub found: u16,
+    /// Whether it is in a group: protected by parity, or the parity of others.
+    pub grouped: bool,
 }
 
 impl<D: Device> Store<'_, D> {
@@ -173,6 +175,7 @@ impl<D: Device> Store<'_, D> {
                 live_bytes: u64::from(entry.live.get()) + u64::from(entry.live_mem.get()),
                 marks: entry.health(),
                 found: entry.found.get(),
+                grouped: state.zones.is_grouped(zone),
             }
         })
     }

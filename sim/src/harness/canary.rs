@@ -3,6 +3,7 @@
 use shingle_engine::canary::{Bug, plant};
 
 use crate::harness::faulted::{self, Faults};
+use crate::harness::grouped;
 use crate::harness::scrubbed::{self, ScrubConfig};
 use crate::harness::torture::{MEDIA, TortureConfig, run};
 
@@ -32,6 +33,9 @@ pub fn hunt(bug: Bug, seeds: u64, ops: u64) -> Catch {
 fn hunt_planted(bug: Bug, seeds: u64, ops: u64) -> Catch {
     if bug.needs_scrub() {
         return hunt_with_scrub(bug, seeds);
+    }
+    if bug == Bug::GroupBeforeSync {
+        return hunt_in_groups(bug, seeds);
     }
     if bug.needs_faults() {
         return hunt_with_faults(bug, seeds, ops);
@@ -63,11 +67,27 @@ fn media_for(bug: Bug, seed: u64) -> &'static str {
 }
 
 fn hunt_with_scrub(bug: Bug, seeds: u64) -> Catch {
-    let config = ScrubConfig { keys: 200, errors: 40, mirror: true };
+    let parity = if bug == Bug::ScrubSkipsParity { 2 } else { 0 };
+    let config = ScrubConfig { keys: 200, errors: 40, mirror: true, parity };
     for seed in 0..seeds {
         if let Err(shown) = scrubbed::run(seed, config) {
             plant(None);
             let innocent = scrubbed::run(seed, config).is_ok();
+            plant(Some(bug));
+            if innocent {
+                return Catch { bug, seeds: Some(seed + 1), shown };
+            }
+        }
+    }
+    Catch { bug, seeds: None, shown: String::new() }
+}
+
+/// The element must die after a cut in the few requests between an edit and the sync behind it.
+fn hunt_in_groups(bug: Bug, seeds: u64) -> Catch {
+    for seed in 0..seeds {
+        if let Err(shown) = grouped::run(seed) {
+            plant(None);
+            let innocent = grouped::run(seed).is_ok();
             plant(Some(bug));
             if innocent {
                 return Catch { bug, seeds: Some(seed + 1), shown };

@@ -9,6 +9,7 @@
 //!   fault_campaign  many seeds of that, and what became of each kind of fault
 //!   fault_matrix    one fault at a time, aimed at one structure
 //!   scrubbed   latent errors, found by a scrub                  (seeds)
+//!   grouped    an element that dies with power, where values have parity  (seeds)
 //!   exhaustive every cut of a short script, every outcome          (scripts)
 //!   fuzz       what a fuzzer's bytes are used for
 //!   campaign   many seeds, with progress and a watchdog
@@ -26,6 +27,7 @@ pub mod fault_campaign;
 pub mod fault_matrix;
 pub mod faulted;
 pub mod fuzz;
+pub mod grouped;
 pub mod life;
 pub mod oracle;
 mod panics;

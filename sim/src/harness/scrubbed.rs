@@ -1,12 +1,13 @@
 //! A store on a drive with latent errors: what a scrub finds, what is mended, and what is lost.
 //!
 //! Blocks of everything that was written are drawn, of the two copies of a node one at most, and
+//! where values have parity, of the blocks with one number in their zones and those of parity; and
 //! from then on each of them either cannot be read or reads with a flipped bit. Nobody has read
 //! them yet, so only a scrub can know. Held against the drawn list:
 //!
 //! - a pass finds every one of them, and nothing else;
 //! - what has another copy is whole after maintenance: no key is absent, small values are all
-//!   there, and what does not come back is on the list of lost keys;
+//!   there, and what does not come back is on the list of lost keys; with parity, all comes back;
 //! - the next pass finds nothing that has another copy.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,8 @@ pub struct ScrubConfig {
     pub errors: usize,
     /// Whether runs have twins.
     pub mirror: bool,
+    /// Zones of values that a zone of parity protects, or 0; only where runs have twins.
+    pub parity: u8,
 }
 
 /// What it came to.
@@ -71,7 +74,8 @@ pub fn run(seed: u64, config: ScrubConfig) -> Result<Scrubbed, String> {
     let mut choices = Choices::new(seed ^ 0x0073_6372_7562);
     let drive = Drive::new(MediaSpec::parse(MEDIA).map_err(|error| error.to_string())?, seed);
     let mut memory = vec![0; MEMORY_LEN];
-    let redundancy = Redundancy { mirror_runs: config.mirror, ..Redundancy::NONE };
+    let redundancy =
+        Redundancy { mirror_runs: config.mirror, parity: config.parity, ..Redundancy::NONE };
     let limits = Limits::for_geometry(&drive.geometry());
     let options = FormatOptions { store_id: [6; 16], limits, redundancy };
     drive.block_on(format(&&drive, &mut memory, &options)).map_err(|error| error.to_string())?;
@@ -85,6 +89,10 @@ pub fn run(seed: u64, config: ScrubConfig) -> Result<Scrubbed, String> {
     // Some are in no run yet; and the cache knows the runs.
     for index in config.keys..config.keys + 40 {
         bed.put(&mut model, index)?;
+    }
+    if config.parity > 0 {
+        // No group is half written.
+        bed.done(drive.block_on(store.maintain(STEPS_MAX)), "maintain")?;
     }
     bed.check(&model)?;
     let bad = bed.spoil(&mut choices, config, seed);
@@ -102,6 +110,9 @@ pub fn run(seed: u64, config: ScrubConfig) -> Result<Scrubbed, String> {
         return Err(format!("{stats:?}: not everything that could be was mended"));
     }
     result.lost_keys = bed.check(&model)?;
+    if config.parity > 0 && (result.lost_keys > 0 || store.stats().bare_zones > 0) {
+        return Err(format!("parity does not make up for it: {result:?}, {:?}", store.stats()));
+    }
     // What cannot be read stays so where it is, but nothing with another copy is there any more.
     let again = bed.pass(&mut 0)?;
     let mendable = again.iter().find(|one| one.remedy == Remedy::Copy);
@@ -172,12 +183,16 @@ impl Bed<'_, '_, '_> {
         config: ScrubConfig,
         seed: u64,
     ) -> BTreeMap<u64, (Rule, Role)> {
-        let ScrubConfig { errors, mirror, .. } = config;
+        let ScrubConfig { errors, mirror, parity, .. } = config;
+        let mut numbers = BTreeSet::new();
         let mut written = Vec::new();
         let dead = self.dead_headers();
         for zone in zones_of(self.drive) {
             let role = self.store.zone_use(zone.zone).map_or(Role::Retired, |zone| zone.role);
-            let is_dead = dead.contains(&self.node_at(zone.start));
+            let grouped = self.store.zone_use(zone.zone).is_some_and(|zone| zone.grouped);
+            // Parity of a group that came to nothing, or is not whole yet, is nobody's.
+            let is_idle = role == Role::Parity && !grouped;
+            let is_dead = is_idle || dead.contains(&self.node_at(zone.start));
             if !is_dead && !matches!(role, Role::Free | Role::Retired) {
                 let blocks = 0..u64::from(zone.write_pointer.0);
                 written.extend(blocks.map(|block| (zone.start.0 + block, role)));
@@ -189,10 +204,15 @@ impl Bed<'_, '_, '_> {
                 break;
             }
             let (lba, role) = written[choices.below(written.len() as u64) as usize];
-            let of_values = matches!(role, Role::Log | Role::Cold);
+            let of_values = matches!(role, Role::Log | Role::Cold | Role::Parity);
             let of_runs = matches!(role, Role::Run | Role::Bottom | Role::Twin);
             // Of what there is little, some is hit too.
             if of_values && choices.below(8) > 0 || of_runs && bad.len() < 4 {
+                continue;
+            }
+            let geometry = self.drive.geometry();
+            let number = lba - geometry.zone_start(geometry.zone_of(Lba(lba))).0;
+            if of_values && parity > 0 && !numbers.insert(number) {
                 continue;
             }
             if of_runs && (!mirror || !nodes.insert(self.node_at(Lba(lba)))) {
