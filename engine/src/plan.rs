@@ -158,7 +158,7 @@ impl Plan {
         let fanout = FANOUT;
         Self {
             zones_len: zone::memory_len(geometry.zone_count as usize),
-            pieces: geometry.zone_count as usize + 30,
+            pieces: geometry.zone_count as usize + 23,
             log_len: 2 * record_blocks * block_len,
             cold_len: 0,
             mirror_len: 0,

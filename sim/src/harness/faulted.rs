@@ -337,7 +337,7 @@ impl<'d> Bed<'d> {
                     self.outcomes.rebuilds += stats.rebuilds;
                     self.outcomes.failed_zones = u64::from(stats.failed_zones);
                     is_last &= matches!(end, End::Done);
-                    let gives_up = self.beyond || self.cuts_forever();
+                    let gives_up = self.beyond || self.never_answers();
                     let is_futile = gives_up && self.outcomes.ops < before + LIFE_OPS_MIN;
                     futile = if is_futile { futile + 1 } else { 0 };
                     if matches!(end, End::Done) && self.choices.once_in(2) {
@@ -348,7 +348,7 @@ impl<'d> Bed<'d> {
                 Err(error) => {
                     refused += 1;
                     let over = refused > OPENS_MAX;
-                    if refused > FUTILE_MAX && self.beyond {
+                    if refused > FUTILE_MAX && (self.beyond || self.never_answers()) {
                         break;
                     }
                     if over {
@@ -362,10 +362,11 @@ impl<'d> Bed<'d> {
         Ok(self.outcomes)
     }
 
-    /// Power fails whenever a place is touched.
-    fn cuts_forever(&self) -> bool {
-        let cuts = |rule: &Rule| rule.kind == FaultKind::PowerCut && rule.times == Times::Sticky;
-        self.plan.rules.iter().any(cuts)
+    /// Whenever some place is touched, power fails or no answer comes: nothing may get past it.
+    fn never_answers(&self) -> bool {
+        let stops = [FaultKind::PowerCut, FaultKind::Timeout, FaultKind::TransientError];
+        let stops = |rule: &Rule| stops.contains(&rule.kind) && rule.times == Times::Sticky;
+        self.plan.rules.iter().any(stops)
     }
 
     fn is_spent(&self) -> bool {
@@ -518,8 +519,13 @@ impl<'d> Bed<'d> {
 
     /// Takes a zone out of use; false if the store is not to be asked further.
     fn evacuate(&mut self, store: &Store<'_, &Drive>) -> bool {
-        let count = u64::from(self.drive.geometry().zone_count);
-        let zone = ZoneId(self.choices.below(count) as u32);
+        let count = self.drive.geometry().zone_count;
+        let first = self.choices.below(count.into()) as u32;
+        let role = |zone: ZoneId| store.zone_use(zone).map(|zone| zone.role);
+        let mut zones = (first..count).chain(0..first).map(ZoneId);
+        // What the log holds of entries that no run has: often enough, or it is hardly ever met.
+        let of_log = zones.find(|zone| role(*zone) == Some(Role::Log));
+        let zone = of_log.filter(|_| self.choices.once_in(2)).unwrap_or(ZoneId(first));
         let result = self.drive.block_on(store.evacuate_zone(zone));
         if result.is_ok() {
             self.leaving.push(zone);
