@@ -15,6 +15,7 @@ use crate::compact::{FLUSH_PIECES_MAX, Job, Work, add_piece, fill_zones, livenes
 use crate::error::Fault;
 use crate::format::edit::{Change, PieceRecord};
 use crate::format::entry::Entry;
+use crate::manifest::EditBuilder;
 use crate::memtable;
 use crate::run::builder::{Cover, PieceBuilder, Pushed};
 use crate::run::cursor::malformed;
@@ -132,6 +133,7 @@ impl<'m, D: Device> Core<'m, D> {
             fill_zones(state, edit);
             let Some(mark) = state.frozen.take() else { unreachable!("flushed") };
             state.checkpoint = mark;
+            settle_torn(state, edit);
             let table = 1 - state.active;
             state.tables[table].clear();
             state.counters.flushes += 1;
@@ -150,6 +152,19 @@ enum Filled {
     OutputFull,
     KeyBoundary,
     End,
+}
+
+/// What the mirror alone had of the log is in a run: from now on those zones end where their own
+/// records do.
+fn settle_torn(state: &mut State<'_>, edit: &mut EditBuilder<'_>) {
+    let State { torn, zones, checkpoint, .. } = state;
+    let flushed = |generation: u32| generation < checkpoint.log.generation;
+    for &(generation, at) in torn.iter().filter(|(generation, _)| flushed(*generation)) {
+        let Some(zone) = zones.find(generation) else { continue };
+        zones.get_mut(zone).sealed = (at + 1).into();
+        edit.push(&Change::Seal { zone: zone.0, end: at + 1 });
+    }
+    torn.retain(|(generation, _)| !flushed(*generation));
 }
 
 /// The memtable's live bytes after a flush took its share; see `flush_entries`.

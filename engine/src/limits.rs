@@ -13,6 +13,8 @@ pub const BLOCK_LEN_MIN: usize = 256;
 pub const NODE_LEN_MIN: usize = 512;
 /// Largest node, in bytes.
 pub const NODE_LEN_MAX: usize = 65_536;
+/// Zones of a log that recovery found torn, and that are not flushed yet.
+pub(crate) const TORN_MAX: usize = 4;
 /// Bytes at the end of each sealed unit: a tag and the checksum.
 pub const SEAL_LEN: usize = 8;
 /// Tiered levels above the bottom.

@@ -447,8 +447,8 @@ impl<D: Device> Core<'_, D> {
         const HEADS: u32 = 8;
         /// One of a flush and one of a merge.
         const TWIN_HEADS: u32 = 2;
-        /// The mirror's, and one that it left.
-        const MIRROR_ZONES: u32 = 2;
+        /// The mirror's, and those that it left since the last flush.
+        const MIRROR_ZONES: u32 = 3;
         let heads = if self.is_mirrored() { HEADS + TWIN_HEADS } else { HEADS };
         let heads = heads + if self.is_log_mirrored() { MIRROR_ZONES } else { 0 };
         let state = self.state.borrow();

@@ -25,8 +25,8 @@
 //!
 //! Invariants: `B1` a record of the log and its copy lie on different elements. `B2` what is
 //! acknowledged as durable has a durable copy, if it has one at all (canary `LogMirrorNotSynced`).
-//! `B3` a zone of the mirror is freed only when all that it covers lies before the checkpoint. `B5` a
-//! copy that holds less than its record goes to the device only when that is durable (canary
+//! `B3` a zone of the mirror is freed only when all that it covers lies before the checkpoint.
+//! `B5` a copy that holds less than its record goes to the device only when that is durable (canary
 //! `MirrorAheadOfLog`).
 //! Tests: `sim/tests/mirror_log.rs`.
 

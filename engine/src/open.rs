@@ -146,6 +146,7 @@ fn assemble<D: Device>(
         none_loose: None,
         marks_due: false,
         renewal_due: false,
+        torn: heapless::Vec::new(),
         flush_due: false,
         gap: None,
         gap_filled: false,

@@ -5,10 +5,10 @@
 //! its entry again, so that its key is on the list of what is lost. Sequence numbers say whether
 //! any record is missing after all.
 //!
-//! Where nothing says whether a log is damaged or torn ([`hole`](crate::hole)), the mirror's records
-//! behind that place take effect too, as long as they follow without a gap: none of them says more
-//! than the log held when it was synced (`B5` of [`mirror`](crate::mirror)), so an entry for a value
-//! that was not written whole cannot hide the version before.
+//! Where nothing says whether a log is damaged or torn ([`hole`](crate::hole)), the mirror's
+//! records behind that place take effect too, as long as they follow without a gap: none of them
+//! says more than the log held when it was synced (`B5` of [`mirror`](crate::mirror)), so an entry
+//! for a value that was not written whole cannot hide the version before.
 //!
 //! Invariants: `B4` a record takes effect from the mirror only where the log's own cannot be read,
 //! and at what may be a tear only right behind the last one.
@@ -141,8 +141,7 @@ impl<D: Device> Core<'_, D> {
             }
         }
         if tail.end.is_some() {
-            let mut state = self.state.borrow_mut();
-            (state.gap, state.flush_due) = (None, true);
+            self.state.borrow_mut().gap = None;
         }
         Ok(tail)
     }

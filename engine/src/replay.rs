@@ -3,8 +3,8 @@
 //! The log is replayed zone after zone in the order of generations. It ends at the first zone whose
 //! records end without an `End` record, unless an earlier recovery already found that end and said
 //! so in the manifest: whatever lies behind it was never acknowledged, or it would have been synced
-//! together with what is missing. Where the log has a mirror, that may have more, and is replayed to
-//! its own end ([`refill`](crate::refill)).
+//! together with what is missing. Where the log has a mirror, that may have more, and is replayed
+//! to its own end ([`refill`](crate::refill)).
 //!
 //! **Damage is no end.** Where a block is not whole, a cut may have torn it, or the medium failed;
 //! [`hole`](crate::hole) says how the two are told apart. Of damage the records in it are lost,
@@ -159,6 +159,9 @@ impl<D: Device> Core<'_, D> {
                     tail = self.replay_tail(&mut reader, &wanted).await?;
                 }
                 let end = tail.end.unwrap_or(at);
+                if tail.end.is_some() {
+                    self.note_torn(log_zone.generation, at);
+                }
                 self.state.borrow_mut().zones.get_mut(id).sealed = end.saturating_add(1).into();
                 Ok(tail.goes_on)
             }
@@ -201,6 +204,9 @@ impl<D: Device> Core<'_, D> {
                     Passed::Rest => {
                         let until = if walk.sealed > 0 { walk.sealed - 1 } else { u32::MAX };
                         self.pass_over(reader, generation, walk, at, until).await?;
+                        if self.state.borrow().gap_filled {
+                            self.note_torn(generation, at);
+                        }
                         return Ok(Walked::Ended);
                     }
                     Passed::To(next) => {
@@ -251,6 +257,13 @@ impl<D: Device> Core<'_, D> {
             self.state.borrow_mut().gap_filled = filled;
         }
         Ok(())
+    }
+
+    /// The mirror alone has what follows in a zone: it is to be flushed.
+    fn note_torn(&self, generation: u32, at: u32) {
+        let mut state = self.state.borrow_mut();
+        let _ = state.torn.push((generation, at));
+        state.flush_due = true;
     }
 
     /// Replays what a zone's indexes cover: finds them from the last one back, then takes them in

@@ -194,7 +194,13 @@ impl<D: Device> Core<'_, D> {
             let span = self.span_of(ZoneId(zone));
             let span = match span {
                 Some(span) if span.open_ended && block == 0 => {
-                    self.find_end(ZoneId(zone), span, &mut window).await?
+                    let found = self.find_end(ZoneId(zone), span, &mut window).await?;
+                    self.state.borrow_mut().scrub.end = found.map_or(0, |span| span.end);
+                    found
+                }
+                Some(span) if span.open_ended => {
+                    let end = span.end.min(self.state.borrow().scrub.end);
+                    Some(Span { end, ..span })
                 }
                 other => other,
             };
@@ -299,7 +305,8 @@ impl<D: Device> Core<'_, D> {
         let zone = *state.zones.get(owner);
         if zone.sealed.get() > 0 {
             // Recovery found the end: what lies behind was never acknowledged.
-            let payload = zone.sealed.get() - 1;
+            let torn = state.torn.iter().find(|(torn, _)| *torn == zone.generation.get());
+            let payload = torn.map_or(zone.sealed.get() - 1, |(_, at)| *at);
             let blocks = payload.div_ceil(self.payload());
             return (if payload == 0 { 0 } else { 1 + blocks }, false);
         }

@@ -20,7 +20,7 @@ use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
 use crate::limits::{
-    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, PARITY_MAX, SNAPSHOTS_MAX, VALUE_BUFFERS_MAX,
+    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, PARITY_MAX, SNAPSHOTS_MAX, TORN_MAX, VALUE_BUFFERS_MAX,
 };
 use crate::log::Head;
 use crate::log::mirror::Mirror;
@@ -134,6 +134,8 @@ pub(crate) struct Scrubbing {
     /// The zone under way and the next block in it.
     pub(crate) zone: u32,
     pub(crate) block: u32,
+    /// Where that zone was found to end, where that had to be looked for.
+    pub(crate) end: u32,
     /// Units found bad in this pass, and those of them that have no other copy.
     pub(crate) found: u32,
     pub(crate) lost: u32,
@@ -144,7 +146,7 @@ pub(crate) struct Scrubbing {
 impl Scrubbing {
     /// Takes over what the manifest says.
     pub(crate) fn restore(&mut self, pass: u32, zone: u32, found: u32, lost: u32) {
-        *self = Self { pass, zone, block: 0, found, lost, recorded: zone };
+        *self = Self { pass, zone, block: 0, end: 0, found, lost, recorded: zone };
     }
 }
 
@@ -256,6 +258,9 @@ pub(crate) struct State<'m> {
     pub(crate) mirror_at: LogPlace,
     /// Sequence numbers among which are those of records that could not be read at open.
     pub(crate) lost_seqs: Option<(u64, u64)>,
+    /// Zones of the log whose last records the mirror alone has, until they are flushed; the
+    /// generation of each, and where its own records end.
+    pub(crate) torn: heapless::Vec<(u32, u32), TORN_MAX>,
     /// Records of the survivors' log could not be read at open.
     pub(crate) survivors_missing: bool,
     /// Some zone failed, or something in one could not be read.

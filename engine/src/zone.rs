@@ -210,7 +210,7 @@ impl Zone {
         self.set_flag(EMPTIED, emptied);
     }
     /// Takes over how far the device says that the zone is written. That is kept beside `written`
-    /// while the manifest is read, for what that says of one life of the zone is not so of the next.
+    /// while the manifest is read: what that says of one life of the zone ends with it.
     fn set_reported(&mut self, blocks: u32) {
         self.written = U32::new(blocks);
         self.flush_delta = I32::new(blocks as i32);

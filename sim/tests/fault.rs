@@ -2,6 +2,10 @@
 
 use std::cell::Cell;
 
+use shingle_engine::format::edit::LogPlace;
+use shingle_engine::format::record::{
+    OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
+};
 use shingle_hal::{
     Device, ElementId, ErrorKind, Event, Lba, Request, ZoneCondition as C, ZoneDescriptor, ZoneId,
 };
@@ -564,13 +568,25 @@ fn scope_of_a_structure_hits_only_that() {
         block[BLOCK - 8..BLOCK - 6].copy_from_slice(&tag.to_le_bytes());
         block
     };
+    let record = |at: usize| {
+        let mut block = tagged(at as u16);
+        let value_len = 2 * BLOCK as u32;
+        let op = OpHeader { kind: OpKind::Put, key_len: 3, version_len: 0, meta_len: 0, value_len };
+        let len = (RECORD_HEADER_LEN + op.op_len()) as u32;
+        let (kind, offset) = (RecordKind::Commit, at as u32);
+        let durable = LogPlace::default();
+        let header = RecordHeader { kind, op_count: 1, len, seq: 1, offset, durable };
+        let head = [&header.encode()[..], &op.encode()].concat();
+        block[at..at + head.len()].copy_from_slice(&head);
+        block
+    };
     let node = |kind: u8, level: u8| {
         let mut block = data(7, 1);
         block[..16].copy_from_slice(&[kind, level, 0, 0, 1, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         block
     };
     let superblock = [&b"SHINGLE\0"[..], &data(6, 1)[8..]].concat();
-    let log = [header(3), tagged(4), tagged(0xffff), tagged(0)].concat();
+    let log = [header(3), record(4), tagged(0xffff), tagged(0)].concat();
     let run = [header(5), node(1, 0), data(5, 1), node(2, 1), data(5, 1)].concat();
     let manifest = [header(2), data(4, 2)].concat();
     let cases = [
