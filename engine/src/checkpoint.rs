@@ -22,13 +22,14 @@ use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone};
 use crate::format::edit::{Change, KEY_PART_LEN};
+use crate::format::marks::LEAVE;
 use crate::format::superblock::{ManifestPlace, Superblock, VERSION};
 use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS, ZONE_FAILURES_MAX};
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::media::Media;
 use crate::mirror::is_spent;
 use crate::state::{Core, State};
-use crate::zone::{Role, Zones, prepare};
+use crate::zone::{Role, Zone, Zones, prepare};
 
 /// Blocks of an anchor zone that are used.
 pub(crate) const ANCHOR_BLOCKS: u32 = 16;
@@ -647,7 +648,12 @@ pub(crate) fn is_dead(state: &State<'_>, id: ZoneId) -> bool {
 pub(crate) fn is_emptied(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
     let dead = zone.live.get() == 0 && zone.live_mem.get() == 0;
-    (dead || zone.is_emptied()) && is_behind(state, id)
+    (dead || zone.is_emptied()) && (is_behind(state, id) || forgets_open_record(zone))
+}
+
+/// Whether a zone that is to leave is taken for one that replay does not read.
+pub(crate) fn forgets_open_record(zone: &Zone) -> bool {
+    planted(Bug::EvacuateForgetsOpenRecord) && zone.has_mark(LEAVE) && !zone.is_head()
 }
 
 /// Whether a log zone lies before what replay reads, and no value under way has a fragment in it.

@@ -25,11 +25,11 @@
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{freed, is_emptied, push_release};
+use crate::checkpoint::{forgets_open_record, freed, is_behind, is_emptied, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
-use crate::format::marks::{EFFORT, LEAVE};
+use crate::format::marks::EFFORT;
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
@@ -533,11 +533,10 @@ impl Prey {
 /// Whether a zone can be reclaimed.
 fn is_victim(state: &State<'_>, id: ZoneId) -> bool {
     let zone = state.zones.get(id);
-    let forgets = planted(Bug::EvacuateForgetsOpenRecord) && zone.has_mark(LEAVE);
     zone.role().holds_values()
         && !zone.is_pinned()
         && !zone.is_emptied()
-        && (crate::checkpoint::is_behind(state, id) || forgets && !zone.is_head())
+        && (is_behind(state, id) || forgets_open_record(zone))
         && state.zones.is_readable(id)
 }
 
