@@ -5,8 +5,9 @@
 //! same. A rule draws only for requests that it fits.
 //!
 //! Invariants: S1 a rule that does not grow or stick strikes at most as often as it says; S2 what
-//! sticks strikes every later request that touches it; S3 of writes and at the gate, one rule
-//! strikes a request, the first that fits.
+//! sticks strikes every later request that touches it, and what sticks to a structure does as long
+//! as the place holds that; S3 of writes and at the gate, one rule strikes a request, the first
+//! that fits.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -162,6 +163,11 @@ impl Armed {
         let whole = self.stuck_scope.start.max(range.start)..self.stuck_scope.end.min(range.end);
         let mut blocks: BTreeSet<u64> = self.stuck.range(range).copied().collect();
         blocks.extend(whole);
+        if !blocks.is_empty() && matches!(self.rule.scope, Scope::Structure(_)) {
+            // The place may hold something else by now.
+            let left = self.candidates(ask, medium);
+            blocks.retain(|block| left.contains(block));
+        }
         if blocks.is_empty() {
             return None;
         }

@@ -299,10 +299,6 @@ impl<'d> Bed<'d> {
         let mirror = geometry.element_count > 1 && room && chosen;
         // One element is not too much where nothing but values is on one alone.
         self.beyond &= !(self.is_element && mirror);
-        // What sticks to a block is met again when the zone holds something else.
-        let sticks =
-            |rule: &Rule| !matches!(rule.times, Times::Times(_)) && DAMAGE.contains(&rule.kind);
-        self.beyond |= !mirror && self.plan.rules.iter().any(sticks);
         let may_mirror = geometry.element_count > 1 && has_mirror_room(&geometry);
         self.mirror_log = may_mirror && self.choices.once_in(2);
         let mirror_log = self.mirror_log;
