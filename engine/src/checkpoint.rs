@@ -65,6 +65,7 @@ pub(crate) async fn write_superblock<D: Device>(
         if anchor.next >= anchor.blocks {
             if !anchor.conventional {
                 media.reset(anchor.zone).await?;
+                anchor.newest = 0;
             }
             anchor.next = 0;
         }
@@ -511,8 +512,9 @@ impl<D: Device> Core<'_, D> {
         for index in [behind, 1 - behind] {
             let anchor = &mut anchors[index];
             let mut written = write_superblock(&self.media, anchor, &superblock, block).await;
-            if matches!(&written, Err(error) if is_of_zone(error.kind())) {
-                // Again after a reset: the other one must not be reset while this one is empty.
+            let is_empty = anchor.newest == 0 || anchor.conventional;
+            if is_empty && matches!(&written, Err(error) if is_of_zone(error.kind())) {
+                // Again after a reset: the other one should not be reset while this one is empty.
                 anchor.next = anchor.blocks;
                 written = write_superblock(&self.media, anchor, &superblock, block).await;
             }

@@ -361,7 +361,8 @@ impl<'d> Bed<'d> {
     /// Whenever some place is touched, power fails or no answer comes: nothing may get past it.
     fn never_answers(&self) -> bool {
         let stops = [FaultKind::PowerCut, FaultKind::Timeout, FaultKind::TransientError];
-        let stops = |rule: &Rule| stops.contains(&rule.kind) && rule.times == Times::Sticky;
+        let often = |times: Times| !matches!(times, Times::Times(count) if count < FUTILE_MAX);
+        let stops = |rule: &Rule| stops.contains(&rule.kind) && often(rule.times);
         self.plan.rules.iter().any(stops)
     }
 
