@@ -105,7 +105,8 @@ pub(crate) struct Zone {
     pub(crate) capacity: U32,
     pub(crate) live: U32,
     pub(crate) live_mem: U32,
-    /// Change of `live` by the flush under way.
+    /// Change of `live` by the flush under way; while the manifest is read, the blocks that the
+    /// device reported as written.
     pub(crate) flush_delta: I32,
     /// Change of `live` by the merge under way.
     pub(crate) merge_delta: I32,
