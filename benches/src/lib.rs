@@ -1,0 +1,5 @@
+//! Holds the Shingle storage engine against others on the same work, and says what came of it.
+#![forbid(unsafe_code)]
+
+pub mod load;
+pub mod subject;
