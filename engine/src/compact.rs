@@ -299,6 +299,7 @@ impl<'m, D: Device> Core<'m, D> {
             (entry.generation.get(), entry.capacity.get())
         };
         self.commit_edit(|state, edit| {
+            state.earn_rebuild();
             for id in core::iter::once(zone).chain(twin) {
                 state.zones.get_mut(id).set_head(true);
             }

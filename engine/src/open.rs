@@ -23,6 +23,7 @@ use crate::run::cursor::CursorMemory;
 use crate::run::tree::{self, Tree};
 use crate::state::{Core, Counters, Mark, Scrubbing, State};
 use crate::sync::{Lock, Pool, Signal};
+use crate::twin::rebuilds_max;
 use crate::zone::Zones;
 
 /// Cuts memory into parts.
@@ -128,6 +129,7 @@ fn assemble<D: Device>(
         scrub: Scrubbing::default(),
         unmended: [0; 2],
         effort_zones: effort_zones_max(media.geometry.zone_count),
+        rebuilds_left: rebuilds_max(media.geometry.zone_count),
         effort_earned: 0,
         scrub_share: 0,
         scrub_credit: 0,

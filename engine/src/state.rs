@@ -229,6 +229,8 @@ pub(crate) struct State<'m> {
     /// towards one more.
     pub(crate) effort_zones: u32,
     pub(crate) effort_earned: u64,
+    /// Zones of runs that may be rebuilt until more of them are written (`D3`).
+    pub(crate) rebuilds_left: u32,
     /// Bytes of scrub that `maintain` does for each 16 that are written, and those it may do now.
     pub(crate) scrub_share: u32,
     pub(crate) scrub_credit: u64,

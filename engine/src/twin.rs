@@ -13,8 +13,15 @@
 //!   4 sync; only then may the bad one be reset    before it, the old state may come back
 //! ```
 //!
+//! On a medium where hardly a zone is whole, the new copy is as bad as the old one, and found to be
+//! when the other half of the pair is copied from it. Rebuilding would go on for ever, wear out what
+//! is left, and never let anything else have its turn. So rebuilds are counted: every zone once or
+//! twice, and one more for each zone of runs that is written.
+//!
 //! Invariants: `D1` a zone and its twin lie on different elements. `D2` both hold the same bytes,
-//! up to where the zone was written, or one of them is marked damaged. Tests: `sim/tests/parts.rs`.
+//! up to where the zone was written, or one of them is marked damaged. `D3` in the life of a store,
+//! no more rebuilds are begun than `rebuilds_max` and one for each zone of runs that was begun.
+//! Tests: `sim/tests/parts.rs`.
 
 use shingle_hal::{Class, Device, Error as _, Request, ZoneId};
 
@@ -28,6 +35,19 @@ use crate::manifest::EditBuilder;
 use crate::media::Place;
 use crate::state::{Core, Rebuild, Replaces, State};
 use crate::zone::{Role, Zone, Zones};
+
+/// Rebuilds that may be begun without anything being written, on a device of so many zones: one of
+/// them for each zone whose element dies, another one for a block of it that turns bad.
+pub(crate) const fn rebuilds_max(zone_count: u32) -> u32 {
+    2 * zone_count
+}
+
+impl State<'_> {
+    /// A zone of runs is begun: one more may be rebuilt.
+    pub(crate) fn earn_rebuild(&mut self) {
+        self.rebuilds_left = rebuilds_max(self.zones.len()).min(self.rebuilds_left + 1);
+    }
+}
 
 impl<D: Device> Core<'_, D> {
     /// Whether zones of runs have twins.
@@ -145,10 +165,15 @@ impl<D: Device> Core<'_, D> {
     }
 
     async fn begin_rebuild(&self, effort: bool) -> Result<Option<Rebuild>, Fault<D::Error>> {
+        if self.state.borrow().rebuilds_left == 0 {
+            return Ok(None);
+        }
         let Some(plan) = self.next_rebuild(effort) else { return Ok(None) };
         self.begin_writing().await?;
         let (end, generation, role) = {
-            let state = self.state.borrow();
+            let mut state = self.state.borrow_mut();
+            // Before anything can fail: also what comes to nothing is done again.
+            state.rebuilds_left -= 1;
             let entry = state.zones.get(plan.zone);
             let generation = entry.generation.get();
             (self.runs_end(&state, generation), generation, entry.role())

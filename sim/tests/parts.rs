@@ -11,6 +11,7 @@ use std::ops::Bound;
 
 use shelf::{MEDIA, MEMORY_LEN, Model, Shop, key, lost_by_get, new_drive, plan, put};
 use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
+use shingle_hal::Device;
 use shingle_sim::{Drive, Outcome};
 
 /// What the store says is lost, without reading values; and counts the keys.
@@ -81,6 +82,42 @@ fn node_that_one_copy_cannot_give_comes_from_the_other_and_is_rebuilt() {
     assert!(store.stats().rebuilds > 0, "{:?}", store.stats());
     store.check_invariants();
     assert!(lost_by_get(&drive, &store, &model).is_empty());
+}
+
+/// Found by campaign: `torture --media smr-tiny --seed 502006 --ops 5000 --faults any`. Wherever a
+/// copy was put, some of its blocks could not be read either. Each rebuild thus found another one to
+/// do, and a put that waited for room waited for the last of them.
+#[test]
+fn rebuilding_where_no_copy_is_ever_whole_comes_to_an_end() {
+    let drive = new_drive(MEDIA, true);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    for index in 0..4000 {
+        put(&drive, &store, &mut model, index * 3, 0);
+    }
+    drive.block_on(store.compact()).expect("compact");
+    drop(store);
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    drive.set_faults(&plan("read-error sticky p=0.2"), 1);
+    for index in 0..4000 {
+        let mut out = [0; 100];
+        // Either answer will do: what counts is that what is bad was met.
+        let _ = drive.block_on(store.get(&key(index * 3), &mut out, ReadOptions::default()));
+    }
+    let most = 2 * u64::from(drive.geometry().zone_count);
+    let steps = drive.block_on(store.maintain(10_000)).expect("maintain");
+    let rebuilds = store.stats().rebuilds;
+    assert!(rebuilds > most / 2, "{rebuilds} rebuilds: each found the next one");
+    assert!(rebuilds <= most && steps < 10_000, "{rebuilds} rebuilds in {steps} steps");
+    // What is written earns more of them.
+    for index in 4000..4040 {
+        put(&drive, &store, &mut model, index * 3, 0);
+    }
+    drive.block_on(store.checkpoint()).expect("checkpoint");
+    drive.block_on(store.maintain(10_000)).expect("maintain");
+    assert!(store.stats().rebuilds > rebuilds, "{rebuilds} rebuilds, and no more");
+    store.check_invariants();
 }
 
 #[test]
