@@ -218,8 +218,9 @@ impl<'m> PieceBuilder<'m> {
             return false;
         };
         // No upper node is ended by this key, nor by the end of the piece: as many as now, or one.
+        // A key that fills the filter ends the branch if it does not fit the data node.
         let branch_holds = self.upper[0].as_ref().is_none_or(|branch| {
-            branch.room() >= key_len + ITEM_HEAD && branch.key_count() < branch.key_capacity()
+            branch.room() >= key_len + ITEM_HEAD && branch.key_count() + 1 < branch.key_capacity()
         });
         let separator_max = self.separator.len() + ITEM_HEAD;
         let index_holds =
@@ -500,4 +501,58 @@ impl<'m> PieceBuilder<'m> {
 pub(crate) fn cover_entry<'b>(cover: &Cover, body: &'b mut [u8; COVER_LEN_MAX]) -> Entry<'b> {
     let len = crate::format::entry::encode_seqs(cover, body);
     Entry::boundary(&body[..len.unwrap_or(0)])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fills a piece of `nodes_max` nodes with keys for as long as there is room; gives the nodes
+    /// that it came to.
+    fn fill(nodes_max: u32, value_lens: impl Fn(u32) -> usize) -> u32 {
+        const KEY_LEN_MAX: usize = 16;
+        let shape = Shape::new(512, 256, 7, KEY_LEN_MAX, 4);
+        let mut memory = vec![0; memory_len(shape.height, shape.node_len, KEY_LEN_MAX)];
+        let mut output = vec![0; output_nodes_min(shape.height) * shape.node_len];
+        let mut builder = PieceBuilder::new(shape, &mut memory, &mut output, KEY_LEN_MAX);
+        builder.begin(PiecePlace { generation: 1, start: 1, nodes_max, ranged: false });
+        for index in 0.. {
+            let key = (u64::from(index) << 20).to_be_bytes();
+            let value = vec![0; value_lens(index)];
+            let entry = Entry {
+                seq: 5,
+                kind: Kind::Inline,
+                version_len: 0,
+                meta: &[],
+                value_len: value.len() as u64,
+                body: &value,
+            };
+            let room = builder.has_room(1)
+                || builder.has_room_for(key.len(), key.len() + entry.encoded_len());
+            if !room {
+                break;
+            }
+            while builder.push(&key, &entry) == Pushed::OutputFull {
+                builder.output_written();
+            }
+        }
+        if builder.is_output_ready() {
+            builder.output_written();
+        }
+        builder.finish(1, 0).map_or(0, |record| record.nodes)
+    }
+
+    /// A key that filled the filter of a branch and did not fit the data node ended both, and the
+    /// branch had not been counted: the piece ran over its last node.
+    #[test]
+    fn piece_with_room_never_outgrows_its_place() {
+        for nodes_max in 8..200 {
+            for len in (0..120).step_by(3) {
+                let nodes = fill(nodes_max, |index| (len + index as usize * 7) % 120);
+                assert!(nodes <= nodes_max && nodes + 4 >= nodes_max, "{nodes} of {nodes_max}");
+                let nodes = fill(nodes_max, |_| len);
+                assert!(nodes <= nodes_max, "{nodes} of {nodes_max}");
+            }
+        }
+    }
 }
