@@ -171,17 +171,57 @@ impl<D: Device> Core<'_, D> {
         true
     }
 
-    /// Reads bytes of the value of `owner` from `offset` on into `out`.
+    /// The same in place: what was fetched into `raw` ends up as `len` bytes of the value at its
+    /// front.
+    fn keep_value(
+        &self,
+        raw: &mut [u8],
+        in_block: usize,
+        owner: &Owner<'_>,
+        head_len: usize,
+        len: usize,
+    ) -> bool {
+        let (payload, block_len) = (self.payload() as usize, self.media.block_len());
+        if !self.take_value(raw, in_block, owner, head_len, &mut []) {
+            return false;
+        }
+        let (mut from, mut to) = (in_block + head_len, 0);
+        while to < len {
+            let part = (payload - from % payload).min(len - to);
+            let at = from / payload * block_len + from % payload;
+            raw.copy_within(at..at + part, to);
+            (from, to) = (from + part, to + part);
+        }
+        true
+    }
+
+    /// Bytes of the blocks that hold `len` payload bytes from `offset` of a zone.
+    fn fetch_len(&self, offset: u32, len: usize) -> usize {
+        let payload = self.payload() as usize;
+        (offset as usize % payload + len).div_ceil(payload) * self.media.block_len()
+    }
+
+    /// Whether the device can read to the front of `buffer`.
+    fn is_aligned(&self, buffer: &[u8]) -> bool {
+        let align = self.media.geometry.buffer_align_bytes.max(1) as usize;
+        buffer.as_ptr().addr().is_multiple_of(align)
+    }
+
+    /// Reads `len` bytes of the value of `owner` from `offset` on to the front of `out`.
+    ///
+    /// Where `out` has room for whole blocks, they are read to it and not to a buffer: then no more
+    /// than the caller's memory bounds how many values are read at once.
     pub(crate) async fn read_value(
         &self,
         owner: Owner<'_>,
         fragments: &[Fragment],
         offset: u64,
         out: &mut [u8],
+        len: usize,
         request: Request,
     ) -> Result<(), Fault<D::Error>> {
         let mut skip = offset;
-        let mut out = out;
+        let (mut out, mut missing) = (out, len);
         for fragment in fragments {
             let len = u64::from(fragment.len);
             if skip >= len {
@@ -190,19 +230,29 @@ impl<D: Device> Core<'_, D> {
             }
             let mut at = skip as u32;
             skip = 0;
-            while at < fragment.len && !out.is_empty() {
+            while at < fragment.len && missing > 0 {
                 let left = (fragment.len - at) as usize;
-                let wanted = out.len().min(left);
+                let wanted = missing.min(left);
                 let (small, large) =
                     (self.fetch_max(self.shape.node_len), self.plan.value_buffer_len);
                 let head = if at == 0 { owner.head_len() } else { 0 };
                 let few = head + wanted <= small;
                 let pool = few && self.shape.node_len >= 2 * self.media.block_len();
-                let len = if pool { wanted } else { wanted.min(self.fetch_max(large) - head) };
                 let place = (fragment.offset + at).checked_sub(head as u32);
                 let place = place.ok_or_else(malformed)?;
                 let generation = fragment.generation;
-                let right = if pool {
+                let raw_len = self.fetch_len(place, head + wanted);
+                let in_place = !pool && raw_len <= out.len() && self.is_aligned(out);
+                let len = if pool || in_place {
+                    wanted
+                } else {
+                    wanted.min(self.fetch_max(large) - head)
+                };
+                let right = if in_place {
+                    let raw = &mut out[..raw_len];
+                    let from = self.fetch(generation, place, head + len, raw, request).await?;
+                    self.keep_value(raw, from, &owner, head, len)
+                } else if pool {
                     let mut raw = self.nodes.take().await;
                     let from = self.fetch(generation, place, head + len, &mut raw, request).await?;
                     self.take_value(&raw, from, &owner, head, &mut out[..len])
@@ -215,13 +265,14 @@ impl<D: Device> Core<'_, D> {
                     return Err(self.not_owned(generation, place));
                 }
                 out = &mut out[len..];
+                missing -= len;
                 at += len as u32;
             }
-            if out.is_empty() {
+            if missing == 0 {
                 return Ok(());
             }
         }
-        if out.is_empty() { Ok(()) } else { Err(malformed()) }
+        if missing == 0 { Ok(()) } else { Err(malformed()) }
     }
 
     /// The damage of a value that another key owns.

@@ -126,7 +126,19 @@ impl<'m, D: Device> Store<'m, D> {
         Snapshot::new(&self.core, None).ok_or(ReadError::TooManySnapshots)
     }
 
-    /// Reads the value of `key` into `value`; `None` if the key is absent.
+    /// Bytes of a buffer that takes a value of `value_len` bytes as it lies on the medium.
+    pub fn read_room(&self, value_len: u64) -> u64 {
+        let limits = &self.core.limits;
+        let head = u64::from(limits.key_len_max) + u64::from(limits.meta_len_max);
+        let payload = u64::from(self.core.payload());
+        ((head + value_len).div_ceil(payload) + 1) * self.core.media.block_len() as u64
+    }
+
+    /// Reads the value of `key` to the front of `value`; `None` if the key is absent. What is
+    /// behind it there is not kept.
+    ///
+    /// With [`read_room`](Self::read_room) a value that is kept apart is read to `value` itself;
+    /// else to one of few buffers, for which reads may have to wait.
     ///
     /// # Errors
     /// [`ReadError::BufferTooSmall`] if the value is longer than `value`; see [`ReadError`].
@@ -240,8 +252,7 @@ impl<'m, D: Device> Store<'m, D> {
             let left = found.value_len.saturating_sub(offset);
             let len = usize::try_from(left).unwrap_or(usize::MAX).min(out.len());
             let owner = Owner { key, meta_len: apart_meta_len };
-            let out = &mut out[..len];
-            match core.read_value(owner, &fragments, offset, out, options.request()).await {
+            match core.read_value(owner, &fragments, offset, out, len, options.request()).await {
                 Ok(()) => return Ok(Some((found, len))),
                 // The value was moved while it was read: look where it is now.
                 Err(fault) if core.state.borrow().tree.version != version => failed = Some(fault),
@@ -266,7 +277,7 @@ impl<'m, D: Device> Store<'m, D> {
         let Some(place) = guessed.filter(fits) else { return Ok(None) };
         let len = out.len().min(place.len as usize);
         let owner = Owner { key, meta_len: 0 };
-        self.core.read_value(owner, &[place], 0, &mut out[..len], options.request()).await?;
+        self.core.read_value(owner, &[place], 0, out, len, options.request()).await?;
         let found = Found { value_len: u64::from(place.len), meta_len: 0, version_len: 0 };
         Ok(Some((found, len)))
     }

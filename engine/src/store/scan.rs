@@ -321,8 +321,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
                 usize::try_from(found.value_len.saturating_sub(offset)).unwrap_or(usize::MAX);
             let len = left.min(out.len());
             let owner = Owner { key: self.from.get(), meta_len: *apart_meta_len };
-            let part = &mut out[..len];
-            match core.read_value(owner, fragments, offset, part, self.request).await {
+            match core.read_value(owner, fragments, offset, out, len, self.request).await {
                 Ok(()) => return Ok(len),
                 Err(fault)
                     if core.state.borrow().tree.version == version
