@@ -533,6 +533,12 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
+    /// How many zones wait to be [freed](Self::release_dead).
+    pub(crate) fn dead_zones(&self) -> u32 {
+        let state = self.state.borrow();
+        state.zones.iter().filter(|(id, _)| is_dead(&state, *id)).count() as u32
+    }
+
     /// Frees zones that nothing refers to: edit, sync, and only then are they free.
     ///
     /// Returns how many.

@@ -19,7 +19,7 @@ use shingle_hal::{Device, ZoneId};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
-use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
+use crate::limits::{BOTTOM, FANOUT, RUNS_MAX, UNSYNCED_BYTES_MAX};
 use crate::memtable::RANGES_MAX;
 use crate::state::{Core, Wanted};
 
@@ -66,6 +66,14 @@ impl<D: Device> Core<'_, D> {
         self.reserve() + 4 + zones / 128
     }
 
+    /// Dead zones that are worth the syncs of freeing them: where there are many zones some are
+    /// freed together, unless the last free zones go.
+    pub(crate) fn release_least(&self, free: u32) -> u32 {
+        const TOGETHER_MAX: u32 = 8;
+        let together = (self.state.borrow().zones.len() / 128).clamp(1, TOGETHER_MAX);
+        if free <= self.reserve() + 1 { 1 } else { together }
+    }
+
     /// Whether a write may go on: what is left of the head's zone stays for maintenance too.
     pub(crate) fn has_room_for_write(&self, is_delete: bool) -> bool {
         let state = self.state.borrow();
@@ -90,7 +98,7 @@ impl<D: Device> Core<'_, D> {
         self.learn_efforts();
         self.record_marks().await?;
         let free = self.state.borrow().zones.free_count();
-        if free < self.low_water() * 2 {
+        if free < self.low_water() * 2 && self.dead_zones() >= self.release_least(free) {
             let freed = self.release_dead().await?;
             if freed > 0 {
                 return Ok(Step::Did(u64::from(freed) * u64::from(self.payload())));
@@ -235,7 +243,8 @@ impl<D: Device> Core<'_, D> {
     /// Takes note of a write of `bytes` and works off what is owed.
     pub(crate) async fn pay(&self, bytes: u64) -> Result<(), Fault<D::Error>> {
         self.note_use();
-        let owed = bytes * self.gear() / 16;
+        let gear = self.gear();
+        let owed = bytes * gear / 16;
         {
             let mut state = self.state.borrow_mut();
             let earned = bytes.saturating_mul(u64::from(state.scrub_share)) / 16;
@@ -243,6 +252,10 @@ impl<D: Device> Core<'_, D> {
         }
         self.state.borrow_mut().debt += owed;
         self.earn_effort(bytes);
+        // The work that is due ends with a sync, which is long if it comes late.
+        if gear > 0 && self.media.unsynced_bytes() >= UNSYNCED_BYTES_MAX {
+            self.sync_device().await?;
+        }
         let step = self.step_bytes();
         while self.state.borrow().debt >= step {
             let Some(_guard) = self.jobs.try_enter() else {

@@ -15,6 +15,7 @@ use crate::canary::{Bug, planted};
 use crate::error::{Damage, Fault, Structure};
 use crate::format::seal::{Identity, check};
 use crate::limits::{EFFORTS_MAX, EXTENTS_MAX};
+use crate::sync::{join, maybe};
 
 /// How often a request that asks to be retried is retried.
 const RETRIES: u32 = 3;
@@ -101,6 +102,8 @@ pub(crate) struct Media<D> {
     pub(crate) geometry: Geometry,
     store_tag: Cell<u32>,
     stats: Cell<MediaStats>,
+    /// Bytes written when the last sync began.
+    synced_bytes: Cell<u64>,
     /// Places that were read with effort and that nobody has looked after yet.
     efforts: RefCell<heapless::Vec<Lba, EFFORTS_MAX>>,
 }
@@ -109,7 +112,8 @@ impl<D: Device> Media<D> {
     pub(crate) fn new(device: D) -> Self {
         let geometry = device.geometry();
         let (stats, efforts) = (Cell::default(), RefCell::default());
-        Self { device, geometry, store_tag: Cell::new(0), stats, efforts }
+        let (store_tag, synced_bytes) = (Cell::new(0), Cell::new(0));
+        Self { device, geometry, store_tag, stats, synced_bytes, efforts }
     }
 
     pub(crate) fn set_store_tag(&self, tag: u32) {
@@ -151,6 +155,28 @@ impl<D: Device> Media<D> {
         for part in buf.chunks_mut(self.transfer_len()) {
             self.read_part(lba, part, Request::of(class)).await?;
             lba = lba.plus((part.len() / block_len) as u64);
+        }
+        Ok(())
+    }
+
+    /// As [`read_raw`](Self::read_raw), with several requests in flight. Between two that come one
+    /// after the other, a disk would move its arm to what it has to write, and back.
+    pub(crate) async fn read_together(
+        &self,
+        start: Lba,
+        buf: &mut [u8],
+        class: Class,
+    ) -> Result<(), D::Error> {
+        let (len, mut lba) = (self.transfer_len(), start);
+        for row in buf.chunks_mut(4 * len) {
+            let mut parts = row.chunks_mut(len).map(|part| {
+                let at = lba;
+                lba = lba.plus((part.len() / self.block_len()) as u64);
+                self.read_part(at, part, Request::of(class))
+            });
+            let [a, b, c, d] = core::array::from_fn(|_| maybe(parts.next()));
+            let ((a, b), (c, d)) = join(join(a, b), join(c, d)).await;
+            a.and(b).and(c).and(d)?;
         }
         Ok(())
     }
@@ -377,7 +403,13 @@ impl<D: Device> Media<D> {
 
     pub(crate) async fn sync(&self) -> Result<(), D::Error> {
         self.count(|s| s.syncs += 1);
+        self.synced_bytes.set(self.stats.get().written_bytes);
         self.device.sync().await
+    }
+
+    /// Bytes written since the last sync began.
+    pub(crate) fn unsynced_bytes(&self) -> u64 {
+        self.stats.get().written_bytes - self.synced_bytes.get()
     }
 
     /// Empties a zone.

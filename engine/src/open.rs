@@ -108,7 +108,7 @@ fn assemble<D: Device>(
         assert!(inputs.push(CursorMemory::new(part, key_len)).is_ok());
     }
     let edit = Pool::new(carver.take(plan.edit_len), 1);
-    let window = Pool::new(carver.take(plan.window_len), 1);
+    let window = Pool::new(carver.take(plan.sweep_len), 1);
     let spare = Pool::new(carver.take(plan.spare_len), 1);
     let scratch = Pool::new(carver.take(Plan::scratch_len(&limits)), 1);
     let meta = Pool::new(carver.take(usize::from(limits.meta_len_max).max(1)), 1);

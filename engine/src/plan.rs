@@ -9,7 +9,8 @@ use crate::format::entry;
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::format::superblock::{Limits, Redundancy};
 use crate::limits::{
-    FANOUT, FRAGMENT_LEN_MAX, NODE_BUFFERS_MAX, SEAL_LEN, TREE_HEIGHT_MAX, VALUE_BUFFERS_MAX,
+    FANOUT, FRAGMENT_LEN_MAX, NODE_BUFFERS_MAX, SEAL_LEN, SWEEP_LEN_MAX, TREE_HEIGHT_MAX,
+    VALUE_BUFFERS_MAX,
 };
 use crate::run::builder::{self, COVER_LEN_MAX};
 use crate::run::tree;
@@ -49,8 +50,10 @@ pub struct Plan {
     pub fanout: usize,
     /// One manifest edit.
     pub edit_len: usize,
-    /// Window for reading the log back, and for copying a value.
+    /// Window for reading the log back.
     pub window_len: usize,
+    /// The same memory and more, for what reclaim reads of a zone at once.
+    pub sweep_len: usize,
     /// Blocks of other zones, from which one is rebuilt; 0 without parity.
     pub spare_len: usize,
     /// Cache of nodes.
@@ -94,6 +97,7 @@ impl Plan {
             least.spare_len = 2 * block_len;
             // An eighth of the window is for rebuilding what another element cannot give.
             least.window_len += (least.window_len / block_len / 7 + 1) * block_len;
+            least.sweep_len = least.window_len;
         }
         let needed = least.total(limits);
         if memory_len < needed {
@@ -174,6 +178,7 @@ impl Plan {
             fanout,
             edit_len: 2 * block_len,
             window_len: window_blocks * block_len,
+            sweep_len: window_blocks * block_len,
             spare_len: 0,
             cache_len: 0,
         }
@@ -196,7 +201,7 @@ impl Plan {
             + self.output_len
             + self.merge_len
             + self.edit_len
-            + self.window_len
+            + self.sweep_len
             + self.spare_len
             + self.cache_len
             + Self::scratch_len(limits)
@@ -252,6 +257,8 @@ impl Plan {
         self.merge_len = grow(self.merge_len, 16 << 20, 8);
         self.edit_len = blocks(grow(self.edit_len, 64 * block_len, 2));
         self.window_len = blocks(grow(self.window_len, transfer.min(1 << 20), 3));
+        let sweep_most = zone_len.min(SWEEP_LEN_MAX);
+        self.sweep_len = blocks(grow(self.window_len, sweep_most, 12));
         if self.spare_len > 0 {
             self.spare_len = blocks(grow(self.spare_len, (2 * transfer).min(2 << 20), 2));
         }

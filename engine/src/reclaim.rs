@@ -37,7 +37,7 @@ use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
 use crate::log::RecordReader;
 use crate::log::index::Note;
 use crate::log::mirror::Mirrored;
-use crate::log::reader::LogZone;
+use crate::log::reader::{LogZone, Sweep};
 use crate::state::{Core, Side, State};
 use crate::zone::Role;
 
@@ -60,6 +60,8 @@ pub(crate) struct Victim {
     sealed: u32,
     /// Bytes of the last record: what is read ahead of one that is longer is read for nothing.
     record_len: u32,
+    /// What of it is in the window, which nobody else has used since.
+    sweep: Sweep,
     /// Something in it could not be read; what is alive there stays behind.
     damaged: bool,
 }
@@ -129,6 +131,7 @@ impl<D: Device> Core<'_, D> {
             record_end: 0,
             sealed: zone.sealed.get(),
             record_len: 0,
+            sweep: Sweep::default(),
             damaged: false,
         })
     }
@@ -150,6 +153,12 @@ impl<D: Device> Core<'_, D> {
         self.state.borrow().zones.find(victim.log_zone.generation) == Some(victim.zone)
     }
 
+    /// The window goes to somebody else.
+    pub(crate) fn forget_sweep(&self) {
+        let victim = self.reclaiming.take();
+        self.reclaiming.set(victim.map(|victim| Victim { sweep: Sweep::default(), ..victim }));
+    }
+
     /// One step of reclaim, at most about `budget` bytes copied. Under `jobs`.
     pub(crate) async fn reclaim_step(
         &self,
@@ -166,7 +175,7 @@ impl<D: Device> Core<'_, D> {
         let mut window = self.window.take().await;
         let block_len = self.media.block_len();
         let mut window_len = window.len();
-        if victim.record_len as usize > window_len / 2 {
+        if victim.record_len as usize > held_max(window_len) {
             let heads = usize::from(self.limits.key_len_max)
                 + usize::from(self.limits.meta_len_max)
                 + RECORD_HEADER_LEN
@@ -176,9 +185,10 @@ impl<D: Device> Core<'_, D> {
             let is_alone = victim.log_zone.sources.is_none();
             let blocks = if is_alone { blocks } else { blocks + blocks / 7 + 1 };
             window_len = window_len.min(blocks * block_len);
+            victim.sweep = Sweep::default();
         }
         let window = &mut window[..window_len];
-        let mut reader = RecordReader::new(victim.log_zone, window, block_len);
+        let mut reader = RecordReader::resume(victim.log_zone, window, block_len, victim.sweep);
         let mut did = 0;
         while did < budget {
             if victim.ops_left == 0 && !self.next_record(&mut victim, &mut reader).await? {
@@ -198,6 +208,9 @@ impl<D: Device> Core<'_, D> {
                 }
             }
         }
+        if window_len == self.plan.sweep_len {
+            victim.sweep = reader.sweep();
+        }
         self.reclaiming.set(Some(victim));
         Ok(Step::Did(did))
     }
@@ -212,6 +225,10 @@ impl<D: Device> Core<'_, D> {
             if self.is_read_only() || self.reclaim_step(u64::MAX, gain).await? == Step::Idle {
                 break;
             }
+        }
+        let _guard = self.jobs.enter().await;
+        if !self.is_read_only() {
+            self.release_dead().await?;
         }
         Ok(())
     }
@@ -282,7 +299,8 @@ impl<D: Device> Core<'_, D> {
             // A short value comes with its neighbours in the window; a long one has a read of
             // its own.
             let len = op.op_len();
-            let held = len <= reader.reach() / 4 && reader.covers(&self.media, at, len).await?;
+            let held =
+                len <= held_max(reader.reach()) && reader.covers(&self.media, at, len).await?;
             // The longer look may have ended at a block that cannot be read.
             if !held && !reader.covers(&self.media, at, head_len).await? {
                 victim.leave_record(reader);
@@ -464,7 +482,12 @@ impl<D: Device> Core<'_, D> {
             let mut values = group.iter().filter(|id| state.zones.get(**id).role() != Role::Parity);
             values.all(|id| is_emptied(&state, *id)) || planted(Bug::MemberFreedAlone)
         };
-        if !freed_now {
+        let waits = {
+            let state = self.state.borrow();
+            let is_plain = !victim.damaged && !state.zones.is_grouped(id) && !state.failed;
+            is_plain && self.release_least(state.zones.free_count()) > 1
+        };
+        if !freed_now || waits {
             self.progress.notify();
             return Ok(());
         }
@@ -528,6 +551,11 @@ impl Prey {
         }
         least.map(|_| prey)
     }
+}
+
+/// Bytes of the longest value that comes with its neighbours in a window of so many.
+const fn held_max(window_len: usize) -> usize {
+    window_len / 4
 }
 
 /// Whether a zone can be reclaimed.

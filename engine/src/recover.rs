@@ -140,10 +140,10 @@ impl<D: Device> Core<'_, D> {
     pub(crate) async fn load_manifest(&self) -> Result<(), OpenError<D::Error>> {
         let superblock = self.superblock.get();
         let mut window = self.window.take().await;
+        let window = &mut window[..self.plan.window_len];
         let (mut ends, mut blocks) = ([0; 2], [0; 2]);
         for copy in 0..2 {
-            (ends[copy], blocks[copy]) =
-                self.read_manifest(copy, &mut window, u64::MAX, None).await?;
+            (ends[copy], blocks[copy]) = self.read_manifest(copy, window, u64::MAX, None).await?;
         }
         let stale = planted(Bug::StaleManifestCopyWins);
         let better = if stale { ends[1] < ends[0] } else { ends[1] > ends[0] };
@@ -163,7 +163,7 @@ impl<D: Device> Core<'_, D> {
         // a block that it gave before, the other may have it.
         let (end, mut from) = (ends[best], 1);
         for copy in [best, 1 - best, best] {
-            let (edit, block) = self.read_manifest(copy, &mut window, end, Some(from)).await?;
+            let (edit, block) = self.read_manifest(copy, window, end, Some(from)).await?;
             from = from.max(block);
             if edit == end {
                 break;

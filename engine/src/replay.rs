@@ -120,7 +120,8 @@ impl<D: Device> Core<'_, D> {
         let sequential = !zone.is_conventional() && !self.state.borrow().zones.is_failed(id);
         let log_zone = LogZone { map, generation: zone.generation.get(), blocks, sources };
         let mut window = self.window.take().await;
-        let mut reader = RecordReader::new(log_zone, &mut window, self.media.block_len());
+        let window = &mut window[..self.plan.window_len];
+        let mut reader = RecordReader::new(log_zone, window, self.media.block_len());
         let mut walk = Walk {
             from,
             until: u32::MAX,

@@ -45,7 +45,7 @@ use crate::state::{Core, Scrubbing, State};
 use crate::zone::{Role, Zones};
 
 /// Bytes that one request of the scrub reads at most.
-const PART_BYTES: usize = 512 << 10;
+const PART_BYTES: usize = 256 << 10;
 /// The position is recorded after so many parts of the zones.
 const MARKS_PER_PASS: u32 = 64;
 /// Places that a seal is compared with to find out whose it is: more would fit by chance.
@@ -176,7 +176,9 @@ impl<D: Device> Core<'_, D> {
     ) -> Result<ScrubProgress, Fault<D::Error>> {
         self.learn_events().await?;
         self.begin_writing().await?;
+        self.forget_sweep();
         let mut window = self.window.take().await;
+        let window = &mut window[..self.plan.window_len];
         let zone_count = self.state.borrow().zones.len();
         let mut progress = ScrubProgress::default();
         {
@@ -194,7 +196,7 @@ impl<D: Device> Core<'_, D> {
             let span = self.span_of(ZoneId(zone));
             let span = match span {
                 Some(span) if span.open_ended && block == 0 => {
-                    let found = self.find_end(ZoneId(zone), span, &mut window).await?;
+                    let found = self.find_end(ZoneId(zone), span, window).await?;
                     self.state.borrow_mut().scrub.end = found.map_or(0, |span| span.end);
                     found
                 }
@@ -214,13 +216,11 @@ impl<D: Device> Core<'_, D> {
                     self.record_scrub(false).await?;
                 }
                 Some(span) if span.is_sum => {
-                    progress.bytes +=
-                        self.verify_span(ZoneId(zone), span, &mut window, report).await?;
+                    progress.bytes += self.verify_span(ZoneId(zone), span, window, report).await?;
                     break;
                 }
                 Some(span) => {
-                    progress.bytes +=
-                        self.scrub_span(ZoneId(zone), span, &mut window, report).await?;
+                    progress.bytes += self.scrub_span(ZoneId(zone), span, window, report).await?;
                     break;
                 }
             }

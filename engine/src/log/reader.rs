@@ -27,6 +27,13 @@ pub(crate) struct LogZone {
     pub(crate) sources: Sources,
 }
 
+/// What a window holds: its first block, and how many.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sweep {
+    first: u32,
+    checked: u32,
+}
+
 /// A reader over one zone. `'b` is its window's memory.
 pub(crate) struct RecordReader<'b> {
     zone: LogZone,
@@ -74,6 +81,26 @@ impl<'b> RecordReader<'b> {
         assert!(buffer.len() >= 2 * block_len);
         let (first, checked, bad, stopped, tail, rebuilt) = (0, 0, None, 0, None, false);
         Self { zone, buffer, scratch, rebuilt, block_len, first, checked, bad, stopped, tail }
+    }
+
+    /// A reader whose buffer still holds `sweep`, which a reader over the same zone left in it.
+    pub(crate) fn resume(
+        zone: LogZone,
+        buffer: &'b mut [u8],
+        block_len: usize,
+        sweep: Sweep,
+    ) -> Self {
+        let mut reader = Self::new(zone, buffer, block_len);
+        // Where the zone came into a group meanwhile, some of the buffer is for rebuilding.
+        if sweep.checked as usize <= reader.buffer.len() / block_len {
+            (reader.first, reader.checked) = (sweep.first, sweep.checked);
+        }
+        reader
+    }
+
+    /// What is in the window.
+    pub(crate) fn sweep(&self) -> Sweep {
+        Sweep { first: self.first, checked: self.checked }
     }
 
     /// The block that kept the last record that was looked for from being whole.
@@ -330,7 +357,6 @@ impl<'b> RecordReader<'b> {
         first: u32,
     ) -> Result<(), Fault<D::Error>> {
         let room = (self.buffer.len() / self.block_len) as u32;
-        let room = room.min(media.geometry.transfer_blocks_max);
         let end = self.bad.filter(|&bad| bad > first).unwrap_or(self.zone.blocks);
         let wanted = room.min(end.min(self.zone.blocks) - first);
         (self.first, self.checked) = (first, 0);
@@ -361,7 +387,7 @@ impl<'b> RecordReader<'b> {
         let (from, len) = (self.checked, self.block_len);
         let start = self.zone.map.lba(self.first + from);
         let out = &mut self.buffer[from as usize * len..until as usize * len];
-        let whole = media.read_raw(start, out, Class::Maintenance).await;
+        let whole = media.read_together(start, out, Class::Maintenance).await;
         let readable = match whole {
             Ok(()) => until,
             Err(error) => {
