@@ -1,5 +1,10 @@
 //! Holds the Shingle storage engine against others on the same work, and says what came of it.
 #![forbid(unsafe_code)]
 
+pub mod experiment;
+pub mod goal;
 pub mod load;
+pub mod measure;
+pub mod plot;
+pub mod report;
 pub mod subject;

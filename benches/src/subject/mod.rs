@@ -53,6 +53,11 @@ pub trait Subject {
         each: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Option<usize>;
 
+    /// The time now, as in [`Reading::now_ns`].
+    fn now_ns(&self) -> u64 {
+        self.reading().now_ns
+    }
+
     /// The device's figures now.
     fn reading(&self) -> Reading;
 }

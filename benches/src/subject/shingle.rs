@@ -1,5 +1,6 @@
 //! This engine on a simulated drive.
 
+use std::cell::RefCell;
 use std::ops::Bound;
 
 use shingle_engine::{
@@ -7,10 +8,11 @@ use shingle_engine::{
     WriteOptions, format,
 };
 use shingle_hal::{Device, ZoneId};
-use shingle_sim::Drive;
 use shingle_sim::media::MediaSpec;
+use shingle_sim::{Drive, Executor};
 
 use super::{Reading, Subject};
+use crate::load::KEY_LEN;
 
 /// A store on a simulated drive.
 pub struct Shingle<'m> {
@@ -20,6 +22,8 @@ pub struct Shingle<'m> {
     batch: Vec<u8>,
     scratch: Vec<u8>,
     value: Vec<u8>,
+    /// Bytes of the longest value so far.
+    value_len_max: usize,
 }
 
 /// Formats a drive of model `spec` and gives its store, with `memory_len` bytes, to `run`.
@@ -53,10 +57,42 @@ pub fn with_limits<T>(
         batch: vec![0; 256 << 10],
         scratch: Vec::new(),
         value: Vec::new(),
+        value_len_max: 0,
     })
 }
 
 impl Shingle<'_> {
+    /// Gets keys, `depth` at a time: `next` gives each, and `each` takes the key's number, its
+    /// value and the nanoseconds that it took.
+    ///
+    /// # Panics
+    /// If a key is absent.
+    pub fn get_together(
+        &self,
+        depth: usize,
+        next: impl FnMut() -> Option<(u64, [u8; KEY_LEN])>,
+        each: impl FnMut(u64, &[u8], u64),
+    ) {
+        let (next, each) = (RefCell::new(next), RefCell::new(each));
+        let (next, each) = (&next, &each);
+        let executor = Executor::new(self.drive);
+        let room = self.store.read_room(self.value_len_max as u64) as usize;
+        for _ in 0..depth {
+            executor.spawn(async move {
+                let mut value = vec![0; room];
+                loop {
+                    let Some((index, key)) = (next.borrow_mut())() else { break };
+                    let began = self.drive.now_ns();
+                    let found = self.store.get(&key, &mut value, ReadOptions::default()).await;
+                    let found = found.expect("get").expect("the key is there");
+                    let took_ns = self.drive.now_ns() - began;
+                    (each.borrow_mut())(index, &value[..found.value_len as usize], took_ns);
+                }
+            });
+        }
+        executor.run();
+    }
+
     /// The drive below.
     #[must_use]
     pub fn drive(&self) -> &Drive {
@@ -70,11 +106,14 @@ impl Subject for Shingle<'_> {
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.value_len_max = self.value_len_max.max(value.len());
         let put = self.store.put(key, Meta::NONE, value, WriteOptions::BUFFERED);
         self.drive.block_on(put).expect("put");
     }
 
     fn put_batch(&mut self, pairs: &[(&[u8], &[u8])]) {
+        let longest = pairs.iter().map(|(_, value)| value.len()).max();
+        self.value_len_max = self.value_len_max.max(longest.unwrap_or(0));
         let mut left = pairs;
         while !left.is_empty() {
             let mut batch = Batch::new(&mut self.batch);
@@ -100,10 +139,11 @@ impl Subject for Shingle<'_> {
     }
 
     fn get(&mut self, key: &[u8], out: &mut Vec<u8>) -> bool {
-        out.resize(out.capacity(), 0);
+        out.resize(self.store.read_room(self.value_len_max as u64) as usize, 0);
         let found = self.drive.block_on(self.store.get(key, out, ReadOptions::default()));
         let found = found.expect("get");
-        out.truncate(found.map_or(0, |found| found.value_len as usize));
+        let len = found.map_or(0, |found| found.value_len as usize);
+        out.truncate(len);
         found.is_some()
     }
 
@@ -131,12 +171,17 @@ impl Subject for Shingle<'_> {
                 };
                 key.clear();
                 key.extend_from_slice(item.key);
-                self.value.resize(item.value_len as usize, 0);
+                let len = item.value_len as usize;
+                self.value.resize(self.store.read_room(len as u64) as usize, 0);
                 scan.value(0, &mut self.value).await.expect("value");
-                each(&key, &self.value);
+                each(&key, &self.value[..len]);
             }
             Some(count)
         })
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.drive.now_ns()
     }
 
     fn reading(&self) -> Reading {

@@ -1,0 +1,198 @@
+//! Values of one length on a disk: fill in random order, overwrite, read, and go through ranges.
+
+use shingle_hal::{Class, Device, Lba, Request, ZoneId};
+use shingle_sim::Drive;
+use shingle_sim::media::MediaSpec;
+
+use crate::load::{self, Choice, KEY_LEN, Random};
+use crate::measure::Phase;
+use crate::subject::Subject;
+use crate::subject::shingle::Shingle;
+
+/// Keys with their versions, and what is in the store under each.
+pub struct Work {
+    /// Bytes of each value.
+    pub value_len: usize,
+    /// How often each key was written.
+    versions: Vec<u32>,
+    random: Random,
+    value: Vec<u8>,
+    got: Vec<u8>,
+}
+
+impl Work {
+    /// No keys yet; values of `value_len` bytes.
+    #[must_use]
+    pub fn new(value_len: usize) -> Self {
+        Self {
+            value_len,
+            versions: Vec::new(),
+            random: Random::new(11),
+            value: vec![0; value_len],
+            got: Vec::with_capacity(value_len),
+        }
+    }
+
+    /// Keys that there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.versions.len() as u64
+    }
+
+    /// Bytes of keys and values that there are.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        self.count() * self.user_len() as u64
+    }
+
+    fn user_len(&self) -> usize {
+        KEY_LEN + self.value_len
+    }
+
+    fn put(&mut self, subject: &mut dyn Subject, phase: &mut Phase, index: u64) {
+        let version = &mut self.versions[index as usize];
+        *version += 1;
+        load::fill_value(index, *version, &mut self.value);
+        let key = load::key(index);
+        phase.step(subject, KEY_LEN + self.value_len, |subject| subject.put(&key, &self.value));
+    }
+
+    /// Puts `count` new keys, in random order, one after another.
+    pub fn fill(&mut self, subject: &mut dyn Subject, count: u64) -> Phase {
+        let mut phase = Phase::begin(subject, "fill");
+        for _ in 0..count {
+            self.versions.push(0);
+            self.put(subject, &mut phase, self.count() - 1);
+        }
+        subject.sync();
+        phase.end(subject, self.live_bytes())
+    }
+
+    /// Overwrites keys as `choice` has it, `puts` times.
+    pub fn overwrite(&mut self, subject: &mut dyn Subject, choice: &Choice, puts: u64) -> Phase {
+        let mut phase = Phase::begin(subject, format!("overwrite, {}", choice.name()));
+        for _ in 0..puts {
+            let count = self.count();
+            let index = choice.draw(&mut self.random, count);
+            self.put(subject, &mut phase, index);
+        }
+        subject.sync();
+        phase.end(subject, self.live_bytes())
+    }
+
+    /// Gets `gets` keys at random, one after another, and compares what comes.
+    ///
+    /// # Panics
+    /// If a value is wrong or missing.
+    pub fn get(&mut self, subject: &mut dyn Subject, gets: u64) -> Phase {
+        let mut phase = Phase::begin(subject, "get");
+        for _ in 0..gets {
+            let index = self.random.below(self.count());
+            let (key, got) = (load::key(index), &mut self.got);
+            let user_len = KEY_LEN + self.value_len;
+            assert!(phase.step(subject, user_len, |subject| subject.get(&key, got)));
+            self.compare(index);
+        }
+        phase.end(subject, self.live_bytes())
+    }
+
+    /// Gets `gets` keys at random, `depth` at a time.
+    ///
+    /// # Panics
+    /// If a value is wrong or missing.
+    pub fn get_together(&mut self, subject: &mut Shingle<'_>, depth: usize, gets: u64) -> Phase {
+        let mut phase = Phase::begin(subject, format!("get, {depth} at a time"));
+        let user_len = self.user_len();
+        let (versions, random) = (&self.versions, &mut self.random);
+        let mut left = gets;
+        let next = || {
+            left = left.checked_sub(1)?;
+            let index = random.below(versions.len() as u64);
+            Some((index, load::key(index)))
+        };
+        subject.get_together(depth, next, |index, value, took_ns| {
+            assert!(load::is_value(index, versions[index as usize], value), "key {index}");
+            phase.note(user_len, took_ns);
+        });
+        phase.end(subject, self.live_bytes())
+    }
+
+    fn compare(&self, index: u64) {
+        let version = self.versions[index as usize];
+        assert_eq!(self.got.len(), self.value_len, "key {index}");
+        assert!(load::is_value(index, version, &self.got), "key {index} has another value");
+    }
+
+    /// Gets `gets` keys that are not there.
+    ///
+    /// # Panics
+    /// If one is.
+    pub fn miss(&mut self, subject: &mut dyn Subject, gets: u64) -> Phase {
+        let mut phase = Phase::begin(subject, "get, absent");
+        for _ in 0..gets {
+            let index = self.count() + self.random.below(1 << 40);
+            let (key, got) = (load::key(index), &mut self.got);
+            assert!(!phase.step(subject, KEY_LEN, |subject| subject.get(&key, got)));
+        }
+        phase.end(subject, self.live_bytes())
+    }
+
+    /// Goes through `ranges` ranges of `len` entries from random keys on; `None` if the subject
+    /// has no such order.
+    ///
+    /// # Panics
+    /// If the keys are not in order.
+    pub fn ranges(
+        &mut self,
+        subject: &mut dyn Subject,
+        is_reverse: bool,
+        ranges: u64,
+        len: usize,
+    ) -> Option<Phase> {
+        let way = if is_reverse { "reverse" } else { "forward" };
+        let mut phase = Phase::begin(subject, format!("range of {len}, {way}"));
+        for _ in 0..ranges {
+            let from = load::key(self.random.below(self.count()));
+            let (mut before, mut bytes) = (Vec::new(), 0);
+            let began = subject.now_ns();
+            subject.scan(&from, is_reverse, len, &mut |key, value| {
+                let in_order = before.is_empty() || (key > before.as_slice()) != is_reverse;
+                assert!(in_order, "a range is out of order");
+                before = key.to_vec();
+                bytes += key.len() + value.len();
+            })?;
+            phase.note(bytes, subject.now_ns() - began);
+        }
+        Some(phase.end(subject, self.live_bytes()))
+    }
+}
+
+/// Bytes a second at which a drive of model `spec` is written from its first zone on, up to
+/// `bytes`, by nobody in particular: what is there to be had.
+///
+/// # Panics
+/// If the drive refuses.
+#[must_use]
+pub fn sequential_rate(spec: &MediaSpec, bytes: u64) -> f64 {
+    let drive = Drive::new(spec.clone(), 1);
+    let geometry = drive.geometry();
+    let step = geometry.transfer_blocks_max;
+    let data = vec![0; step as usize * geometry.block_len_bytes as usize];
+    let mut written = 0;
+    drive.block_on(async {
+        for zone in 0..geometry.zone_count {
+            let start = geometry.zone_start(ZoneId(zone)).0;
+            let mut block = 0;
+            while block < spec.zone_capacity_blocks && written < bytes {
+                let count = step.min(spec.zone_capacity_blocks - block);
+                let part = &data[..count as usize * geometry.block_len_bytes as usize];
+                let request = Request { class: Class::default(), ..Request::default() };
+                drive.write(Lba(start + u64::from(block)), part, request).await.expect("write");
+                block += count;
+                written += part.len() as u64;
+            }
+        }
+        drive.sync().await.expect("sync");
+    });
+    written as f64 / (drive.now_ns() as f64 / 1e9)
+}
