@@ -1,0 +1,3 @@
+//! The work that subjects are held against each other on, and what each experiment found.
+
+pub mod flash;
