@@ -2,6 +2,10 @@
 //!
 //! A subject answers or panics: a store that fails has no figures.
 
+pub mod ekv;
+pub mod flash;
+pub mod on_flash;
+pub mod sequential;
 pub mod shingle;
 
 /// What a device was asked for so far, and the time there.
