@@ -2,6 +2,10 @@
 //!
 //! A subject answers or panics: a store that fails has no figures.
 
+mod disk;
+mod extents;
+pub mod leveldb;
+pub mod redb;
 pub mod shingle;
 
 /// What a device was asked for so far, and the time there.
