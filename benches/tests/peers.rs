@@ -99,7 +99,7 @@ fn leveldb_gives_back_what_it_was_given() {
 
 #[test]
 fn kinetic_gives_back_what_it_was_given() {
-    check(&mut LevelDb::kinetic(&small_disk(), 1 << 20), 1000);
+    check(&mut LevelDb::kinetic(&small_disk(), 1 << 20, 1000), 1000);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn redb_gives_back_what_it_was_given() {
 #[test]
 fn kinetic_empties_value_files_when_its_disk_is_nearly_full() {
     let spec = disk("disk-tiny:zones=200");
-    let mut subject = LevelDb::kinetic(&spec, 1 << 20);
+    let mut subject = LevelDb::kinetic(&spec, 1 << 20, 32 << 10);
     // Values of 16 KiB on average: 1 400 of them are three quarters of what is kept apart.
     let (model, user_bytes) = exercise(&mut subject, 2_000, 12_000, 32 << 10);
     assert!(user_bytes > 2 * spec.capacity_bytes());

@@ -33,7 +33,7 @@ const NEAR_BYTES: u64 = 64;
 /// Last bytes of a file that are kept when its writer is done.
 const RECENT_BYTES: usize = 1 << 20;
 /// Files with a window at once.
-const WINDOWS_MAX: usize = 16;
+const WINDOWS_MAX: usize = 64;
 /// A file grows by so much.
 const UNIT_BYTES: u64 = 1 << 20;
 /// A disk has at least so many units, or they are shorter.

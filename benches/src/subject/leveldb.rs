@@ -7,7 +7,11 @@
 //!
 //! Where the port, version 4.0.2, is not what LevelDB is, this file makes up for it:
 //! - It compacts once each time it writes out its buffer, which is too little for tables of 2 MiB:
-//!   level 1 would grow without limit. With tables of [`TABLE_BUFFERS`] write buffers it keeps up.
+//!   level 1 would grow without limit. Tables are as long as the write buffer, with which it writes
+//!   about as much as the original. On a deep tree it still falls behind while it is filled: there
+//!   are then more tables to look into, and less was written, than there would be.
+//! - It counts more than a hundred bytes of its own with each entry of the write buffer, some ninety
+//!   more than the original: the buffer is made longer by so much.
 //! - Its block cache counts blocks and takes none to be longer than the block size: it is told the
 //!   length of values, so that it stays within its memory.
 //! - A get that meets another key's tombstone, after its filter said yes in vain, ends there. Keys
@@ -32,14 +36,17 @@ use rusty_leveldb::{BloomPolicy, CompressorId, DB, LdbIterator, Options, WriteBa
 use shingle_sim::media::MediaSpec;
 
 use self::env::DiskEnv;
-use self::values::{Pointer, ValueFiles};
+use self::values::{POINTER_LEN, Pointer, ValueFiles};
 use super::extents::Extents;
 use super::{Reading, Subject};
+use crate::load::KEY_LEN;
 
 /// Bits of the filters for each key.
 const FILTER_BITS: u32 = 10;
-/// Length of a table in write buffers.
-const TABLE_BUFFERS: usize = 4;
+/// What the port counts with each entry of the write buffer, and what LevelDB would.
+const ENTRY_BYTES: (usize, usize) = (107, 20);
+/// Bytes of a key with its sequence number and lengths.
+const KEY_BYTES: usize = KEY_LEN + 12;
 /// Tables that may be open at once, with index and filter in memory: LevelDB's default.
 const TABLES_OPEN_MAX: usize = 1000;
 /// Bytes of a block in LevelDB.
@@ -54,6 +61,25 @@ const APART_BYTES: usize = 8 << 10;
 const INLINE: u8 = 0;
 /// What stands before a pointer.
 const APART: u8 = 1;
+
+/// How LevelDB is told to use its memory.
+struct Memory {
+    buffer_bytes: usize,
+    /// Bytes of a block as its options say, and how many the cache holds.
+    block_bytes: usize,
+    cache_blocks: usize,
+    /// Bytes of what stands for a value in LevelDB.
+    entry_len: usize,
+}
+
+impl Memory {
+    /// The write buffer as the port counts: see the [module](self).
+    fn counted_bytes(&self) -> usize {
+        let entry_bytes = KEY_BYTES + self.entry_len;
+        let (port, original) = ENTRY_BYTES;
+        self.buffer_bytes * (entry_bytes + port) / (entry_bytes + original)
+    }
+}
 
 /// A LevelDB.
 pub struct LevelDb {
@@ -74,38 +100,40 @@ impl LevelDb {
     #[must_use]
     pub fn plain(spec: &MediaSpec, memory_len: usize, value_len: usize) -> Self {
         let buffer_bytes = memory_len / 3;
-        let block_bytes = value_len.max(BLOCK_BYTES);
-        let cache_blocks = (memory_len - buffer_bytes) / block_bytes;
-        Self::open("leveldb", spec, (buffer_bytes, BLOCK_BYTES, cache_blocks))
+        let cache_blocks = (memory_len - buffer_bytes) / value_len.max(BLOCK_BYTES);
+        let (block_bytes, entry_len) = (BLOCK_BYTES, value_len);
+        let memory = Memory { buffer_bytes, block_bytes, cache_blocks, entry_len };
+        Self::open("leveldb", spec, &memory)
     }
 
     /// LevelDB as Kinetic drives had it, on a new disk of model `spec`: values of 8 KiB and more
     /// apart, long blocks, and half of `memory_len` bytes as a write buffer as far as the drives'
-    /// own went.
+    /// own went. Values are up to `value_len` bytes long.
     ///
     /// # Panics
     /// If that is no conventional disk.
     #[must_use]
-    pub fn kinetic(spec: &MediaSpec, memory_len: usize) -> Self {
+    pub fn kinetic(spec: &MediaSpec, memory_len: usize, value_len: usize) -> Self {
         let buffer_bytes = (memory_len / 2).min(KINETIC_BUFFER_BYTES);
         let cache_blocks = (memory_len - buffer_bytes) / KINETIC_BLOCK_BYTES;
-        let mut subject =
-            Self::open("kinetic", spec, (buffer_bytes, KINETIC_BLOCK_BYTES, cache_blocks));
+        let entry_len = if value_len < APART_BYTES { value_len } else { POINTER_LEN };
+        let block_bytes = KINETIC_BLOCK_BYTES;
+        let memory = Memory { buffer_bytes, block_bytes, cache_blocks, entry_len };
+        let mut subject = Self::open("kinetic", spec, &memory);
         subject.values = Some(ValueFiles::new(subject.extents.clone()));
         subject
     }
 
-    fn open(name: &'static str, spec: &MediaSpec, memory: (usize, usize, usize)) -> Self {
-        let (buffer_bytes, block_bytes, cache_blocks) = memory;
+    fn open(name: &'static str, spec: &MediaSpec, memory: &Memory) -> Self {
         let extents = Rc::new(Extents::new(spec));
         let options = Options {
             env: Rc::new(Box::new(DiskEnv::new(extents.clone()))),
             log: Some(Rc::new(RefCell::new(Logger(Box::new(io::sink()))))),
-            write_buffer_size: buffer_bytes,
+            write_buffer_size: memory.counted_bytes(),
             max_open_files: TABLES_OPEN_MAX,
-            max_file_size: TABLE_BUFFERS * buffer_bytes,
-            block_cache_capacity_bytes: cache_blocks.max(1) * block_bytes,
-            block_size: block_bytes,
+            max_file_size: memory.buffer_bytes,
+            block_cache_capacity_bytes: memory.cache_blocks.max(1) * memory.block_bytes,
+            block_size: memory.block_bytes,
             compressor: compressor::NoneCompressor::ID,
             filter_policy: Rc::new(Box::new(BloomPolicy::new(FILTER_BITS))),
             ..Options::default()
@@ -144,10 +172,10 @@ impl LevelDb {
 
     /// Empties value files until there is room again.
     fn make_room(&mut self) {
-        while let Some((number, keys)) = self.values.as_mut().and_then(ValueFiles::victim) {
+        while let Some((number, entries)) = self.values.as_mut().and_then(ValueFiles::victim) {
             self.sync();
             let mut value = Vec::new();
-            for (key, pointer) in keys {
+            for (key, pointer) in entries {
                 if self.keys.get(&key) != Some(&Some(pointer)) {
                     continue;
                 }

@@ -27,7 +27,7 @@ pub(super) struct Pointer {
 }
 
 /// Bytes of a pointer in LevelDB.
-const POINTER_LEN: usize = 16;
+pub(super) const POINTER_LEN: usize = 16;
 
 impl Pointer {
     /// As it is put into LevelDB.
@@ -52,12 +52,14 @@ impl Pointer {
     }
 }
 
+/// The values of a file by their keys, in their order.
+pub(super) type Entries = Vec<(Box<[u8]>, Pointer)>;
+
 struct ValueFile {
     id: FileId,
     place: Place,
     live_bytes: u64,
-    /// The key of each value, in their order.
-    keys: Vec<(Box<[u8]>, Pointer)>,
+    entries: Entries,
 }
 
 /// All value files.
@@ -90,7 +92,7 @@ impl ValueFiles {
         self.extents.append(file.id, value);
         let pointer = Pointer { number, offset, len: value.len() as u32 };
         file.live_bytes += value.len() as u64;
-        file.keys.push((key.into(), pointer));
+        file.entries.push((key.into(), pointer));
         pointer
     }
 
@@ -121,11 +123,11 @@ impl ValueFiles {
         }
     }
 
-    /// The file to be emptied now, with the keys it had values of; `None` if there is room.
+    /// The file to be emptied now, with the values it had; `None` if there is room.
     ///
     /// # Panics
     /// If there is no room and none to be made.
-    pub(super) fn victim(&mut self) -> Option<(u32, Vec<(Box<[u8]>, Pointer)>)> {
+    pub(super) fn victim(&mut self) -> Option<(u32, Entries)> {
         let free = self.extents.free_bytes();
         if free == self.free_seen {
             return None;
@@ -139,7 +141,7 @@ impl ValueFiles {
         let full = self.files.iter().filter(|(number, _)| **number + 1 != self.created);
         let (&number, file) = full.min_by_key(|(_, file)| file.live_bytes)?;
         assert!(file.live_bytes < self.extents.len(file.id), "the disk is full of live values");
-        Some((number, file.keys.clone()))
+        Some((number, file.entries.clone()))
     }
 
     /// Whether a value file is still there.
@@ -162,8 +164,8 @@ impl ValueFiles {
         let number = self.created;
         self.created += 1;
         let id = self.extents.create(&file_name(number));
-        let (place, keys) = (Place::default(), Vec::new());
-        self.files.insert(number, ValueFile { id, place, live_bytes: 0, keys });
+        let (place, entries) = (Place::default(), Vec::new());
+        self.files.insert(number, ValueFile { id, place, live_bytes: 0, entries });
     }
 
     fn remove(&mut self, number: u32) {
