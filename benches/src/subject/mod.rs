@@ -6,6 +6,10 @@ pub mod ekv;
 pub mod flash;
 pub mod on_flash;
 pub mod sequential;
+mod disk;
+mod extents;
+pub mod leveldb;
+pub mod redb;
 pub mod shingle;
 
 /// What a device was asked for so far, and the time there.
