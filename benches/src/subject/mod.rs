@@ -2,14 +2,14 @@
 //!
 //! A subject answers or panics: a store that fails has no figures.
 
-pub mod ekv;
-pub mod flash;
-pub mod on_flash;
-pub mod sequential;
 mod disk;
+pub mod ekv;
 mod extents;
+pub mod flash;
 pub mod leveldb;
+pub mod on_flash;
 pub mod redb;
+pub mod sequential;
 pub mod shingle;
 
 /// What a device was asked for so far, and the time there.
