@@ -80,6 +80,75 @@ impl Work {
         phase.end(subject, self.live_bytes())
     }
 
+    /// Puts `count` new keys, in random order, `batch_len` at once.
+    pub fn fill_batches(
+        &mut self,
+        subject: &mut dyn Subject,
+        count: u64,
+        batch_len: usize,
+    ) -> Phase {
+        let mut phase = Phase::begin(subject, format!("fill, batches of {batch_len}"));
+        let first = self.count();
+        self.versions.resize((first + count) as usize, 0);
+        let mut indexes = first..first + count;
+        self.batches(subject, &mut phase, batch_len, &mut || indexes.next());
+        phase.end(subject, self.live_bytes())
+    }
+
+    /// Overwrites keys as `choice` has it, `puts` times, `batch_len` at once.
+    pub fn overwrite_batches(
+        &mut self,
+        subject: &mut dyn Subject,
+        choice: &Choice,
+        puts: u64,
+        batch_len: usize,
+    ) -> Phase {
+        let work = format!("overwrite, {}, batches of {batch_len}", choice.name());
+        let mut phase = Phase::begin(subject, work);
+        let (mut random, count) = (self.random.clone(), self.count());
+        let mut left = puts;
+        self.batches(subject, &mut phase, batch_len, &mut || {
+            left = left.checked_sub(1)?;
+            Some(choice.draw(&mut random, count))
+        });
+        self.random = random;
+        phase.end(subject, self.live_bytes())
+    }
+
+    /// Puts what `next` gives, and syncs. A batch's time counts for each of its puts in equal parts.
+    fn batches(
+        &mut self,
+        subject: &mut dyn Subject,
+        phase: &mut Phase,
+        batch_len: usize,
+        next: &mut dyn FnMut() -> Option<u64>,
+    ) {
+        loop {
+            let mut pairs = Vec::with_capacity(batch_len);
+            while pairs.len() < batch_len
+                && let Some(index) = next()
+            {
+                let version = &mut self.versions[index as usize];
+                *version += 1;
+                let mut value = vec![0; self.value_len];
+                load::fill_value(index, *version, &mut value);
+                pairs.push((load::key(index), value));
+            }
+            if pairs.is_empty() {
+                break;
+            }
+            let batch: Vec<(&[u8], &[u8])> =
+                pairs.iter().map(|(key, value)| (&key[..], &value[..])).collect();
+            let began = subject.now_ns();
+            subject.put_batch(&batch);
+            let took_ns = (subject.now_ns() - began) / batch.len() as u64;
+            for _ in &batch {
+                phase.note(self.user_len(), took_ns);
+            }
+        }
+        subject.sync();
+    }
+
     /// Gets `gets` keys at random, one after another, and compares what comes.
     ///
     /// # Panics
@@ -110,6 +179,29 @@ impl Work {
             let index = random.below(versions.len() as u64);
             Some((index, load::key(index)))
         };
+        subject.get_together(depth, next, |index, value, took_ns| {
+            assert!(load::is_value(index, versions[index as usize], value), "key {index}");
+            phase.note(user_len, took_ns);
+        });
+        phase.end(subject, self.live_bytes())
+    }
+
+    /// Goes through one range of `len` entries from a random key on, `depth` values at a time: the
+    /// keys come first, then their values.
+    ///
+    /// # Panics
+    /// If a value is wrong or missing.
+    pub fn range_together(&mut self, subject: &mut Shingle<'_>, depth: usize, len: usize) -> Phase {
+        let mut phase = Phase::begin(subject, format!("range of {len}, {depth} values at a time"));
+        let from = load::key(self.random.below(self.count() / 2));
+        let keys = subject.keys(&from, len);
+        let mut keys = keys.iter();
+        let next = || {
+            let key = *keys.next()?;
+            let (_, index) = key.split_at(KEY_LEN - 8);
+            Some((u64::from_be_bytes(index.try_into().ok()?), key))
+        };
+        let (versions, user_len) = (&self.versions, self.user_len());
         subject.get_together(depth, next, |index, value, took_ns| {
             assert!(load::is_value(index, versions[index as usize], value), "key {index}");
             phase.note(user_len, took_ns);

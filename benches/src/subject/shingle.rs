@@ -93,6 +93,49 @@ impl Shingle<'_> {
         executor.run();
     }
 
+    /// The keys from `from` on upwards, `count` at most; no value is read.
+    ///
+    /// # Panics
+    /// If the scan fails.
+    pub fn keys(&mut self, from: &[u8], count: usize) -> Vec<[u8; KEY_LEN]> {
+        self.scratch.resize(self.store.scan_memory_len(), 0);
+        let mut keys = Vec::with_capacity(count);
+        self.drive.block_on(async {
+            let (start, end, options) =
+                (Bound::Included(from), Bound::Unbounded, ReadOptions::default());
+            let scan =
+                self.store.scan(start, end, Direction::Forward, &mut self.scratch, options).await;
+            let mut scan = scan.expect("scan");
+            while keys.len() < count
+                && let Some(item) = scan.next().await.expect("next")
+            {
+                keys.push(item.key.try_into().expect("every key has this length"));
+            }
+        });
+        keys
+    }
+
+    /// Does the work in the background that is due.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn settle(&self) {
+        const STEPS_MAX: u32 = 1 << 20;
+        self.drive.block_on(self.store.maintain(STEPS_MAX)).expect("maintain");
+    }
+
+    /// Reads that it takes to open the store again with so much memory, as it stands now.
+    ///
+    /// # Panics
+    /// If it does not open.
+    #[must_use]
+    pub fn mount_reads(&self, memory_len: usize) -> u64 {
+        let copy = self.drive.fork();
+        let mut memory = vec![0; memory_len];
+        let store = copy.block_on(Store::open(&copy, &mut memory)).expect("open");
+        store.media_stats().reads
+    }
+
     /// The drive below.
     #[must_use]
     pub fn drive(&self) -> &Drive {
