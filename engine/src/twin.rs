@@ -14,9 +14,9 @@
 //! ```
 //!
 //! On a medium where hardly a zone is whole, the new copy is as bad as the old one, and found to be
-//! when the other half of the pair is copied from it. Rebuilding would go on for ever, wear out what
-//! is left, and never let anything else have its turn. So rebuilds are counted: every zone once or
-//! twice, and one more for each zone of runs that is written.
+//! when the other half of the pair is copied from it. Rebuilding would go on for ever, wear out
+//! what is left, and never let anything else have its turn. So rebuilds are counted: every zone
+//! once or twice, and one more for each zone of runs that is written.
 //!
 //! Invariants: `D1` a zone and its twin lie on different elements. `D2` both hold the same bytes,
 //! up to where the zone was written, or one of them is marked damaged. `D3` in the life of a store,

@@ -85,8 +85,8 @@ fn node_that_one_copy_cannot_give_comes_from_the_other_and_is_rebuilt() {
 }
 
 /// Found by campaign: `torture --media smr-tiny --seed 502006 --ops 5000 --faults any`. Wherever a
-/// copy was put, some of its blocks could not be read either. Each rebuild thus found another one to
-/// do, and a put that waited for room waited for the last of them.
+/// copy was put, some of its blocks could not be read either. Each rebuild thus found another one
+/// to do, and a put that waited for room waited for the last of them.
 #[test]
 fn rebuilding_where_no_copy_is_ever_whole_comes_to_an_end() {
     let drive = new_drive(MEDIA, true);
