@@ -33,6 +33,7 @@ use shingle_hal::{Device, ZoneId};
 
 use crate::error::Fault;
 use crate::format::edit::LogPlace;
+use crate::limits::FRAGMENTS_MAX;
 use crate::log::RecordReader;
 use crate::log::reader::{LogZone, Seen};
 use crate::state::{Core, State};
@@ -41,6 +42,8 @@ use crate::state::{Core, State};
 const RESYNC_READS_MAX: u32 = 24;
 /// Reads in search of a mark behind what may be a tear.
 const MARK_READS_MAX: u32 = 4;
+/// Reads in search of a mark in each zone behind it: as many as a value has fragments, and a few.
+const MARK_RECORDS_MAX: usize = FRAGMENTS_MAX + 4;
 /// Zones behind it that are asked for a mark.
 const MARK_ZONES_MAX: usize = 2;
 
@@ -119,7 +122,7 @@ impl<D: Device> Core<'_, D> {
         });
         survey.await?;
         if !known && mark < bad_end {
-            mark = mark.max(self.mark_behind(reader, hole.zone).await?);
+            mark = mark.max(self.mark_behind(reader, hole.zone, bad_end).await?);
         }
         if !known && mark < bad_end {
             return Ok(Passed::Tear);
@@ -153,29 +156,58 @@ impl<D: Device> Core<'_, D> {
         Ok(whole || (unreadable && reader.is_begun(&self.media).await?))
     }
 
-    /// The furthest mark among the first records of the zones that follow in the log.
+    /// The furthest mark in the zones that follow in the log, up to one that reaches `wanted`.
+    ///
+    /// The records there may begin with the rest of the very value whose part is bad: all of these
+    /// were appended before anything of it was synced, and their marks say nothing of it. So each
+    /// zone is gone through from record to record, and not searched at its beginning alone.
     async fn mark_behind(
         &self,
         reader: &mut RecordReader<'_>,
         zone: ZoneId,
+        wanted: LogPlace,
     ) -> Result<LogPlace, Fault<D::Error>> {
         let mut mark = LogPlace::default();
         let mut last = zone;
         for _ in 0..MARK_ZONES_MAX {
             let Some((id, behind)) = self.zone_behind(last) else { break };
             let own = reader.turn_to(behind);
-            let survey = reader.survey(&self.media, 1, behind.blocks, 1, |seen| {
-                if let Seen::Record(_, Some(header)) = seen {
-                    mark = mark.max(header.durable);
-                }
-                false
-            });
-            let surveyed = survey.await;
+            let followed = self.follow_marks(reader, behind.blocks, wanted, &mut mark).await;
             reader.turn_to(own);
-            surveyed?;
+            followed?;
             last = id;
         }
         Ok(mark)
+    }
+
+    /// The same in the zone of `blocks` blocks that the reader was turned to.
+    async fn follow_marks(
+        &self,
+        reader: &mut RecordReader<'_>,
+        blocks: u32,
+        wanted: LogPlace,
+        mark: &mut LogPlace,
+    ) -> Result<(), Fault<D::Error>> {
+        let payload = self.payload();
+        let mut first = 1;
+        for _ in 0..MARK_RECORDS_MAX {
+            let mut next = None;
+            let survey = reader.survey(&self.media, first, blocks, 1, |seen| {
+                if let Seen::Record(start, Some(header)) = seen {
+                    *mark = (*mark).max(header.durable);
+                    // Behind what was read, or this would not end.
+                    let end = header.offset.saturating_add(header.len);
+                    next = Some((1 + end / payload).max(2 + start / payload));
+                }
+                *mark >= wanted
+            });
+            survey.await?;
+            match next {
+                Some(next) if *mark < wanted && next < blocks => first = next,
+                _ => break,
+            }
+        }
+        Ok(())
     }
 
     /// The zone that the log goes on in behind `zone`.
