@@ -229,16 +229,17 @@ impl<D: Device> Core<'_, D> {
         }
         let mut memory = self.edit.take().await;
         let mut builder = EditBuilder::new(&mut memory, self.media.block_len());
-        let manifest = {
+        let (manifest, raises) = {
             let mut state = self.state.borrow_mut();
             build(&mut state, &mut builder);
-            push_counters(&mut state.zones, &mut builder, 0);
-            state.manifest
+            // Soon, but not where a snapshot would take the last free zones.
+            let raises = needs_generations(&state.zones, GENERATIONS_RESERVED / 4);
+            (state.manifest, raises && state.zones.free_count() > 2 * ANCHORS as u32)
         };
         if builder.is_empty() {
             return Ok(());
         }
-        let room = !builder.overflowed() && manifest.has_room(builder.block_count());
+        let room = !builder.overflowed() && manifest.has_room(builder.block_count()) && !raises;
         let Some(mut copies) = manifest.copies.filter(|_| room) else {
             return self.rotate(&mut memory).await;
         };
@@ -281,17 +282,23 @@ impl<D: Device> Core<'_, D> {
     }
 
     /// Reserves generations durably before one beyond the reserve is used.
+    ///
+    /// A snapshot says how many, never an edit: where a drive loses the end of both copies of the
+    /// manifest, the next life would use generations again, and blocks of this one would pass for
+    /// its own. A snapshot is named by the superblock, so its loss shows.
     pub(crate) async fn reserve_generations(&self) -> Result<(), Fault<D::Error>> {
-        let reserved = {
-            let state = self.state.borrow();
-            state.zones.next_generation < state.zones.generation_limit
-        };
-        if reserved {
+        if planted(Bug::GenerationReused) {
+            let zones = &mut self.state.borrow_mut().zones;
+            zones.generation_limit = zones.next_generation + GENERATIONS_RESERVED;
+        }
+        if !needs_generations(&self.state.borrow().zones, 1) {
             return Ok(());
         }
         self.begin_writing().await?;
-        self.commit_edit(|state, edit| push_counters(&mut state.zones, edit, u32::MAX)).await?;
-        self.sync_device().await
+        if needs_generations(&self.state.borrow().zones, 1) {
+            self.snapshot_manifest().await?;
+        }
+        Ok(())
     }
 
     /// Writes a snapshot to fresh zones and publishes it. Under the `edits` lock.
@@ -621,16 +628,10 @@ pub(crate) fn freed(state: &mut State<'_>, id: ZoneId) {
     }
 }
 
-/// Adds the generation limit to an edit when fewer than `least` are left.
-fn push_counters(zones: &mut Zones<'_>, edit: &mut EditBuilder<'_>, least: u32) {
+/// Whether fewer than `least` generations are reserved.
+fn needs_generations(zones: &Zones<'_>, least: u32) -> bool {
     let left = zones.generation_limit.saturating_sub(zones.next_generation);
-    let near = left < GENERATIONS_RESERVED / 4 && !edit.is_empty();
-    if (near || left < least) && !planted(Bug::GenerationReused) {
-        zones.generation_limit = zones.next_generation + GENERATIONS_RESERVED;
-        edit.push(&Change::Counters { generation_limit: zones.generation_limit, next_run: 0 });
-    } else if planted(Bug::GenerationReused) {
-        zones.generation_limit = zones.next_generation + GENERATIONS_RESERVED;
-    }
+    left < least && !planted(Bug::GenerationReused)
 }
 
 /// Whether nothing refers to a zone, now and ever again.
