@@ -7,7 +7,7 @@ use crate::report::Section;
 use crate::subject::shingle;
 
 const VALUE_LEN: usize = 100;
-const MEMORY_LEN: usize = 1 << 20;
+const MEMORY_LEN: usize = 4 << 20;
 
 /// The experiment and its goals.
 #[must_use]

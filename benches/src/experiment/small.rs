@@ -18,20 +18,20 @@ struct Size {
     gets: u64,
 }
 
-/// 116 MB of keys and values with 2 MiB of memory.
+/// 406 MB of keys and values with 8 MiB of memory.
 const FULL: Size = Size {
-    smr: "smr:zones=1000,zone-kib=512,conventional=0",
-    disk: "disk-8tb:zones=64,cache-kib=65536",
-    memory_len: 2 << 20,
-    keys: 1_000_000,
+    smr: "smr:zones=1000,zone-mib=1,conventional=0",
+    disk: "disk-8tb:zones=96,cache-kib=65536",
+    memory_len: 8 << 20,
+    keys: 3_500_000,
     gets: 5_000,
 };
 
 const QUICK: Size = Size {
     smr: "smr:zones=300,zone-kib=256,conventional=0",
     disk: "disk-8tb:zones=16,cache-kib=65536",
-    memory_len: 1 << 20,
-    keys: 60_000,
+    memory_len: 8 << 20,
+    keys: 100_000,
     gets: 300,
 };
 
