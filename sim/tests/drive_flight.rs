@@ -1,13 +1,13 @@
 //! Requests in flight: what a sync covers, what a cut and a dropped future leave of them.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use shingle_hal::{Device, ErrorKind, Lba, Request, ZoneDescriptor, ZoneId};
 use shingle_sim::media::{MediaKind, MediaSpec};
 use shingle_sim::timing::TimingSpec;
-use shingle_sim::{Drive, DriveError, Outcome};
+use shingle_sim::{Drive, DriveError, Executor, Outcome};
 
 const BLOCK: usize = 512;
 const ZONE: Lba = Lba(16);
@@ -122,4 +122,24 @@ fn dropped_write_takes_its_course_in_the_drive_and_in_its_copy() {
         assert!(!drive.advance());
     }
     assert_eq!(drive.trace_hash(), copy.trace_hash());
+}
+
+/// Thirty-two gets on a store with few buffers woke each other without end, and the clock stood.
+#[test]
+fn tasks_that_only_wake_each_other_do_not_stop_the_clock() {
+    const UNTIL_NS: u64 = 1_000_000;
+    let drive = drive(MediaKind::Smr);
+    let executor = Executor::new(&drive);
+    for _ in 0..3 {
+        executor.spawn(poll_fn(|context| {
+            if drive.now_ns() >= UNTIL_NS {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }));
+    }
+    executor.spawn(drive.sleep_until(UNTIL_NS));
+    executor.run();
+    assert_eq!(drive.now_ns(), UNTIL_NS);
 }

@@ -1,6 +1,6 @@
 //! LevelDB on a simulated conventional disk: as it comes, and as Kinetic drives had it.
 //!
-//! The engine is the crate `rusty-leveldb`, a port of LevelDB, on [`Extents`]: what a file system
+//! The engine is the crate `rusty-leveldb`, a port of LevelDB, on `Extents`: what a file system
 //! and a kernel's cache cost and save is said there. The port works on one thread, so a put that
 //! fills the write buffer waits for what the original does beside it; on a disk that is busy with
 //! compaction anyway the throughput is the same, the longest wait is not.

@@ -1,6 +1,6 @@
 //! redb on a simulated conventional disk, its file laid over the disk from the first block on.
 //!
-//! What redb writes is kept back for up to [`KEPT_BLOCKS_MAX`] blocks, so that neighbours go in one
+//! What redb writes is kept back for up to `KEPT_BLOCKS_MAX` blocks, so that neighbours go in one
 //! request; a block of which it writes a part is read first. Its cache is the memory it is given.
 //! A batch is one transaction that redb need not make durable; a sync is one more that it must.
 
