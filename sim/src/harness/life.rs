@@ -89,6 +89,9 @@ pub struct Life<'a, 'm, 'd> {
     pub oracle: &'a RefCell<Oracle>,
     /// Snapshots held, each with what it must show.
     held: RefCell<Vec<(Snapshot<'a, 'm, &'d Drive>, State)>>,
+    /// Streams under way: like snapshots, they keep zones from being reclaimed, those that they
+    /// have a part in.
+    streams: Cell<u32>,
     /// Below this share of the capacity the store must not say that it is full, in percent.
     pub full_percent: u64,
     /// Operations refused for want of room.
@@ -103,8 +106,8 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
         oracle: &'a RefCell<Oracle>,
         full_percent: u64,
     ) -> Self {
-        let (held, full_count) = (RefCell::default(), Cell::new(0));
-        Self { store, oracle, held, full_percent, full_count }
+        let (held, streams, full_count) = (RefCell::default(), Cell::new(0), Cell::new(0));
+        Self { store, oracle, held, streams, full_percent, full_count }
     }
 
     fn is_cut(&self) -> bool {
@@ -206,7 +209,8 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
         self.full_count.set(self.full_count.get() + 1);
         let live = self.oracle.borrow().live_bytes();
         let stats = self.store.stats();
-        if self.held.borrow().is_empty() && live * 100 < stats.capacity_bytes * self.full_percent {
+        let reclaims = self.held.borrow().is_empty() && self.streams.get() == 0;
+        if reclaims && live * 100 < stats.capacity_bytes * self.full_percent {
             return wrong(format!("{what} is refused as full with {live} live bytes: {stats:?}"));
         }
         Ok(())
@@ -316,8 +320,10 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
         let options = WriteOptions { durability: durability(durable), condition: Condition::None };
         let len = u64::from(version.len);
         let bytes = key_bytes(key);
+        self.streams.set(self.streams.get() + 1);
         let result =
             self.store.put_from(&bytes, meta, len, &mut reader, &mut buffer, options).await;
+        self.streams.set(self.streams.get() - 1);
         let fails = feed.fails_at.is_some_and(|at| at < version.len);
         self.written(result, lane, issued, durable, true, fails)
     }
