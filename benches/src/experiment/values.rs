@@ -115,7 +115,7 @@ impl Work {
         phase.end(subject, self.live_bytes())
     }
 
-    /// Puts what `next` gives, and syncs. A batch's time counts for each of its puts in equal parts.
+    /// Puts what `next` gives, and syncs. A batch's time counts for its puts in equal parts.
     fn batches(
         &mut self,
         subject: &mut dyn Subject,

@@ -10,7 +10,7 @@
 //!   level 1 would grow without limit. Tables are as long as the write buffer, with which it writes
 //!   about as much as the original. On a deep tree it still falls behind while it is filled: there
 //!   are then more tables to look into, and less was written, than there would be.
-//! - It counts more than a hundred bytes of its own with each entry of the write buffer, some ninety
+//! - It counts more than a hundred bytes of its own with each entry of the write buffer, ninety
 //!   more than the original: the buffer is made longer by so much.
 //! - Its block cache counts blocks and takes none to be longer than the block size: it is told the
 //!   length of values, so that it stays within its memory.
