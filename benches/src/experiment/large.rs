@@ -142,16 +142,20 @@ fn ours(size: &Size, disk: &MediaSpec, section: &mut Section) -> (Vec<Goal>, f64
                 Bound::AtMost(2.6),
             ),
             Goal::new(
-                "... share of the rate that this amplification leaves",
+                "1 MiB, overwriting at 80 %, uniform: share of the rate that this leaves",
                 over.bytes_per_s() * over.write_amplification() / rate,
                 Bound::AtLeast(0.9),
             ),
             Goal::new(
-                "... p99.99 of a put by p50",
+                "1 MiB, overwriting at 80 %, uniform: p99.99 of a put by p50",
                 over.latency_ms(0.9999) / over.latency_ms(0.5),
                 Bound::AtMost(5.0),
             ),
-            Goal::new("... longest put, ms", longest, Bound::AtMost(LONGEST_MS)),
+            Goal::new(
+                "1 MiB, overwriting at 80 %, uniform: longest put, ms",
+                longest,
+                Bound::AtMost(LONGEST_MS),
+            ),
             Goal::new("1 MiB, get: reads of the device", get.reads_per_op(), Bound::AtMost(1.05)),
             Goal::new(
                 "absent key, get: reads of the device",
