@@ -14,14 +14,6 @@ pub fn key(index: u64) -> [u8; KEY_LEN] {
     key
 }
 
-/// The key of number `index`, in the order of numbers.
-#[must_use]
-pub fn ordered_key(index: u64) -> [u8; KEY_LEN] {
-    let mut key = [0; KEY_LEN];
-    key[8..].copy_from_slice(&index.to_be_bytes());
-    key
-}
-
 /// Fills `value` with what version `version` of key number `index` holds: bytes that nothing
 /// compresses, another stream for each.
 pub fn fill_value(index: u64, version: u32, value: &mut [u8]) {

@@ -60,12 +60,6 @@ impl Report {
         self.goals.extend(goals);
     }
 
-    /// The goals so far.
-    #[must_use]
-    pub fn goals(&self) -> &[Goal] {
-        &self.goals
-    }
-
     /// The page. `how` says how it was made.
     #[must_use]
     pub fn page(&self, how: &str) -> String {

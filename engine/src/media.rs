@@ -9,13 +9,15 @@
 //! halved as often as its length allows, and no more.
 
 use core::cell::{Cell, RefCell};
-use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId};
+use shingle_hal::{
+    Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId, both,
+};
 
 use crate::canary::{Bug, planted};
 use crate::error::{Damage, Fault, Structure};
 use crate::format::seal::{Identity, check};
 use crate::limits::{EFFORTS_MAX, EXTENTS_MAX};
-use crate::sync::{join, maybe};
+use crate::sync::maybe;
 
 /// How often a request that asks to be retried is retried.
 const RETRIES: u32 = 3;
@@ -175,7 +177,7 @@ impl<D: Device> Media<D> {
                 self.read_part(at, part, Request::of(class))
             });
             let [a, b, c, d] = core::array::from_fn(|_| maybe(parts.next()));
-            let ((a, b), (c, d)) = join(join(a, b), join(c, d)).await;
+            let ((a, b), (c, d)) = both(both(a, b), both(c, d)).await;
             a.and(b).and(c).and(d)?;
         }
         Ok(())

@@ -7,7 +7,7 @@
 //! generation is gone.
 //!
 //! ```text
-//!   1 read the next record's head      dead: step over it without reading the value
+//!   1 look at the next record's head   dead: step over it; a long value is not read for that
 //!   2 alive: read the value            (other writes go on)
 //!   3 still the newest? append the copy and its memtable entry, without an await between
 //!   4 at the end of the zone: write out and sync the survivors,    before 5, or a cut would

@@ -7,7 +7,6 @@
 use core::cell::{Cell, RefCell};
 use core::future::poll_fn;
 use core::ops::{Deref, DerefMut};
-use core::pin::pin;
 use core::task::{Poll, Waker};
 
 use crate::limits::WAITERS_MAX;
@@ -54,32 +53,6 @@ impl Signal {
             waker.wake();
         }
     }
-}
-
-/// Both futures side by side.
-pub(crate) async fn join<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    let (mut from_a, mut from_b) = (None, None);
-    poll_fn(|context| {
-        if from_a.is_none()
-            && let Poll::Ready(value) = a.as_mut().poll(context)
-        {
-            from_a = Some(value);
-        }
-        if from_b.is_none()
-            && let Poll::Ready(value) = b.as_mut().poll(context)
-        {
-            from_b = Some(value);
-        }
-        match (from_a.take(), from_b.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (from_a, from_b) = (a, b);
-                Poll::Pending
-            }
-        }
-    })
-    .await
 }
 
 /// The future, if there is one; else it went well.

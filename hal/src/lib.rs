@@ -16,6 +16,7 @@
 
 pub mod adapt;
 mod block_on;
+mod both;
 pub mod conformance;
 pub mod device;
 pub mod error;
@@ -25,6 +26,7 @@ pub mod sense;
 pub mod zone;
 
 pub use block_on::block_on;
+pub use both::both;
 pub use device::{Device, Event};
 pub use error::{Disposition, Error, ErrorKind};
 pub use geometry::Geometry;

@@ -1,4 +1,4 @@
-//! Values of 100 B and 4 KiB on a shingled disk, with much more data than memory.
+//! Values of 100 B on a shingled disk, with much more data than memory.
 
 use super::values::{Work, sequential_rate};
 use super::{Scale, spec};

@@ -296,6 +296,10 @@ impl Subject for LevelDb {
         Some(found.len())
     }
 
+    fn now_ns(&self) -> u64 {
+        self.extents.now_ns()
+    }
+
     fn reading(&self) -> Reading {
         self.extents.reading()
     }

@@ -246,6 +246,10 @@ impl Subject for Redb {
         Some(count)
     }
 
+    fn now_ns(&self) -> u64 {
+        self.file.disk.now_ns()
+    }
+
     fn reading(&self) -> Reading {
         self.file.disk.reading(self.file.len.get())
     }

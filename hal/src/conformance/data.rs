@@ -2,8 +2,9 @@
 
 use super::outcome::{Answer, Mismatch};
 use super::rig::{
-    Bench, Checked, Rig, Verb, answer, both, differs, fail, fill, kind_of, pattern, poll_once,
+    Bench, Checked, Rig, Verb, answer, differs, fail, fill, kind_of, pattern, poll_once,
 };
+use crate::both::both;
 use crate::device::Device;
 use crate::request::{Class, Request};
 use crate::zone::{ZoneCondition, ZoneDescriptor};

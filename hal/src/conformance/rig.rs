@@ -126,32 +126,6 @@ pub(super) fn differs(buf: &[u8], start: Lba, version: u8, block_len: usize) -> 
     None
 }
 
-/// Runs two futures at once, polling `a` first.
-pub(super) async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
-    let (mut a, mut b) = (pin!(a), pin!(b));
-    let (mut from_a, mut from_b) = (None, None);
-    poll_fn(|context| {
-        if from_a.is_none()
-            && let Poll::Ready(output) = a.as_mut().poll(context)
-        {
-            from_a = Some(output);
-        }
-        if from_b.is_none()
-            && let Poll::Ready(output) = b.as_mut().poll(context)
-        {
-            from_b = Some(output);
-        }
-        match (from_a.take(), from_b.take()) {
-            (Some(a), Some(b)) => Poll::Ready((a, b)),
-            (a, b) => {
-                (from_a, from_b) = (a, b);
-                Poll::Pending
-            }
-        }
-    })
-    .await
-}
-
 /// Polls `future` once and drops it.
 pub(super) async fn poll_once<F: Future>(future: F) {
     let mut future = pin!(future);
