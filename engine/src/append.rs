@@ -24,6 +24,7 @@ use crate::log::head::HeadZone;
 use crate::manifest::EditBuilder;
 use crate::parity::push_protect;
 use crate::state::{Core, Side, State};
+use crate::sync::For;
 use crate::zone::{Role, prepare};
 
 /// The first bytes of a zone's header block.
@@ -34,8 +35,8 @@ impl<D: Device> Core<'_, D> {
     /// under way first.
     pub(crate) async fn write_out(&self, side: Side, pad: bool) -> Result<(), Fault<D::Error>> {
         let side = self.state.borrow().real_side(side);
-        self.progress
-            .wait_for(|| (!self.state.borrow_mut().head(side).writing).then_some(()))
+        self.lot
+            .wait_for(For::Progress, || (!self.state.borrow_mut().head(side).writing).then_some(()))
             .await;
         let writing = {
             let mut state = self.state.borrow_mut();
@@ -175,9 +176,9 @@ impl<D: Device> Core<'_, D> {
                 self.write_mirror(true).await?;
                 continue;
             }
-            let Some(_guard) = self.commits.try_enter() else {
+            let Some(_guard) = self.commits.try_enter(&self.lot) else {
                 // Somebody syncs: wait for the outcome and look again.
-                drop(self.commits.enter().await);
+                drop(self.commits.enter(&self.lot).await);
                 continue;
             };
             self.sync_device().await?;
@@ -210,7 +211,7 @@ impl<D: Device> Core<'_, D> {
 
     /// Leaves the head's zone and starts the next, unless someone else just did.
     pub(crate) async fn roll(&self, side: Side, len: usize) -> Result<(), Fault<D::Error>> {
-        let _guard = self.rolls.enter().await;
+        let _guard = self.rolls.enter(&self.lot).await;
         let side = self.state.borrow().real_side(side);
         let full = {
             let mut state = self.state.borrow_mut();
@@ -314,8 +315,10 @@ impl<D: Device> Core<'_, D> {
         self.write_side(side, false).await?;
         self.state.borrow_mut().head(side).append_index(true, self.plan.window_len as u64);
         loop {
-            self.progress
-                .wait_for(|| (!self.state.borrow_mut().head(side).writing).then_some(()))
+            self.lot
+                .wait_for(For::Progress, || {
+                    (!self.state.borrow_mut().head(side).writing).then_some(())
+                })
                 .await;
             if self.state.borrow_mut().head(side).append_end() {
                 break;
@@ -478,7 +481,7 @@ impl<'m, D: Device> WriteGuard<'_, 'm, D> {
                 state.read_only |= result.is_err();
             }
         }
-        self.core.progress.notify();
+        self.core.lot.wake_all(For::Progress);
         if self.side == Side::Mirror && !self.core.is_read_only() { Ok(()) } else { result }
     }
 }
@@ -490,7 +493,7 @@ impl<D: Device> Drop for WriteGuard<'_, '_, D> {
             state.read_only = true;
             state.head(self.side).writing = false;
             drop(state);
-            self.core.progress.notify();
+            self.core.lot.wake_all(For::Progress);
         }
     }
 }

@@ -5,15 +5,26 @@
 //! first, data nodes before the nodes that lead to them. A frame holds one node whole, or the
 //! [digests](crate::digest) of two.
 //!
+//! The slab is cut into banks. A merge borrows some of them to read far ahead, and what it would
+//! need all the time caches nodes while there is no merge. A node belongs to one bank; while that
+//! is away, to another.
+//!
 //! Invariants: `C1` only nodes whose seal was checked enter. `C2` frames never change but by
-//! `insert` and `insert_digest`.
+//! `insert` and `insert_digest`. `C3` a bank comes back empty.
 
 use crate::digest::{self, Answer};
 use crate::format::node::{NodeType, node_type};
+use crate::limits::MERGE_INPUTS_MAX;
 
 const WAYS: usize = 16;
+/// Banks of a cache, unless it is too small for several.
+const BANKS: usize = MERGE_INPUTS_MAX + 4;
+/// Nodes that a bank holds at least where there are several.
+const BANK_NODES_MIN: usize = 8;
 /// How much longer an index node stays than a data node, in ticks of its set.
 const INDEX_CREDIT: u32 = 64;
+/// Misses after which a merge that rests gives back what it was lent.
+const MISSES_MAX: u32 = 256;
 /// Bytes of bookkeeping a frame.
 pub(crate) const FRAME_META_LEN: usize = size_of::<Frame>();
 
@@ -36,6 +47,11 @@ impl Name {
     fn new(generation: u32, block: u32) -> Self {
         Self { generation: U32::new(generation), block: U32::new(block) }
     }
+
+    fn hash(self) -> u64 {
+        (u64::from(self.generation.get()) << 32 | u64::from(self.block.get()))
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -46,17 +62,29 @@ struct Frame {
 }
 
 impl Frame {
+    const EMPTY: Self = Self { halves: [Name::NONE; 2], used: U32::ZERO };
+
     fn is_whole(&self) -> bool {
         self.halves[1] == Name::WHOLE
     }
 }
 
-/// The cache.
-pub(crate) struct Cache<'m> {
+/// A part of the cache, or a buffer while it is lent.
+pub(crate) struct Bank<'m> {
     frames: &'m mut [Frame],
-    slab: &'m mut [u8],
+    pub(crate) slab: &'m mut [u8],
     node_len: usize,
     clock: u32,
+}
+
+/// The cache.
+pub(crate) struct Cache<'m> {
+    /// The banks, but for those that are lent.
+    banks: [Option<Bank<'m>>; BANKS],
+    /// How many there are, lent ones included.
+    count: usize,
+    /// Misses since a bank was lent last.
+    missed: u32,
     pub(crate) hits: u64,
     pub(crate) misses: u64,
 }
@@ -64,24 +92,110 @@ pub(crate) struct Cache<'m> {
 impl<'m> Cache<'m> {
     /// A cache of as many frames as fit into `memory`; possibly none.
     pub(crate) fn new(memory: &'m mut [u8], node_len: usize) -> Self {
+        let frames = memory.len() / (node_len + FRAME_META_LEN);
+        let count = if frames < BANKS * BANK_NODES_MIN { frames.min(1) } else { BANKS };
+        let bank_len = frames / count.max(1) * (node_len + FRAME_META_LEN);
+        let mut parts = memory.chunks_exact_mut(bank_len.max(1)).take(count);
+        let banks = core::array::from_fn(|_| parts.next().map(|part| Bank::new(part, node_len)));
+        Self { banks, count, missed: 0, hits: 0, misses: 0 }
+    }
+
+    /// A bank for a buffer, if there are several and it is longer than `len`. Its nodes are
+    /// forgotten.
+    pub(crate) fn lend(&mut self, len: usize) -> Option<Bank<'m>> {
+        let here = self.banks.iter().flatten().count();
+        if here + MERGE_INPUTS_MAX <= self.count.max(1) {
+            return None;
+        }
+        self.missed = 0;
+        let several = self.count > 1;
+        let bank = self.banks.iter_mut().find(|bank| bank.is_some())?;
+        bank.take_if(|bank| several && bank.slab.len() > len)
+    }
+
+    /// Takes back what was [lent](Self::lend).
+    pub(crate) fn take_back(&mut self, bank: Bank<'m>) {
+        bank.frames.fill(Frame::EMPTY);
+        let place = self.banks.iter_mut().find(|bank| bank.is_none());
+        *place.expect("C3: its place is empty") = Some(bank);
+    }
+
+    /// Whether banks are lent, and readers missed enough since to be worth reading anew what a
+    /// merge has in them.
+    pub(crate) fn wants_back(&self) -> bool {
+        self.missed >= MISSES_MAX && self.banks[..self.count].iter().any(Option::is_none)
+    }
+
+    fn bank(&mut self, name: Name) -> Option<&mut Bank<'m>> {
+        let hash = (name.hash() >> 48) as usize;
+        let own = hash.checked_rem(self.count)?;
+        if self.banks[own].is_some() {
+            return self.banks[own].as_mut();
+        }
+        let here = self.banks.iter().flatten().count();
+        let other = (hash / self.count).checked_rem(here)?;
+        self.banks.iter_mut().flatten().nth(other)
+    }
+
+    /// The node at this place, if it is here.
+    pub(crate) fn get(&mut self, generation: u32, block: u32) -> Option<&[u8]> {
+        let name = Name::new(generation, block);
+        let found = self.bank(name).and_then(|bank| bank.find(name));
+        if found.is_some() {
+            self.hits += 1;
+        } else {
+            self.misses += 1;
+            self.missed = self.missed.saturating_add(1);
+        }
+        let index = found?;
+        Some(self.bank(name)?.use_node(index))
+    }
+
+    /// What the digest of the node at this place, if it is here, says of a key.
+    pub(crate) fn ask_digest(
+        &mut self,
+        generation: u32,
+        block: u32,
+        hash: u64,
+        key_len: usize,
+    ) -> Option<Answer> {
+        let name = Name::new(generation, block);
+        let answer = self.bank(name)?.ask_digest(name, hash, key_len)?;
+        self.hits += 1;
+        Some(answer)
+    }
+
+    /// Puts a checked node in the place of the one used longest ago.
+    pub(crate) fn insert(&mut self, generation: u32, block: u32, node: &[u8]) {
+        let name = Name::new(generation, block);
+        if let Some(bank) = self.bank(name) {
+            bank.insert(name, node);
+        }
+    }
+
+    /// Puts the digest of a checked node beside another, or in the place of what was used longest
+    /// ago; the node itself if it can have none.
+    pub(crate) fn insert_digest(&mut self, generation: u32, block: u32, node: &[u8], seed: u64) {
+        let name = Name::new(generation, block);
+        if let Some(bank) = self.bank(name) {
+            bank.insert_digest(name, node, seed);
+        }
+    }
+}
+
+impl<'m> Bank<'m> {
+    fn new(memory: &'m mut [u8], node_len: usize) -> Self {
         let count = memory.len() / (node_len + FRAME_META_LEN);
-        let (frames, rest) = memory.split_at_mut(count * FRAME_META_LEN);
+        let (frames, slab) = memory.split_at_mut(count * FRAME_META_LEN);
         frames.fill(0);
         let frames = <[Frame]>::mut_from_bytes(frames).expect("sized above");
-        let slab = &mut rest[..count * node_len];
-        Self { frames, slab, node_len, clock: 1, hits: 0, misses: 0 }
+        Self { frames, slab, node_len, clock: 1 }
     }
 
     fn set(&self, name: Name) -> core::ops::Range<usize> {
-        let count = self.frames.len();
-        let ways = WAYS.min(count);
-        if ways == 0 {
-            return 0..0;
-        }
-        let sets = count / ways;
-        let hash = (u64::from(name.generation.get()) << 32 | u64::from(name.block.get()))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let set = ((hash >> 32) as usize) % sets;
+        let ways = WAYS.min(self.frames.len());
+        let sets = self.frames.len() / ways;
+        let set = ((name.hash() >> 32) as usize) % sets;
         set * ways..(set + 1) * ways
     }
 
@@ -94,37 +208,24 @@ impl<'m> Cache<'m> {
         &mut self.node_at(index)[half * len..(half + 1) * len]
     }
 
-    /// The node at this place, if it is here.
-    pub(crate) fn get(&mut self, generation: u32, block: u32) -> Option<&[u8]> {
-        let name = Name::new(generation, block);
-        let found = self.set(name).find(|&index| {
+    fn find(&self, name: Name) -> Option<usize> {
+        self.set(name).find(|&index| {
             let frame = &self.frames[index];
             frame.halves[0] == name && frame.is_whole()
-        });
-        let Some(index) = found else {
-            self.misses += 1;
-            return None;
-        };
-        self.hits += 1;
-        self.touch(index);
-        Some(self.node_at(index))
+        })
     }
 
-    /// What the digest of the node at this place, if it is here, says of a key.
-    pub(crate) fn ask_digest(
-        &mut self,
-        generation: u32,
-        block: u32,
-        hash: u64,
-        key_len: usize,
-    ) -> Option<Answer> {
-        let name = Name::new(generation, block);
+    fn use_node(&mut self, index: usize) -> &[u8] {
+        self.touch(index);
+        self.node_at(index)
+    }
+
+    fn ask_digest(&mut self, name: Name, hash: u64, key_len: usize) -> Option<Answer> {
         let (index, half) = self.set(name).find_map(|index| {
             let frame = &self.frames[index];
             let half = frame.halves.iter().position(|&half| half == name)?;
             (!frame.is_whole()).then_some((index, half))
         })?;
-        self.hits += 1;
         self.touch(index);
         Some(digest::look(self.half_at(index, half), hash, key_len))
     }
@@ -149,19 +250,14 @@ impl<'m> Cache<'m> {
         })
     }
 
-    /// Puts a checked node in the place of the one used longest ago.
-    pub(crate) fn insert(&mut self, generation: u32, block: u32, node: &[u8]) {
-        let name = Name::new(generation, block);
+    fn insert(&mut self, name: Name, node: &[u8]) {
         let Some(index) = self.victim(name) else { return };
         self.node_at(index).copy_from_slice(node);
         self.frames[index].halves = [name, Name::WHOLE];
         self.touch(index);
     }
 
-    /// Puts the digest of a checked node beside another, or in the place of what was used longest
-    /// ago; the node itself if it can have none.
-    pub(crate) fn insert_digest(&mut self, generation: u32, block: u32, node: &[u8], seed: u64) {
-        let name = Name::new(generation, block);
+    fn insert_digest(&mut self, name: Name, node: &[u8], seed: u64) {
         let beside = self.set(name).find(|&index| {
             let [first, second] = self.frames[index].halves;
             first != Name::NONE && second == Name::NONE
@@ -172,7 +268,7 @@ impl<'m> Cache<'m> {
             self.frames[index].halves = [Name::NONE; 2];
         }
         if digest::write(node, seed, self.half_at(index, half)).is_none() {
-            return self.insert(generation, block, node);
+            return self.insert(name, node);
         }
         self.frames[index].halves[half] = name;
         self.touch(index);

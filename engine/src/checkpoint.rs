@@ -29,6 +29,7 @@ use crate::manifest::{self, Copy, EditBuilder};
 use crate::media::Media;
 use crate::mirror::is_spent;
 use crate::state::{Core, State};
+use crate::sync::For;
 use crate::zone::{Role, Zone, Zones, prepare};
 
 /// Blocks of an anchor zone that are used.
@@ -223,11 +224,11 @@ impl<D: Device> Core<'_, D> {
         &self,
         build: impl FnOnce(&mut State<'_>, &mut EditBuilder<'_>),
     ) -> Result<(), Fault<D::Error>> {
-        let _guard = self.edits.enter().await;
+        let _guard = self.edits.enter(&self.lot).await;
         if self.is_read_only() {
             return Err(Fault::NoSpace);
         }
-        let mut memory = self.edit.take().await;
+        let mut memory = self.edit.take(&self.lot).await;
         let mut builder = EditBuilder::new(&mut memory, self.media.block_len());
         let (manifest, raises) = {
             let mut state = self.state.borrow_mut();
@@ -266,18 +267,18 @@ impl<D: Device> Core<'_, D> {
         if self.state.borrow().manifest.copies.is_some() {
             return Ok(());
         }
-        let _guard = self.edits.enter().await;
+        let _guard = self.edits.enter(&self.lot).await;
         if self.state.borrow().manifest.copies.is_some() {
             return Ok(());
         }
-        let mut memory = self.edit.take().await;
+        let mut memory = self.edit.take(&self.lot).await;
         self.rotate(&mut memory).await
     }
 
     /// Writes a new snapshot to fresh zones, and new superblocks, although nothing changed.
     pub(crate) async fn snapshot_manifest(&self) -> Result<(), Fault<D::Error>> {
-        let _guard = self.edits.enter().await;
-        let mut memory = self.edit.take().await;
+        let _guard = self.edits.enter(&self.lot).await;
+        let mut memory = self.edit.take(&self.lot).await;
         self.rotate(&mut memory).await
     }
 
@@ -595,7 +596,7 @@ impl<D: Device> Core<'_, D> {
             freed(&mut state, zone);
         }
         drop(state);
-        self.progress.notify();
+        self.lot.wake_all(For::Progress);
         Ok(dead.len() as u32)
     }
 }

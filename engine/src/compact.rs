@@ -29,6 +29,7 @@
 
 use shingle_hal::{Device, Error as _, ZoneId};
 
+use crate::cache::Cache;
 use crate::error::{Fault, is_of_zone};
 use crate::flush::Flush;
 use crate::format::edit::{Change, PieceRecord};
@@ -37,7 +38,7 @@ use crate::limits::{MERGE_INPUTS_MAX, ZONE_FAILURES_MAX};
 use crate::manifest::EditBuilder;
 use crate::merge::Merging;
 use crate::run::builder::{PieceBuilder, PiecePlace};
-use crate::run::cursor::CursorMemory;
+use crate::run::cursor::{CursorMemory, RunCursor};
 use crate::state::{Core, RunHead, State};
 use crate::zone::Role;
 
@@ -74,10 +75,15 @@ impl<'m> Job<'m> {
         Self { builder, inputs, work: Work::Idle, role: Role::Run }
     }
 
-    pub(crate) fn end(&mut self) {
+    /// Ends what is under way; what the cache lent it, it gets back.
+    pub(crate) fn end(&mut self, cache: &mut Cache<'m>) {
         if let Work::Merging(merging) = core::mem::replace(&mut self.work, Work::Idle) {
             for source in merging.sources {
-                assert!(self.inputs.push(source.into_memory()).is_ok());
+                let mut memory = source.into_memory();
+                if let Some(bank) = memory.lent.take() {
+                    cache.take_back(bank);
+                }
+                assert!(self.inputs.push(memory).is_ok());
             }
         }
         self.builder.abandon();
@@ -106,7 +112,7 @@ impl<D: Device> Drop for JobGuard<'_, '_, D> {
             return;
         };
         if !self.whole {
-            job.end();
+            job.end(&mut self.core.state.borrow_mut().cache);
             self.core.abandon_job(job.role);
         }
         self.core.job.set(Some(job));
@@ -180,6 +186,20 @@ impl<'m, D: Device> Core<'m, D> {
         };
         guard.whole = true;
         Ok(Step::Did(did.max(1)))
+    }
+
+    /// Gives back what the cache lent to a merge that rests, if readers could use it better.
+    pub(crate) fn recall_banks(&self) {
+        if !self.state.borrow().cache.wants_back() {
+            return;
+        }
+        let Some(mut job) = self.job.take() else { return };
+        if let Work::Merging(merging) = &mut job.work {
+            let cache = &mut self.state.borrow_mut().cache;
+            let banks = merging.sources.iter_mut().filter_map(RunCursor::rest);
+            banks.for_each(|bank| cache.take_back(bank));
+        }
+        self.job.set(Some(job));
     }
 
     /// Writes the builder's output.
@@ -314,7 +334,7 @@ impl<'m, D: Device> Core<'m, D> {
             }
         })
         .await?;
-        let mut buffer = self.nodes.take().await;
+        let mut buffer = self.nodes.take(&self.lot).await;
         let header = &mut buffer[..self.media.block_len()];
         self.zone_header(header, generation, role);
         let written = self.write_both(zone, twin, 0, header).await;

@@ -77,7 +77,7 @@ impl<D: Device> Core<'_, D> {
     /// # Errors
     /// `NoSpace` if what is stored would not fit what is left.
     pub(crate) async fn evacuate(&self, leaving: Leaving) -> Result<(), Fault<D::Error>> {
-        let _guard = self.jobs.enter().await;
+        let _guard = self.jobs.enter(&self.lot).await;
         if !self.fits_without(leaving) {
             return Err(Fault::NoSpace);
         }

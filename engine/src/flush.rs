@@ -20,6 +20,7 @@ use crate::memtable;
 use crate::run::builder::{Cover, PieceBuilder, Pushed};
 use crate::run::cursor::malformed;
 use crate::state::{Core, Side, State};
+use crate::sync::For;
 use crate::versions::{Fate, VersionFilter};
 use crate::zone::{Role, spans};
 
@@ -141,8 +142,8 @@ impl<'m, D: Device> Core<'m, D> {
             edit.push(&Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq });
         })
         .await?;
-        job.end();
-        self.progress.notify();
+        job.end(&mut self.state.borrow_mut().cache);
+        self.lot.wake_all(For::Progress);
         Ok(())
     }
 }

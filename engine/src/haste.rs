@@ -46,7 +46,7 @@ impl<D: Device> Core<'_, D> {
         if !is_for_the_other(&first) {
             return first.map(|()| true);
         }
-        let mut scratch = self.spare.take().await;
+        let mut scratch = self.spare.take(&self.lot).await;
         let what = (structure, request);
         let other = sources.rebuild(&self.media, place, out, &mut scratch, what).await;
         self.settle(first, other.map_err(|(_, fault)| fault))

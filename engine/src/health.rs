@@ -27,6 +27,7 @@ use crate::format::marks::{DAMAGED, EFFORT, SICK};
 use crate::limits::EFFORTS_MAX;
 use crate::scrub::value_owner;
 use crate::state::{Core, State};
+use crate::sync::For;
 use crate::zone::Role;
 
 /// Events that are taken note of in one go.
@@ -126,7 +127,7 @@ impl<D: Device> Core<'_, D> {
             first += found as u32;
         }
         self.capacity.set(self.capacity_bytes());
-        self.progress.notify();
+        self.lot.wake_all(For::Progress);
         Ok(())
     }
 

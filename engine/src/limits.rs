@@ -44,8 +44,8 @@ pub const LOG_ZONES_MAX: usize = 512;
 pub const INDEXES_MAX: usize = 96;
 /// Log zones taken with one manifest edit where there are plenty.
 pub const LOG_ZONES_AHEAD: usize = 8;
-/// Tasks that can wait for one event without being woken early.
-pub const WAITERS_MAX: usize = 16;
+/// Tasks that can wait in a store without being polled again and again.
+pub const WAITERS_MAX: usize = 64;
 /// Node buffers at most: reads in flight.
 pub const NODE_BUFFERS_MAX: usize = 32;
 /// Value buffers at most: large value reads in flight.

@@ -86,7 +86,7 @@ impl<D: Device> Core<'_, D> {
 
     /// One step of whatever is due most. Waits for a step under way first.
     pub(crate) async fn step(&self) -> Result<Step, Fault<D::Error>> {
-        let _guard = self.jobs.enter().await;
+        let _guard = self.jobs.enter(&self.lot).await;
         self.step_locked().await
     }
 
@@ -258,7 +258,7 @@ impl<D: Device> Core<'_, D> {
         }
         let step = self.step_bytes();
         while self.state.borrow().debt >= step {
-            let Some(_guard) = self.jobs.try_enter() else {
+            let Some(_guard) = self.jobs.try_enter(&self.lot) else {
                 return Ok(());
             };
             match self.step_locked().await? {
@@ -325,7 +325,7 @@ impl<D: Device> Core<'_, D> {
 
     /// Takes steps until the frozen memtable is flushed.
     async fn flush_now(&self, holds_jobs: bool) -> Result<(), Fault<D::Error>> {
-        let _guard = if holds_jobs { None } else { Some(self.jobs.enter().await) };
+        let _guard = if holds_jobs { None } else { Some(self.jobs.enter(&self.lot).await) };
         while self.state.borrow().frozen.is_some() {
             if self.is_read_only() {
                 return Err(Fault::NoSpace);
@@ -427,7 +427,7 @@ impl<D: Device> Core<'_, D> {
             state.counters.merges + 2 * RUNS_MAX as u64
         };
         while self.state.borrow().full_merge && self.state.borrow().tree.deepest_tier().is_some() {
-            let _guard = self.jobs.enter().await;
+            let _guard = self.jobs.enter(&self.lot).await;
             if self.large_step().await? == Step::Idle {
                 break;
             }
@@ -437,7 +437,7 @@ impl<D: Device> Core<'_, D> {
             }
         }
         self.state.borrow_mut().full_merge = false;
-        let _guard = self.jobs.enter().await;
+        let _guard = self.jobs.enter(&self.lot).await;
         while self.release_dead().await? > 0 {}
         Ok(())
     }

@@ -35,6 +35,10 @@ use crate::state::{Core, Direct, State};
 use crate::versions::{Fate, VersionFilter};
 use crate::zone::{Role, spans};
 
+/// How many times a level may fit into the bottom to be merged into it when it is over its fanout;
+/// a smaller one becomes a run of the next tier: written once more, and the bottom less often.
+const WORTH_BOTTOM: u64 = 4;
+
 /// A merge under way.
 pub(crate) struct Merging<'m> {
     level: u8,
@@ -59,7 +63,7 @@ impl<'m, D: Device> Core<'m, D> {
         let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout && ready(level));
         let begun = (0..BOTTOM).find(|&level| tree.merge(level).is_some());
         let room = tree.has_room(FLUSH_PIECES_MAX);
-        let forced = state.full_merge || state.squeeze || !room;
+        let forced = state.full_merge || state.squeeze || !room || state.is_read_often();
         let cheap = self.is_bottom_cheap(&state);
         let due = |level| forced || cheap && 2 * tree.whole(level).count() >= fanout;
         let deepest = tree.deepest_tier().filter(|&level| ready(level) && due(level));
@@ -108,8 +112,9 @@ impl<'m, D: Device> Core<'m, D> {
             cover_due: false,
         };
         for run in runs {
-            let Some(memory) = job.inputs.pop() else { unreachable!("inputs are bounded") };
-            assert!(merging.sources.push(RunCursor::new(run, memory)).is_ok());
+            let Some(mut memory) = job.inputs.pop() else { unreachable!("inputs are bounded") };
+            memory.lent = self.state.borrow_mut().cache.lend(memory.len());
+            assert!(merging.sources.push(RunCursor::of_whole(run, memory)).is_ok());
         }
         job.work = Work::Merging(merging);
         self.seek_sources(job).await
@@ -118,7 +123,7 @@ impl<'m, D: Device> Core<'m, D> {
     /// Brings every source to the key the merge has reached.
     async fn seek_sources(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
         let pieces = Direct(self);
-        let mut scratch = self.scratch.take().await;
+        let mut scratch = self.scratch.take(&self.lot).await;
         let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
         let len = {
             let state = self.state.borrow();
@@ -139,18 +144,28 @@ impl<'m, D: Device> Core<'m, D> {
         Ok(())
     }
 
+    /// Brings back what the sources had in banks that readers were given in between.
+    async fn wake_sources(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        for source in merging.sources.iter_mut().filter(|source| source.is_at_rest()) {
+            let bank = self.state.borrow_mut().cache.lend(source.buffer_len());
+            source.wake(&Direct(self), bank).await?;
+        }
+        Ok(())
+    }
+
     /// Records a new merge: which runs take part and what they become.
     async fn declare_merge(&self, level: u8) -> Result<(), Fault<D::Error>> {
         let inputs_max = self.plan.merge_inputs();
         let cheap = self.is_bottom_cheap(&self.state.borrow());
         self.commit_edit(|state, edit| {
-            let tree = &mut state.tree;
+            let tree = &state.tree;
             let below = tree.runs().iter().any(|run| run.level > level && run.level < BOTTOM);
             let bottom = tree.nodes_of_level(BOTTOM);
-            let fanout = self.plan.fanout as u64;
-            let small = tree.nodes_of_level(level) * fanout < bottom;
+            let small = tree.nodes_of_level(level) * WORTH_BOTTOM < bottom;
             let room = tree.has_room(FLUSH_PIECES_MAX);
-            let forced = cheap || state.full_merge || state.squeeze || !room;
+            let forced =
+                cheap || state.full_merge || state.squeeze || !room || state.is_read_often();
             let next = level + 1;
             let tier = below || (small && !forced && next < BOTTOM);
             let into = if tier { next } else { BOTTOM };
@@ -161,7 +176,7 @@ impl<'m, D: Device> Core<'m, D> {
                 return;
             };
             let merge = Merge { into, run: tree.next_run, last_input: last.run, key_len: 0 };
-            tree.set_merge(level, Some(merge));
+            state.tree.set_merge(level, Some(merge));
             let (run, last_input) = (merge.run, merge.last_input);
             edit.push(&Change::Merge { level, into, run, last_input });
         })
@@ -175,7 +190,8 @@ impl<'m, D: Device> Core<'m, D> {
         budget: u64,
     ) -> Result<u64, Fault<D::Error>> {
         let mut did = 0;
-        let mut scratch = self.scratch.take().await;
+        self.wake_sources(job).await?;
+        let mut scratch = self.scratch.take(&self.lot).await;
         let key_room = usize::from(self.limits.key_len_max) + 1;
         let (key_room, _) = scratch.split_at_mut(key_room);
         loop {
@@ -339,6 +355,7 @@ impl<'m, D: Device> Core<'m, D> {
                     state.counters.merges += 1;
                     if into == BOTTOM {
                         state.counters.bottom_merge_at = state.log.appended;
+                        state.wasted_reads = 0;
                         let tiers = state.tree.deepest_tier().is_some();
                         state.full_merge &= tiers;
                         state.squeeze &= tiers;
@@ -350,11 +367,20 @@ impl<'m, D: Device> Core<'m, D> {
         .await?;
         let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
         if reached.is_none() || merging.hurry {
-            job.end();
+            job.end(&mut self.state.borrow_mut().cache);
         } else {
             merging.sources.iter_mut().for_each(RunCursor::rebase);
         }
         Ok(())
+    }
+}
+
+impl State<'_> {
+    /// Whether reads lost so much in tiers that a merge of the deepest one would have paid: a
+    /// quarter of the nodes that there are, if it is worth one.
+    fn is_read_often(&self) -> bool {
+        let worth = self.tree.tier_nodes() * 8 >= self.tree.nodes_of_level(BOTTOM);
+        worth && self.wasted_reads * 4 >= self.tree.node_count()
     }
 }
 

@@ -38,6 +38,7 @@ use crate::format::edit::Change;
 use crate::format::record::{RECORD_HEADER_LEN, RecordKind};
 use crate::log::mirror::{MIRROR_HEADER_LEN, Mirrored};
 use crate::state::{Core, Side, State};
+use crate::sync::For;
 use crate::zone::Role;
 
 /// Free zones that the mirror leaves to others.
@@ -226,8 +227,8 @@ impl<D: Device> Core<'_, D> {
         if !written {
             return self.write_out(Side::Log, true).await;
         }
-        let Some(_guard) = self.commits.try_enter() else {
-            drop(self.commits.enter().await);
+        let Some(_guard) = self.commits.try_enter(&self.lot) else {
+            drop(self.commits.enter(&self.lot).await);
             return Ok(());
         };
         self.sync_device().await
@@ -281,7 +282,7 @@ impl<D: Device> Core<'_, D> {
             })
             .await?;
         }
-        self.progress.notify();
+        self.lot.wake_all(For::Progress);
         Ok(right)
     }
 }

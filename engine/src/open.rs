@@ -22,7 +22,7 @@ use crate::run::builder::{self, PieceBuilder, Shape};
 use crate::run::cursor::CursorMemory;
 use crate::run::tree::{self, Tree};
 use crate::state::{Core, Counters, Mark, Scrubbing, State};
-use crate::sync::{Lock, Pool, Signal};
+use crate::sync::{For, Lock, Lot, Pool};
 use crate::twin::rebuilds_max;
 use crate::zone::Zones;
 
@@ -96,9 +96,9 @@ fn assemble<D: Device>(
         Memtable::new(carver.take(plan.memtable_len), seed),
         Memtable::new(carver.take(plan.memtable_len), seed),
     ];
-    let nodes = Pool::new(carver.take(plan.node_buffers * node_len), plan.node_buffers);
+    let nodes = Pool::new(For::Nodes, carver.take(plan.node_buffers * node_len), plan.node_buffers);
     let values_len = plan.value_buffers * plan.value_buffer_len;
-    let values = Pool::new(carver.take(values_len), plan.value_buffers);
+    let values = Pool::new(For::Values, carver.take(values_len), plan.value_buffers);
     let builder_memory = carver.take(builder::memory_len(plan.height, node_len, key_len));
     let builder = PieceBuilder::new(shape, builder_memory, carver.take(plan.output_len), key_len);
     let mut inputs = heapless::Vec::<_, MERGE_INPUTS_MAX>::new();
@@ -107,11 +107,11 @@ fn assemble<D: Device>(
     for part in merge_memory.chunks_exact_mut(input_len).take(plan.merge_inputs()) {
         assert!(inputs.push(CursorMemory::new(part, key_len)).is_ok());
     }
-    let edit = Pool::new(carver.take(plan.edit_len), 1);
-    let window = Pool::new(carver.take(plan.sweep_len), 1);
-    let spare = Pool::new(carver.take(plan.spare_len), 1);
-    let scratch = Pool::new(carver.take(Plan::scratch_len(&limits)), 1);
-    let meta = Pool::new(carver.take(usize::from(limits.meta_len_max).max(1)), 1);
+    let edit = Pool::new(For::Edit, carver.take(plan.edit_len), 1);
+    let window = Pool::new(For::Window, carver.take(plan.sweep_len), 1);
+    let spare = Pool::new(For::Spare, carver.take(plan.spare_len), 1);
+    let scratch = Pool::new(For::Scratch, carver.take(Plan::scratch_len(&limits)), 1);
+    let meta = Pool::new(For::Meta, carver.take(usize::from(limits.meta_len_max).max(1)), 1);
     let cache = Cache::new(carver.take(plan.cache_len), node_len);
     let state = State {
         zones,
@@ -158,6 +158,7 @@ fn assemble<D: Device>(
         read_only: false,
         used: (0, u64::MAX, 0),
         full_merge: false,
+        wasted_reads: 0,
         squeeze: false,
         wanted: 0,
     };
@@ -175,11 +176,11 @@ fn assemble<D: Device>(
         spare,
         scratch,
         meta,
-        jobs: Lock::default(),
-        rolls: Lock::default(),
-        edits: Lock::default(),
-        commits: Lock::default(),
-        progress: Signal::default(),
+        jobs: Lock::new(For::Jobs),
+        rolls: Lock::new(For::Rolls),
+        edits: Lock::new(For::Edits),
+        commits: Lock::new(For::Commits),
+        lot: Lot::default(),
         job: Cell::new(Some(Job::new(builder, inputs))),
         capacity: Cell::new(0),
         zone_record_max: 0,

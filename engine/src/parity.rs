@@ -47,6 +47,7 @@ use crate::log::Head;
 use crate::manifest::EditBuilder;
 use crate::media::Place;
 use crate::state::{Core, Member, Moment, Regroup, Side, State, Wanted};
+use crate::sync::For;
 use crate::zone::{Role, Zone};
 
 /// Members of a group being chosen.
@@ -202,7 +203,7 @@ impl<D: Device> Core<'_, D> {
             }
             (copy, state.zones.get(zone).generation.get(), state.zones.map(copy))
         };
-        let mut buffer = self.nodes.take().await;
+        let mut buffer = self.nodes.take(&self.lot).await;
         let len = self.media.block_len();
         let (place, unit) = (Place { map, generation, block: 0 }, &mut buffer[..len]);
         let what = (Structure::LogRecord, Class::Maintenance);
@@ -235,7 +236,7 @@ impl<D: Device> Core<'_, D> {
         if sources.is_none() {
             return Err(fault);
         }
-        let mut scratch = self.spare.take().await;
+        let mut scratch = self.spare.take(&self.lot).await;
         let offline = {
             let state = self.state.borrow();
             let zone = state.zones.find(place.generation);
@@ -461,7 +462,7 @@ impl<D: Device> Core<'_, D> {
     /// Writes the next blocks of a zone of parity; `None` if that came to nothing.
     async fn combine_part(&self, regroup: &mut Regroup) -> Result<Option<u64>, Fault<D::Error>> {
         let block_len = self.media.block_len();
-        let mut spare = self.spare.take().await;
+        let mut spare = self.spare.take(&self.lot).await;
         let half = spare.len() / 2 / block_len * block_len;
         let (sum, part) = spare.split_at_mut(half);
         let most = ((half / block_len) as u32).min(self.media.geometry.transfer_blocks_max);
@@ -575,7 +576,7 @@ impl<D: Device> Core<'_, D> {
         for zone in old {
             freed(&mut self.state.borrow_mut(), zone);
         }
-        self.progress.notify();
+        self.lot.wake_all(For::Progress);
         let full = {
             let mut state = self.state.borrow_mut();
             let zone = state.zones.get_mut(into);

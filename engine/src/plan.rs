@@ -249,12 +249,15 @@ impl Plan {
         // Its flush must fit the zones that are kept free for maintenance, beside much else.
         let zone_len = geometry.zone_blocks as usize * block_len;
         let memtable_most = (2 * zone_len).min(256 << 20).saturating_sub(self.memtable_len);
-        self.memtable_len += grow(0, memtable_most, 5);
-        self.node_buffers = (spare / 100 * 3 / node_len).clamp(1, NODE_BUFFERS_MAX);
+        self.memtable_len += grow(0, memtable_most, 12);
+        // Several reads in flight come before a longer cache.
+        let nodes = |share: usize| spare / 100 * share / node_len;
+        self.node_buffers = nodes(3).max(nodes(12).min(16)).clamp(1, NODE_BUFFERS_MAX);
         self.value_buffer_len = blocks(grow(self.value_buffer_len, whole_value.min(8 << 20), 3));
         self.value_buffers = (spare / 100 * 4 / self.value_buffer_len).clamp(1, VALUE_BUFFERS_MAX);
         self.output_len += grow(0, transfer.clamp(1 << 20, 2 << 20), 4) / node_len * node_len;
-        self.merge_len = grow(self.merge_len, 16 << 20, 8);
+        // Beside the banks that a merge borrows from the cache.
+        self.merge_len = grow(self.merge_len, 16 << 20, 4);
         self.edit_len = blocks(grow(self.edit_len, 64 * block_len, 2));
         self.window_len = blocks(grow(self.window_len, transfer.min(1 << 20), 3));
         let sweep_most = zone_len.min(SWEEP_LEN_MAX);

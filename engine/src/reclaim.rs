@@ -39,6 +39,7 @@ use crate::log::index::Note;
 use crate::log::mirror::Mirrored;
 use crate::log::reader::{LogZone, Sweep};
 use crate::state::{Core, Side, State};
+use crate::sync::For;
 use crate::zone::Role;
 
 /// The fragments of a value.
@@ -172,7 +173,7 @@ impl<D: Device> Core<'_, D> {
         // It may have come into another group since the last step.
         victim.log_zone.sources = self.sources_of(victim.log_zone.generation);
         self.begin_writing().await?;
-        let mut window = self.window.take().await;
+        let mut window = self.window.take(&self.lot).await;
         let block_len = self.media.block_len();
         let mut window_len = window.len();
         if victim.record_len as usize > held_max(window_len) {
@@ -221,12 +222,12 @@ impl<D: Device> Core<'_, D> {
         let gain = (self.zone_payload() / 16).max(4 * u64::from(self.payload()));
         // Survivors fill their zones, so no zone is worth it twice but the one that was the head.
         for _ in 0..2 * self.media.geometry.zone_count {
-            let _guard = self.jobs.enter().await;
+            let _guard = self.jobs.enter(&self.lot).await;
             if self.is_read_only() || self.reclaim_step(u64::MAX, gain).await? == Step::Idle {
                 break;
             }
         }
-        let _guard = self.jobs.enter().await;
+        let _guard = self.jobs.enter(&self.lot).await;
         if !self.is_read_only() {
             self.release_dead().await?;
         }
@@ -333,7 +334,7 @@ impl<D: Device> Core<'_, D> {
         held: Option<&[u8]>,
         did: &mut u64,
     ) -> Result<Moved, Fault<D::Error>> {
-        let mut meta = self.meta.take().await;
+        let mut meta = self.meta.take(&self.lot).await;
         let Some((found, version)) = self.alive(key, u64::MAX, value, &mut meta).await? else {
             let snapshots = self.state.borrow().snapshot_seqs();
             for seq in snapshots {
@@ -345,7 +346,7 @@ impl<D: Device> Core<'_, D> {
         };
         *did += u64::from(value.len);
         // Copy in parts that both the buffer and the head can take.
-        let mut buffer = self.values.take().await;
+        let mut buffer = self.values.take(&self.lot).await;
         let head_max = self.record_len_max(Side::Cold);
         let blocks = buffer.len() / self.media.block_len() - 1;
         let fixed = RECORD_HEADER_LEN + 2 * OP_HEADER_LEN + 2 * key.len() + found.meta_len + 10;
@@ -488,7 +489,7 @@ impl<D: Device> Core<'_, D> {
             is_plain && self.release_least(state.zones.free_count()) > 1
         };
         if !freed_now || waits {
-            self.progress.notify();
+            self.lot.wake_all(For::Progress);
             return Ok(());
         }
         self.make_moves_durable().await?;
@@ -502,7 +503,7 @@ impl<D: Device> Core<'_, D> {
         .await?;
         self.sync_device().await?;
         freed(&mut self.state.borrow_mut(), id);
-        self.progress.notify();
+        self.lot.wake_all(For::Progress);
         Ok(())
     }
 }

@@ -139,7 +139,7 @@ impl<D: Device> Core<'_, D> {
     /// Reads the manifest the superblock names, from the copy that goes further.
     pub(crate) async fn load_manifest(&self) -> Result<(), OpenError<D::Error>> {
         let superblock = self.superblock.get();
-        let mut window = self.window.take().await;
+        let mut window = self.window.take(&self.lot).await;
         let window = &mut window[..self.plan.window_len];
         let (mut ends, mut blocks) = ([0; 2], [0; 2]);
         for copy in 0..2 {

@@ -119,7 +119,7 @@ impl<D: Device> Core<'_, D> {
         // Where the device does not say how far a zone is written, its records tell.
         let sequential = !zone.is_conventional() && !self.state.borrow().zones.is_failed(id);
         let log_zone = LogZone { map, generation: zone.generation.get(), blocks, sources };
-        let mut window = self.window.take().await;
+        let mut window = self.window.take(&self.lot).await;
         let window = &mut window[..self.plan.window_len];
         let mut reader = RecordReader::new(log_zone, window, self.media.block_len());
         let mut walk = Walk {
@@ -387,7 +387,7 @@ impl<D: Device> Core<'_, D> {
 
     /// The tag of a log block; `None` if the block is not whole.
     async fn tag(&self, zone: LogZone, block: u32) -> Result<Option<u32>, Fault<D::Error>> {
-        let mut buffer = self.nodes.take().await;
+        let mut buffer = self.nodes.take(&self.lot).await;
         let len = self.media.block_len();
         let unit = &mut buffer[..len];
         let place = UnitPlace { map: zone.map, generation: zone.generation, block };

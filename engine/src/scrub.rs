@@ -165,7 +165,7 @@ impl<D: Device> Core<'_, D> {
         &self,
         report: &mut dyn FnMut(&Finding),
     ) -> Result<ScrubProgress, Fault<D::Error>> {
-        let _guard = self.jobs.enter().await;
+        let _guard = self.jobs.enter(&self.lot).await;
         self.scrub_locked(report).await
     }
 
@@ -177,7 +177,7 @@ impl<D: Device> Core<'_, D> {
         self.learn_events().await?;
         self.begin_writing().await?;
         self.forget_sweep();
-        let mut window = self.window.take().await;
+        let mut window = self.window.take(&self.lot).await;
         let window = &mut window[..self.plan.window_len];
         let zone_count = self.state.borrow().zones.len();
         let mut progress = ScrubProgress::default();
@@ -500,7 +500,7 @@ impl<D: Device> Core<'_, D> {
         };
         let Some(other) = other else { return Ok(Remedy::None) };
         let lba = self.media.geometry.zone_start(other).plus(u64::from(block));
-        let copy = match self.nodes.take().await {
+        let copy = match self.nodes.take(&self.lot).await {
             mut buffer if buffer.len() >= unit.len() => {
                 let copy = &mut buffer[..unit.len()];
                 let unread = self.read_idle(lba, copy).await?;

@@ -18,7 +18,7 @@ use crate::format::data::Data;
 use crate::format::edit::PieceRecord;
 use crate::format::entry::{Entry, Fragment, Kind, Rank};
 use crate::format::node::{NodeType, Position, node_type};
-use crate::limits::{READ_ATTEMPTS_MAX, TREE_HEIGHT_MAX};
+use crate::limits::{BOTTOM, READ_ATTEMPTS_MAX, TREE_HEIGHT_MAX};
 use crate::run::cursor::malformed;
 use crate::run::tree::Run;
 use crate::state::Core;
@@ -103,9 +103,14 @@ impl<D: Device> Core<'_, D> {
             };
             index += 1;
             let Some(run) = run else { continue };
+            let missed = self.state.borrow().cache.misses;
             let in_run = self.find_in_run(&run, key, seq, request, visit).await?;
             if in_run.found {
                 return Ok(());
+            }
+            if run.level < BOTTOM {
+                let mut state = self.state.borrow_mut();
+                state.wasted_reads += state.cache.misses - missed;
             }
             if in_run.cover > 0 {
                 break;

@@ -31,7 +31,7 @@ use crate::plan::Plan;
 use crate::run::builder::Shape;
 use crate::run::cursor::Pieces;
 use crate::run::tree::Tree;
-use crate::sync::{Lock, Pool, Signal};
+use crate::sync::{For, Lock, Lot, Pool};
 use crate::zone::{Zones, spans};
 
 /// Where both logs stand, and the highest sequence number before that.
@@ -283,6 +283,8 @@ pub(crate) struct State<'m> {
     pub(crate) used: (u64, u64, u64),
     /// Everything is to be merged into the bottom, so that liveness is known exactly.
     pub(crate) full_merge: bool,
+    /// Reads of nodes in tiers that led to nothing, since the last merge into the bottom.
+    pub(crate) wasted_reads: u64,
     /// A write found no room: the tiers are merged into the bottom, the largest first, until it
     /// has.
     pub(crate) squeeze: bool,
@@ -463,7 +465,7 @@ pub(crate) struct Core<'m, D> {
     /// One group commit at a time; innermost, holds no other lock while it waits.
     pub(crate) commits: Lock,
     /// Something moved on: a log write or sync ended, room was made, a job step was done.
-    pub(crate) progress: Signal,
+    pub(crate) lot: Lot,
     /// The flush or merge under way, and its buffers.
     pub(crate) job: Cell<Option<crate::compact::Job<'m>>>,
     /// Bytes that the store promises to hold.
@@ -502,7 +504,7 @@ impl<D: Device> Core<'_, D> {
         if matches!(fault, Fault::Device(_)) {
             self.state.borrow_mut().read_only = true;
         }
-        self.progress.notify();
+        self.lot.wake_all(For::Progress);
         Err(fault)
     }
 
@@ -540,7 +542,7 @@ impl<D: Device> Core<'_, D> {
             mirror.settled = mirror.settled.max(log_written);
         }
         drop(state);
-        self.progress.notify();
+        self.lot.wake_all(For::Progress);
         Ok(())
     }
 
@@ -588,7 +590,12 @@ impl<D: Device> Core<'_, D> {
         if let Some(node) = self.state.borrow_mut().cache.get(generation, block) {
             return Ok(visit(node));
         }
-        let mut buffer = self.nodes.take().await;
+        self.recall_banks();
+        let mut buffer = self.nodes.take(&self.lot).await;
+        // Whoever had the buffer before may have wanted the same node.
+        if let Some(node) = self.state.borrow_mut().cache.get(generation, block) {
+            return Ok(visit(node));
+        }
         let node = &mut buffer[..self.shape.node_len];
         self.read_nodes(generation, block, node, request).await?;
         self.state.borrow_mut().cache.insert(generation, block, node);
@@ -605,16 +612,18 @@ impl<D: Device> Core<'_, D> {
         key_len: usize,
         request: Request,
     ) -> Result<Answer, Fault<D::Error>> {
-        {
+        let ask = || {
             let cache = &mut self.state.borrow_mut().cache;
-            if let Some(answer) = cache.ask_digest(generation, block, hash, key_len) {
-                return Ok(answer);
-            }
-            if cache.get(generation, block).is_some() {
-                return Ok(Answer::Unknown);
-            }
+            let answer = cache.ask_digest(generation, block, hash, key_len);
+            answer.or_else(|| cache.get(generation, block).map(|_| Answer::Unknown))
+        };
+        if let Some(answer) = ask() {
+            return Ok(answer);
         }
-        let mut buffer = self.nodes.take().await;
+        let mut buffer = self.nodes.take(&self.lot).await;
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
         let node = &mut buffer[..self.shape.node_len];
         self.read_nodes(generation, block, node, request).await?;
         let cache = &mut self.state.borrow_mut().cache;

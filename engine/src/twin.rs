@@ -179,7 +179,7 @@ impl<D: Device> Core<'_, D> {
             (self.runs_end(&state, generation), generation, entry.role())
         };
         let Some(into) = self.take_copy(plan.zone, plan.not_on).await? else { return Ok(None) };
-        let mut buffer = self.nodes.take().await;
+        let mut buffer = self.nodes.take(&self.lot).await;
         let header = &mut buffer[..self.media.block_len()];
         self.zone_header(header, generation, role);
         self.commit_edit(|state, edit| {
@@ -239,7 +239,7 @@ impl<D: Device> Core<'_, D> {
     ///
     /// A node that neither copy gives is left out: zeros take its place, which no seal fits.
     async fn copy_blocks(&self, rebuild: &mut Rebuild) -> Result<Option<u64>, Fault<D::Error>> {
-        let mut buffer = self.nodes.take().await;
+        let mut buffer = self.nodes.take(&self.lot).await;
         let node = &mut buffer[..self.shape.node_len];
         let block = rebuild.next;
         let request = Class::Maintenance.into();

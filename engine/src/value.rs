@@ -13,6 +13,7 @@ use crate::format::entry::Fragment;
 use crate::media::Place;
 use crate::run::cursor::malformed;
 use crate::state::{Core, Side};
+use crate::sync::For;
 
 /// Whose value is read: what stands before each extent of it in the log.
 #[derive(Clone, Copy)]
@@ -66,8 +67,10 @@ impl<D: Device> Core<'_, D> {
                 Held::Buffer => return Ok(in_block),
                 Held::Device => break,
                 Held::Between(side, true) => {
-                    self.progress
-                        .wait_for(|| (!self.state.borrow_mut().head(side).writing).then_some(()))
+                    self.lot
+                        .wait_for(For::Progress, || {
+                            (!self.state.borrow_mut().head(side).writing).then_some(())
+                        })
                         .await;
                 }
                 Held::Between(side, false) => self.write_out(side, true).await?,
@@ -253,11 +256,11 @@ impl<D: Device> Core<'_, D> {
                     let from = self.fetch(generation, place, head + len, raw, request).await?;
                     self.keep_value(raw, from, &owner, head, len)
                 } else if pool {
-                    let mut raw = self.nodes.take().await;
+                    let mut raw = self.nodes.take(&self.lot).await;
                     let from = self.fetch(generation, place, head + len, &mut raw, request).await?;
                     self.take_value(&raw, from, &owner, head, &mut out[..len])
                 } else {
-                    let mut raw = self.values.take().await;
+                    let mut raw = self.values.take(&self.lot).await;
                     let from = self.fetch(generation, place, head + len, &mut raw, request).await?;
                     self.take_value(&raw, from, &owner, head, &mut out[..len])
                 };

@@ -83,7 +83,7 @@ impl<D: Device> Core<'_, D> {
             return false;
         }
         let map = self.state.borrow().zones.map(span.owner);
-        let mut spare = self.spare.take().await;
+        let mut spare = self.spare.take(&self.lot).await;
         let (out, scratch) = spare.split_at_mut(self.media.block_len());
         let place = Place { map, generation: span.generation, block: span.first + block };
         let what = (Structure::Value, Class::Idle);
@@ -127,7 +127,7 @@ impl<D: Device> Core<'_, D> {
         window: &mut [u8],
         report: &mut dyn FnMut(&Finding),
     ) -> Result<u64, Fault<D::Error>> {
-        let mut spare = self.spare.take().await;
+        let mut spare = self.spare.take(&self.lot).await;
         let (group, summed, from) = {
             let state = self.state.borrow();
             let group = state.zones.group(id);

@@ -1,5 +1,7 @@
 //! Random gets of values of 4 KiB at several depths, on a shingled disk and on a zoned SSD.
 
+use shingle_engine::Limits;
+
 use super::values::Work;
 use super::{Scale, spec};
 use crate::goal::{Bound, Goal};
@@ -59,7 +61,13 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
 
 fn gets_on(text: &str, keys: u64, gets: u64) -> Vec<Phase> {
     const MEMORY_LEN: usize = 2 << 20;
-    shingle::with(&spec(text), MEMORY_LEN, |subject| {
+    // Formatted for what there is, or buffers for longer keys and values would take the memory.
+    let limits = |limits: &mut Limits| {
+        (limits.key_len_max, limits.meta_len_max) = (64, 32);
+        (limits.value_len_max, limits.node_len_bytes) = (64 << 10, 4096);
+        limits.separate_from_bytes = 1024;
+    };
+    shingle::with_limits(&spec(text), MEMORY_LEN, limits, |subject| {
         let mut work = Work::new(VALUE_LEN);
         let _ = work.fill(subject, keys);
         subject.settle();

@@ -4,8 +4,8 @@ use super::values::{Work, sequential_rate};
 use super::{Scale, spec};
 use crate::goal::{Bound, Goal};
 use crate::load::Choice;
+use crate::measure::Phase;
 use crate::report::Section;
-use crate::subject::Subject as _;
 use crate::subject::leveldb::LevelDb;
 use crate::subject::shingle;
 
@@ -18,12 +18,12 @@ struct Size {
     gets: u64,
 }
 
-/// 406 MB of keys and values with 8 MiB of memory.
+/// 812 MB of keys and values with 16 MiB of memory.
 const FULL: Size = Size {
-    smr: "smr:zones=1000,zone-mib=1,conventional=0",
-    disk: "disk-8tb:zones=96,cache-kib=65536",
-    memory_len: 8 << 20,
-    keys: 3_500_000,
+    smr: "smr:zones=500,zone-mib=4,conventional=0",
+    disk: "disk-8tb:zones=192,cache-kib=65536",
+    memory_len: 16 << 20,
+    keys: 7_000_000,
     gets: 5_000,
 };
 
@@ -37,6 +37,9 @@ const QUICK: Size = Size {
 
 const VALUE_LEN: usize = 100;
 const BATCH_LEN: usize = 100;
+/// Short ranges, and entries in each.
+const RANGES: u64 = 100;
+const RANGE_LEN: usize = 100;
 
 /// The experiment and its goals.
 #[must_use]
@@ -58,20 +61,28 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
         let mut work = Work::new(VALUE_LEN);
         let fill = work.fill_batches(subject, size.keys, BATCH_LEN);
         let over = work.overwrite_batches(subject, &Choice::Uniform, size.keys, BATCH_LEN);
+        let get = work.get(subject, size.gets / 5);
+        let range = work.ranges(subject, false, RANGES, RANGE_LEN);
+        section.phases.extend([fill.clone(), over.clone(), get]);
+        section.phases.extend(range);
+        let compact = Phase::begin(subject, "compaction");
+        subject.compact();
+        section.phases.push(compact.end(subject, work.live_bytes()));
         let get = work.get(subject, size.gets);
         let miss = work.miss(subject, size.gets);
-        subject.sync();
-        let len = size.keys as usize / 4;
-        let range = work.ranges(subject, false, 1, len);
+        section.phases.extend([get, miss]);
+        for is_reverse in [false, true] {
+            section.phases.extend(work.ranges(subject, is_reverse, RANGES, RANGE_LEN));
+        }
+        let range = work.ranges(subject, false, 1, size.keys as usize / 4);
         let rate = sequential_rate(&disk, size.keys * user_len as u64);
         if let Some(range) = &range {
             goals.push(Goal::new(
-                "100 B, ordered range: share of the sequential rate",
+                "100 B, ordered range, compacted: share of the sequential rate",
                 range.bytes_per_s() / rate,
                 Bound::AtLeast(0.8),
             ));
         }
-        section.phases.extend([fill.clone(), over.clone(), get, miss]);
         section.phases.extend(range);
         (over, fill)
     });
@@ -80,6 +91,8 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
     let peer_fill = work.fill_batches(&mut peer, size.keys, BATCH_LEN);
     let peer_over = work.overwrite_batches(&mut peer, &Choice::Uniform, size.keys, BATCH_LEN);
     let peer_get = work.get(&mut peer, size.gets.min(1000));
+    let peer_range = work.ranges(&mut peer, false, RANGES, RANGE_LEN);
+    let peer_long = work.ranges(&mut peer, false, 1, size.keys as usize / 4);
     for (what, ours, peer) in [("filling", &fill, &peer_fill), ("overwriting", &ours, &peer_over)] {
         goals.push(Goal::against(
             format!("100 B, {what}: write amplification"),
@@ -95,6 +108,7 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
         ));
     }
     section.phases.extend([peer_fill, peer_over, peer_get]);
+    section.phases.extend(peer_range.into_iter().chain(peer_long));
     section.notes.push(
         "The port of LevelDB that is used here compacts once for each buffer that it writes out, \
          so on deep trees its debt grows: it writes less than the original would, and reads more."

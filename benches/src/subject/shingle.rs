@@ -14,6 +14,9 @@ use shingle_sim::{Drive, Executor};
 use super::{Reading, Subject};
 use crate::load::KEY_LEN;
 
+/// What a scan is given more than it needs, to read ahead.
+const SCAN_AHEAD_BYTES: usize = 2 << 20;
+
 /// A store on a simulated drive.
 pub struct Shingle<'m> {
     /// The store.
@@ -98,7 +101,7 @@ impl Shingle<'_> {
     /// # Panics
     /// If the scan fails.
     pub fn keys(&mut self, from: &[u8], count: usize) -> Vec<[u8; KEY_LEN]> {
-        self.scratch.resize(self.store.scan_memory_len(), 0);
+        self.scratch.resize(self.store.scan_memory_len() + SCAN_AHEAD_BYTES, 0);
         let mut keys = Vec::with_capacity(count);
         self.drive.block_on(async {
             let (start, end, options) =
@@ -122,6 +125,14 @@ impl Shingle<'_> {
     pub fn settle(&self) {
         const STEPS_MAX: u32 = 1 << 20;
         self.drive.block_on(self.store.maintain(STEPS_MAX)).expect("maintain");
+    }
+
+    /// Brings everything into one run and the least space.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn compact(&self) {
+        self.drive.block_on(self.store.compact()).expect("compact");
     }
 
     /// Reads that it takes to open the store again with so much memory, as it stands now.
@@ -197,7 +208,7 @@ impl Subject for Shingle<'_> {
         count: usize,
         each: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Option<usize> {
-        self.scratch.resize(self.store.scan_memory_len(), 0);
+        self.scratch.resize(self.store.scan_memory_len() + SCAN_AHEAD_BYTES, 0);
         let (start, end, direction) = if is_reverse {
             (Bound::Unbounded, Bound::Included(from), Direction::Reverse)
         } else {

@@ -7,6 +7,7 @@
 //! Invariants: `U1` `cover` is the range-delete state at the current entry, set by the last
 //! Boundary before it; a data node that begins inside one repeats it (`B2` of the builder).
 
+use crate::cache::Bank;
 use crate::error::{Check, Damage, Fault, Structure};
 use crate::format::branch::Branch;
 use crate::format::data::Data;
@@ -48,13 +49,20 @@ pub(crate) fn malformed<E>() -> Fault<E> {
 pub(crate) struct CursorMemory<'b> {
     key: &'b mut [u8],
     nodes: &'b mut [u8],
+    /// A longer buffer in the place of `nodes`.
+    pub(crate) lent: Option<Bank<'b>>,
 }
 
 impl<'b> CursorMemory<'b> {
     /// Divides `memory`: the longest key, and at least one node.
     pub(crate) fn new(memory: &'b mut [u8], key_len_max: usize) -> Self {
         let (key, nodes) = memory.split_at_mut(key_len_max + 1);
-        Self { key, nodes }
+        Self { key, nodes, lent: None }
+    }
+
+    /// Bytes of its own buffer.
+    pub(crate) fn len(&self) -> usize {
+        self.nodes.len()
     }
 }
 
@@ -64,9 +72,13 @@ pub(crate) struct RunCursor<'b> {
     piece_index: u32,
     piece: Option<PieceRecord>,
     buffer: &'b mut [u8],
+    /// The bank that the buffer is lent from, with the cursor's own one in its place.
+    lent: Option<Bank<'b>>,
     /// First node in the buffer and how many it holds.
     first: u32,
     loaded: u32,
+    /// Nodes to read when the next one is wanted.
+    ahead: u32,
     node: u32,
     position: Option<Position>,
     key: KeyBuf<'b>,
@@ -75,16 +87,21 @@ pub(crate) struct RunCursor<'b> {
 }
 
 impl<'b> RunCursor<'b> {
-    /// A cursor over a run.
+    /// A cursor over a run. It reads a node first, and the more at once the further it goes.
     pub(crate) fn new(run: u32, memory: CursorMemory<'b>) -> Self {
-        let CursorMemory { key, nodes: buffer } = memory;
+        let CursorMemory { key, nodes: mut buffer, mut lent } = memory;
+        if let Some(bank) = &mut lent {
+            core::mem::swap(&mut buffer, &mut bank.slab);
+        }
         Self {
             run,
             piece_index: 0,
             piece: None,
             buffer,
+            lent,
             first: 0,
             loaded: 0,
+            ahead: 1,
             node: 0,
             position: None,
             key: KeyBuf::new(key),
@@ -92,9 +109,49 @@ impl<'b> RunCursor<'b> {
         }
     }
 
+    /// A cursor that will go through the whole run, and reads as much at once as it has room for.
+    pub(crate) fn of_whole(run: u32, memory: CursorMemory<'b>) -> Self {
+        Self { ahead: u32::MAX, ..Self::new(run, memory) }
+    }
+
     /// Gives the memory back.
     pub(crate) fn into_memory(self) -> CursorMemory<'b> {
-        CursorMemory { key: self.key.bytes, nodes: self.buffer }
+        let Self { key, mut buffer, mut lent, .. } = self;
+        if let Some(bank) = &mut lent {
+            core::mem::swap(&mut buffer, &mut bank.slab);
+        }
+        CursorMemory { key: key.bytes, nodes: buffer, lent }
+    }
+
+    /// Gives back the bank that the buffer is lent from; see [`wake`](Self::wake).
+    pub(crate) fn rest(&mut self) -> Option<Bank<'b>> {
+        let mut bank = self.lent.take()?;
+        core::mem::swap(&mut self.buffer, &mut bank.slab);
+        self.loaded = 0;
+        Some(bank)
+    }
+
+    /// Whether the current node is not in the buffer, because its bank was given back.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.is_valid() && self.loaded == 0
+    }
+
+    /// Reads the current node anew, into the bank if there is one.
+    pub(crate) async fn wake<P: Pieces>(
+        &mut self,
+        pieces: &P,
+        bank: Option<Bank<'b>>,
+    ) -> Result<(), Fault<P::Error>> {
+        if let Some(mut bank) = bank {
+            core::mem::swap(&mut self.buffer, &mut bank.slab);
+            self.lent = Some(bank);
+        }
+        self.load(pieces, self.node, true).await
+    }
+
+    /// Bytes of the buffer.
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Stops here: no further entry counts, but the range-delete state goes on to hold.
@@ -166,7 +223,8 @@ impl<'b> RunCursor<'b> {
             return Ok(());
         }
         let shape = *pieces.shape();
-        let room = (self.buffer.len() / shape.node_len) as u32;
+        let room = ((self.buffer.len() / shape.node_len) as u32).min(self.ahead);
+        self.ahead = self.ahead.saturating_mul(2);
         let (first, count) = if ahead {
             (node, room.min(piece.nodes - node))
         } else {

@@ -107,9 +107,11 @@ pub struct Scan<'s, 'm, 'b, D: Device> {
 
 impl<'m, D: Device> Store<'m, D> {
     /// Bytes of memory that a scan needs now; more runs may come while it goes on.
+    ///
+    /// With more, it reads further ahead, the more the further it has gone: on a disk, where the
+    /// arm goes from one run to the other, a long scan is as fast as its reads are long.
     pub fn scan_memory_len(&self) -> usize {
-        let runs = self.core.state.borrow().tree.runs().len() + 6;
-        self.scan_fixed_len() + runs * self.scan_source_len()
+        self.scan_fixed_len() + self.scan_sources() * self.scan_source_len()
     }
 
     fn scan_fixed_len(&self) -> usize {
@@ -125,6 +127,24 @@ impl<'m, D: Device> Store<'m, D> {
 
     fn scan_source_len(&self) -> usize {
         self.core.shape.node_len + self.scan_key_len()
+    }
+
+    /// Memory for each source: half of what there is more than needed goes to one, for the longest
+    /// run.
+    fn divide<'b>(&self, memory: &'b mut [u8]) -> heapless::Vec<CursorMemory<'b>, RUNS_MAX> {
+        let least = self.scan_source_len();
+        let sources = (memory.len() / least).min(self.scan_sources());
+        let more = memory.len() - sources * least;
+        let (longest, rest) = memory.split_at_mut(least + more / 2);
+        let others = rest.len() / (sources - 1).max(1);
+        let parts = core::iter::once(longest).chain(rest.chunks_exact_mut(others.max(1)));
+        let key_len_max = self.scan_key_len() - 1;
+        parts.take(sources).map(|part| CursorMemory::new(part, key_len_max)).collect()
+    }
+
+    /// Runs that a scan has memory for.
+    fn scan_sources(&self) -> usize {
+        (self.core.state.borrow().tree.runs().len() + 6).min(RUNS_MAX)
     }
 
     /// Begins a scan of the keys between `start` and `end`; `scratch` holds at least
@@ -159,10 +179,7 @@ impl<'m, D: Device> Store<'m, D> {
         let (from, rest) = rest.split_at_mut(key_len);
         let (spent, rest) = rest.split_at_mut(key_len);
         let (entry, rest) = rest.split_at_mut(Plan::entry_len_max(&self.core.limits));
-        let mut spare = heapless::Vec::new();
-        for memory in rest.chunks_exact_mut(self.scan_source_len()).take(RUNS_MAX) {
-            let _ = spare.push(CursorMemory::new(memory, key_len - 1));
-        }
+        let spare = self.divide(rest);
         let (near, far) = match direction {
             Direction::Forward => (start, end),
             Direction::Reverse => (end, start),
@@ -352,6 +369,7 @@ impl<D: Device> Scan<'_, '_, '_, D> {
         while let Some(run) = self.runs.pop() {
             let _ = self.spare.push(run.into_memory());
         }
+        self.spare.sort_unstable_by_key(CursorMemory::len);
         let core = &self.store.core;
         let pieces = Cached { core, request: self.request };
         let forward = self.direction == Direction::Forward;
@@ -371,6 +389,10 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             [seek(state.active), older.and_then(seek)]
         };
         self.tables = tables;
+        let longest = {
+            let state = core.state.borrow();
+            state.tree.runs().iter().max_by_key(|run| run.nodes).map(|run| run.run)
+        };
         let mut index = 0;
         loop {
             let run = {
@@ -384,9 +406,12 @@ impl<D: Device> Scan<'_, '_, '_, D> {
                 run
             };
             index += 1;
-            let Some(memory) = self.spare.pop() else {
+            if self.spare.is_empty() {
                 return Err(Fault::NoMemory);
-            };
+            }
+            let is_longest = longest == Some(run.run);
+            let memory = if is_longest { self.spare.pop() } else { Some(self.spare.remove(0)) };
+            let Some(memory) = memory else { return Err(Fault::NoMemory) };
             let mut cursor = RunCursor::new(run.run, memory);
             let result = if forward {
                 self.seek_forward(&mut cursor, &pieces).await
