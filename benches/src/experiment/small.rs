@@ -20,7 +20,7 @@ struct Size {
 
 /// 812 MB of keys and values with 16 MiB of memory.
 const FULL: Size = Size {
-    smr: "smr:zones=500,zone-mib=4,conventional=0",
+    smr: "smr:zones=280,zone-mib=8,conventional=0",
     disk: "disk-8tb:zones=192,cache-kib=65536",
     memory_len: 16 << 20,
     keys: 7_000_000,

@@ -15,7 +15,7 @@ use super::{Reading, Subject};
 use crate::load::KEY_LEN;
 
 /// What a scan is given more than it needs, to read ahead.
-const SCAN_AHEAD_BYTES: usize = 2 << 20;
+const SCAN_AHEAD_BYTES: usize = 4 << 20;
 
 /// A store on a simulated drive.
 pub struct Shingle<'m> {
