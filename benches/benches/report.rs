@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use shingle_benches::experiment::{Scale, depth, growth, large, nor, small};
+use shingle_benches::experiment::{Scale, deletes, depth, growth, large, nor, small, writers};
 use shingle_benches::goal::Goal;
 use shingle_benches::report::{Report, Section};
 
@@ -42,6 +42,10 @@ enum Experiment {
     Small,
     /// Gets at several depths.
     Depth,
+    /// Durable puts by several writers.
+    Writers,
+    /// Ranges among deleted keys.
+    Deletes,
     /// Ten and a hundred times as much.
     Growth,
     /// NOR flash.
@@ -54,6 +58,8 @@ impl Experiment {
             Self::Large => large::run(scale),
             Self::Small => small::run(scale),
             Self::Depth => depth::run(scale),
+            Self::Writers => writers::run(scale),
+            Self::Deletes => deletes::run(scale),
             Self::Growth => growth::run(scale),
             Self::Nor => nor::run(scale),
         }

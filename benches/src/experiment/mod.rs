@@ -2,6 +2,7 @@
 
 use shingle_sim::media::MediaSpec;
 
+pub mod deletes;
 pub mod depth;
 pub mod flash;
 pub mod growth;
@@ -9,6 +10,7 @@ pub mod large;
 pub mod nor;
 pub mod small;
 pub mod values;
+pub mod writers;
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use crate::goal::{Bound, Goal};
 use crate::load::Choice;
 use crate::measure::Phase;
 use crate::report::Section;
+use crate::subject::Subject as _;
 use crate::subject::leveldb::LevelDb;
 use crate::subject::shingle;
 
@@ -65,8 +66,10 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
         let range = work.ranges(subject, false, RANGES, RANGE_LEN);
         section.phases.extend([fill.clone(), over.clone(), get]);
         section.phases.extend(range);
-        let compact = Phase::begin(subject, "compaction");
+        let mut compact = Phase::begin(subject, "compaction of it all");
+        let began = subject.now_ns();
         subject.compact();
+        compact.note(work.live_bytes() as usize, subject.now_ns() - began);
         section.phases.push(compact.end(subject, work.live_bytes()));
         let get = work.get(subject, size.gets);
         let miss = work.miss(subject, size.gets);

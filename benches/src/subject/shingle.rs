@@ -96,6 +96,34 @@ impl Shingle<'_> {
         executor.run();
     }
 
+    /// Puts pairs, each durable before it is answered, by so many `writers` at once: `next` gives
+    /// each, and `each` takes the nanoseconds that it took.
+    ///
+    /// # Panics
+    /// If a put fails.
+    pub fn put_together(
+        &self,
+        writers: usize,
+        next: impl FnMut() -> Option<([u8; KEY_LEN], Vec<u8>)>,
+        each: impl FnMut(u64),
+    ) {
+        let (next, each) = (RefCell::new(next), RefCell::new(each));
+        let (next, each) = (&next, &each);
+        let executor = Executor::new(self.drive);
+        for _ in 0..writers {
+            executor.spawn(async move {
+                loop {
+                    let Some((key, value)) = (next.borrow_mut())() else { break };
+                    let began = self.drive.now_ns();
+                    let put = self.store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
+                    put.await.expect("put");
+                    (each.borrow_mut())(self.drive.now_ns() - began);
+                }
+            });
+        }
+        executor.run();
+    }
+
     /// The keys from `from` on upwards, `count` at most; no value is read.
     ///
     /// # Panics

@@ -26,6 +26,9 @@ use crate::state::{Core, Side};
 /// A future of a read may be dropped at any time. If the future of a write (or of maintenance) is
 /// dropped while its device write is under way, nobody knows what the device did: the store then
 /// refuses further writes until it is opened again, and loses nothing acknowledged.
+///
+/// Operations get buffers and locks in turn. A future that was begun is to be polled on or dropped:
+/// one that is kept without being polled keeps its turn, and others wait behind it.
 pub struct Store<'m, D: Device> {
     pub(crate) core: Core<'m, D>,
 }
