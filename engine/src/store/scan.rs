@@ -134,8 +134,8 @@ impl<'m, D: Device> Store<'m, D> {
     fn divide<'b>(&self, memory: &'b mut [u8]) -> heapless::Vec<CursorMemory<'b>, RUNS_MAX> {
         let least = self.scan_source_len();
         // A quarter is for more runs than there are now.
-        let more = (memory.len() / 4 / least).min(RUNS_MAX);
-        let sources = (memory.len() / least).min(self.scan_sources().max(more));
+        let later = (memory.len() / 4 / least).min(RUNS_MAX);
+        let sources = (memory.len() / least).min(self.scan_sources().max(later));
         let more = memory.len() - sources * least;
         let (longest, rest) = memory.split_at_mut(least + more / 2);
         let others = rest.len() / (sources - 1).max(1);
