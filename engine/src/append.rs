@@ -24,7 +24,7 @@ use crate::log::head::HeadZone;
 use crate::manifest::EditBuilder;
 use crate::parity::push_protect;
 use crate::state::{Core, Side, State};
-use crate::sync::For;
+use crate::sync::{For, yield_once};
 use crate::zone::{Role, prepare};
 
 /// The first bytes of a zone's header block.
@@ -156,6 +156,7 @@ impl<D: Device> Core<'_, D> {
         ticket: u64,
     ) -> Result<(), Fault<D::Error>> {
         let side = self.state.borrow().real_side(side);
+        let mut yielded = false;
         loop {
             let (written, synced) = {
                 let mut state = self.state.borrow_mut();
@@ -169,6 +170,11 @@ impl<D: Device> Core<'_, D> {
                 return Err(Fault::NoSpace);
             }
             if written < ticket {
+                if !core::mem::replace(&mut yielded, true) {
+                    // Whoever waited for the same sync as this task appends before it writes.
+                    yield_once().await;
+                    continue;
+                }
                 self.write_out(side, true).await?;
                 continue;
             }
@@ -178,7 +184,7 @@ impl<D: Device> Core<'_, D> {
             }
             let Some(_guard) = self.commits.try_enter(&self.lot) else {
                 // Somebody syncs: wait for the outcome and look again.
-                drop(self.commits.enter(&self.lot).await);
+                self.commits.left(&self.lot).await;
                 continue;
             };
             self.sync_device().await?;

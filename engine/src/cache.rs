@@ -24,7 +24,7 @@ const BANK_NODES_MIN: usize = 8;
 /// How much longer an index node stays than a data node, in ticks of its set.
 const INDEX_CREDIT: u32 = 64;
 /// Misses after which a merge that rests gives back what it was lent.
-const MISSES_MAX: u32 = 256;
+const MISSES_MAX: u32 = 128;
 /// Bytes of bookkeeping a frame.
 pub(crate) const FRAME_META_LEN: usize = size_of::<Frame>();
 
@@ -107,10 +107,11 @@ impl<'m> Cache<'m> {
         if here + MERGE_INPUTS_MAX <= self.count.max(1) {
             return None;
         }
-        self.missed = 0;
         let several = self.count > 1;
         let bank = self.banks.iter_mut().find(|bank| bank.is_some())?;
-        bank.take_if(|bank| several && bank.slab.len() > len)
+        let lent = bank.take_if(|bank| several && bank.slab.len() > len)?;
+        self.missed = 0;
+        Some(lent)
     }
 
     /// Takes back what was [lent](Self::lend).
@@ -126,29 +127,19 @@ impl<'m> Cache<'m> {
         self.missed >= MISSES_MAX && self.banks[..self.count].iter().any(Option::is_none)
     }
 
-    fn bank(&mut self, name: Name) -> Option<&mut Bank<'m>> {
-        let hash = (name.hash() >> 48) as usize;
-        let own = hash.checked_rem(self.count)?;
-        if self.banks[own].is_some() {
-            return self.banks[own].as_mut();
-        }
-        let here = self.banks.iter().flatten().count();
-        let other = (hash / self.count).checked_rem(here)?;
-        self.banks.iter_mut().flatten().nth(other)
+    /// A node is read that is not here.
+    pub(crate) fn count_miss(&mut self) {
+        self.misses += 1;
+        self.missed = self.missed.saturating_add(1);
     }
 
     /// The node at this place, if it is here.
     pub(crate) fn get(&mut self, generation: u32, block: u32) -> Option<&[u8]> {
         let name = Name::new(generation, block);
-        let found = self.bank(name).and_then(|bank| bank.find(name));
-        if found.is_some() {
-            self.hits += 1;
-        } else {
-            self.misses += 1;
-            self.missed = self.missed.saturating_add(1);
-        }
-        let index = found?;
-        Some(self.bank(name)?.use_node(index))
+        let bank = bank_of(&mut self.banks, self.count, name)?;
+        let index = bank.find(name)?;
+        self.hits += 1;
+        Some(bank.use_node(index))
     }
 
     /// What the digest of the node at this place, if it is here, says of a key.
@@ -160,7 +151,7 @@ impl<'m> Cache<'m> {
         key_len: usize,
     ) -> Option<Answer> {
         let name = Name::new(generation, block);
-        let answer = self.bank(name)?.ask_digest(name, hash, key_len)?;
+        let answer = bank_of(&mut self.banks, self.count, name)?.ask_digest(name, hash, key_len)?;
         self.hits += 1;
         Some(answer)
     }
@@ -168,7 +159,7 @@ impl<'m> Cache<'m> {
     /// Puts a checked node in the place of the one used longest ago.
     pub(crate) fn insert(&mut self, generation: u32, block: u32, node: &[u8]) {
         let name = Name::new(generation, block);
-        if let Some(bank) = self.bank(name) {
+        if let Some(bank) = bank_of(&mut self.banks, self.count, name) {
             bank.insert(name, node);
         }
     }
@@ -177,10 +168,26 @@ impl<'m> Cache<'m> {
     /// ago; the node itself if it can have none.
     pub(crate) fn insert_digest(&mut self, generation: u32, block: u32, node: &[u8], seed: u64) {
         let name = Name::new(generation, block);
-        if let Some(bank) = self.bank(name) {
+        if let Some(bank) = bank_of(&mut self.banks, self.count, name) {
             bank.insert_digest(name, node, seed);
         }
     }
+}
+
+/// The bank of a node, or what stands in for it; `count` includes banks that are lent.
+fn bank_of<'b, 'm>(
+    banks: &'b mut [Option<Bank<'m>>; BANKS],
+    count: usize,
+    name: Name,
+) -> Option<&'b mut Bank<'m>> {
+    let hash = (name.hash() >> 48) as usize;
+    let own = hash.checked_rem(count)?;
+    if banks[own].is_some() {
+        return banks[own].as_mut();
+    }
+    let here = banks.iter().flatten().count();
+    let other = (hash / count).checked_rem(here)?;
+    banks.iter_mut().flatten().nth(other)
 }
 
 impl<'m> Bank<'m> {

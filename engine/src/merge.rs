@@ -376,11 +376,11 @@ impl<'m, D: Device> Core<'m, D> {
 }
 
 impl State<'_> {
-    /// Whether reads lost so much in tiers that a merge of the deepest one would have paid: a
-    /// quarter of the nodes that there are, if it is worth one.
+    /// Whether reads lost so much in tiers that a merge of the deepest one would have paid: an
+    /// eighth of the nodes that there are, if it is worth one.
     fn is_read_often(&self) -> bool {
         let worth = self.tree.tier_nodes() * 8 >= self.tree.nodes_of_level(BOTTOM);
-        worth && self.wasted_reads * 4 >= self.tree.node_count()
+        worth && self.wasted_reads * 8 >= self.tree.node_count()
     }
 }
 

@@ -192,6 +192,19 @@ impl<D: Device> Core<'_, D> {
         state.zones.written(copy) < state.zones.written(zone)
     }
 
+    /// Up to where, in the payload, a zone and its copy both hold what was written, as far as the
+    /// device tells.
+    pub(crate) fn even_until(&self, zone: ZoneId) -> u32 {
+        let state = self.state.borrow();
+        let Some(copy) = state.zones.copy_of(zone) else { return u32::MAX };
+        let both = [zone, copy];
+        if both.iter().any(|id| state.zones.get(*id).is_conventional()) {
+            return 0;
+        }
+        let blocks = state.zones.written(zone).min(state.zones.written(copy));
+        blocks.saturating_sub(1).saturating_mul(self.payload())
+    }
+
     /// Recovery: a copy that this zone's life did not begin in holds what a life before left,
     /// brought back by a reset that a cut undid.
     pub(crate) async fn look_at_copy(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {

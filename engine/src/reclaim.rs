@@ -607,6 +607,7 @@ fn append_fragment(state: &mut State<'_>, key: &[u8], part: &[u8]) -> Fragment {
         version_len: 0,
         meta_len: 0,
         value_len: part.len() as u32,
+        moved_from: 0,
     };
     let head = state.head(Side::Cold);
     let generation = head.place().0;
@@ -634,6 +635,7 @@ fn append_moved(
         version_len: if whole { found.version_len } else { 0 },
         meta_len: if whole { meta.len() as u16 } else { 0 },
         value_len: last.len() as u32,
+        moved_from: if whole { value.generation } else { 0 },
     };
     let offset = start + (RECORD_HEADER_LEN + OP_HEADER_LEN + op.head_len()) as u32;
     let mut body = [0; FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10];
@@ -679,6 +681,7 @@ fn append_moved(
         version_len: found.version_len,
         meta_len: meta.len() as u16,
         value_len: len as u32,
+        moved_from: value.generation,
     };
     let parts: [&[u8]; 7] = [&op.encode(), key, last, &commit.encode(), key, meta, &body[..len]];
     // The fragment's sequence number is never used; the entry's must follow it by one.

@@ -351,6 +351,10 @@ impl<D: Device> Core<'_, D> {
                 }
                 if !of.moved {
                     self.state.borrow_mut().end_gap(seq);
+                } else if self.is_where_it_was(&op) {
+                    // What it was moved to cannot be read, or was never written whole.
+                    (at, op_at) = (at + len as u32, op_end);
+                    continue;
                 }
                 self.replay_room(key.len(), rest.len() + 64, place).await?;
                 if op.kind == OpKind::PutFragments && !of.moved {

@@ -116,6 +116,7 @@ impl<D: Device> Core<'_, D> {
         let goes_on = self.state.borrow().zones.extension(id).is_some();
         let whole = self.media.geometry.zone_blocks;
         let capacity = if goes_on { whole } else { zone.capacity.get() };
+        let even = self.even_until(id);
         // Where the device does not say how far a zone is written, its records tell.
         let sequential = !zone.is_conventional() && !self.state.borrow().zones.is_failed(id);
         let log_zone = LogZone { map, generation: zone.generation.get(), blocks, sources };
@@ -132,6 +133,7 @@ impl<D: Device> Core<'_, D> {
             place: (zone.role() == Role::Log).then_some(log_zone.generation),
             in_order: sequential,
             blocks,
+            even,
             zone: id,
             role: zone.role(),
         };
@@ -226,7 +228,7 @@ impl<D: Device> Core<'_, D> {
                 if header.kind == RecordKind::Commit {
                     self.state.borrow_mut().end_gap(header.seq);
                 }
-                if !self.replay_record(&header, reader, generation, place).await? {
+                if !self.replay_record(&header, reader, generation, place, walk.even).await? {
                     let end = header.offset.saturating_add(header.len);
                     self.pass_over(reader, generation, walk, header.offset, end).await?;
                     reader.renew(walk.blocks);
@@ -309,8 +311,9 @@ impl<D: Device> Core<'_, D> {
                 reader.renew(walk.blocks);
                 continue;
             }
-            self.replay_notes(reader, zone.generation, body, len, walk.from).await?;
             done = found.at + found.len as u32;
+            let is_even = done <= walk.even;
+            self.replay_notes(reader, zone.generation, body, len, walk.from, is_even).await?;
         }
         Ok(done)
     }
@@ -323,6 +326,7 @@ impl<D: Device> Core<'_, D> {
         at: u32,
         len: usize,
         from: u32,
+        is_even: bool,
     ) -> Result<(), Fault<D::Error>> {
         let separate_from = self.limits.separate_from_bytes;
         let mut bytes = &reader.bytes(at, len)[INDEX_HEADER_LEN..];
@@ -338,6 +342,8 @@ impl<D: Device> Core<'_, D> {
             }
             if !note.moved {
                 self.state.borrow_mut().end_gap(note.seq);
+            } else if !is_even && self.is_where_it_was(&note.op) {
+                continue;
             }
             self.replay_room(key.len(), body.len() + 64, None).await?;
             let place = Place { generation, offset: note.value_at };
@@ -399,14 +405,18 @@ impl<D: Device> Core<'_, D> {
         }
     }
 
-    /// Replays a record; false if it could not be read after all.
+    /// Replays a record; false if it could not be read after all. What was moved and lies behind
+    /// `even` takes effect only if it is not still where it was.
     async fn replay_record(
         &self,
         header: &RecordHeader,
         reader: &mut RecordReader<'_>,
         generation: u32,
         place: Option<LogPlace>,
+        even: u32,
     ) -> Result<bool, Fault<D::Error>> {
+        let moved = header.kind == RecordKind::Moved;
+        let is_even = header.offset.saturating_add(header.len) <= even;
         // All of it or nothing: a batch is looked through before any of it takes effect.
         if header.op_count > 1 && !self.is_readable(header, reader).await? {
             return Ok(false);
@@ -425,12 +435,12 @@ impl<D: Device> Core<'_, D> {
             let bytes = reader.bytes(at + OP_HEADER_LEN as u32, len - OP_HEADER_LEN);
             let value_at = Place { generation, offset: at + head as u32 };
             let (key, rest) = bytes.split_at(usize::from(op.key_len));
-            if op.kind != OpKind::Fragment {
+            let counts = !moved || is_even || !self.is_where_it_was(&op);
+            if op.kind != OpKind::Fragment && counts {
                 if !op_holds(&self.limits, &op, seq, &rest[usize::from(op.meta_len)..]) {
                     return Ok(false);
                 }
                 self.replay_room(key.len(), rest.len() + 64, place).await?;
-                let moved = header.kind == RecordKind::Moved;
                 if op.kind == OpKind::PutFragments && !moved {
                     self.keep_lost_list(&op, key, rest, seq).await?;
                 }
@@ -444,6 +454,13 @@ impl<D: Device> Core<'_, D> {
             at = end as u32;
         }
         Ok(true)
+    }
+
+    /// Whether the zone is there that reclaim moved a value from: an entry leads to it still, and the
+    /// value is as safe in it as it ever was. A zone is freed only when what was moved from it is
+    /// durable, in both a zone and its copy.
+    pub(crate) fn is_where_it_was(&self, op: &OpHeader) -> bool {
+        self.state.borrow().zones.find(op.moved_from).is_some()
     }
 
     /// A list that names a zone which is gone stands for nothing, because the value was moved and
@@ -593,6 +610,8 @@ struct Walk {
     in_order: bool,
     /// Blocks that may hold records.
     blocks: u32,
+    /// Up to where both the zone and its copy hold what was written.
+    even: u32,
     zone: ZoneId,
     role: Role,
 }

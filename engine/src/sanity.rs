@@ -177,6 +177,7 @@ mod tests {
             version_len: 0,
             meta_len: 16,
             value_len: 4096,
+            moved_from: 0,
         };
         assert!(op_holds(&LIMITS, &op, 1, &[]));
         assert!(!op_holds(&LIMITS, &OpHeader { key_len: 65, ..op }, 1, &[]));

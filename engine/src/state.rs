@@ -596,6 +596,7 @@ impl<D: Device> Core<'_, D> {
         if let Some(node) = self.state.borrow_mut().cache.get(generation, block) {
             return Ok(visit(node));
         }
+        self.state.borrow_mut().cache.count_miss();
         let node = &mut buffer[..self.shape.node_len];
         self.read_nodes(generation, block, node, request).await?;
         self.state.borrow_mut().cache.insert(generation, block, node);
@@ -620,10 +621,12 @@ impl<D: Device> Core<'_, D> {
         if let Some(answer) = ask() {
             return Ok(answer);
         }
+        self.recall_banks();
         let mut buffer = self.nodes.take(&self.lot).await;
         if let Some(answer) = ask() {
             return Ok(answer);
         }
+        self.state.borrow_mut().cache.count_miss();
         let node = &mut buffer[..self.shape.node_len];
         self.read_nodes(generation, block, node, request).await?;
         let cache = &mut self.state.borrow_mut().cache;

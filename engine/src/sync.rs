@@ -144,6 +144,19 @@ pub(crate) async fn maybe<E>(future: Option<impl Future<Output = Result<(), E>>>
     }
 }
 
+/// Lets all other tasks that can go on do so first.
+pub(crate) async fn yield_once() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 /// An exclusive section that may span awaits.
 pub(crate) struct Lock {
     held: Cell<bool>,
@@ -153,6 +166,11 @@ pub(crate) struct Lock {
 impl Lock {
     pub(crate) const fn new(what: For) -> Self {
         Self { held: Cell::new(false), what }
+    }
+
+    /// Waits until someone has left it: what was done in there may have been for all that wait.
+    pub(crate) async fn left(&self, lot: &Lot) {
+        lot.wait_for(self.what, || (!self.held.get()).then_some(())).await;
     }
 
     /// Enters when free, and those who came before have been in.
@@ -177,7 +195,10 @@ impl Drop for LockGuard<'_> {
     fn drop(&mut self) {
         debug_assert!(self.lock.held.get());
         self.lock.held.set(false);
-        self.lot.wake_first(self.lock.what);
+        match self.lock.what {
+            For::Commits => self.lot.wake_all(For::Commits),
+            what => self.lot.wake_first(what),
+        }
     }
 }
 

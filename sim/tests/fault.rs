@@ -571,7 +571,14 @@ fn scope_of_a_structure_hits_only_that() {
     let record = |at: usize| {
         let mut block = tagged(at as u16);
         let value_len = 2 * BLOCK as u32;
-        let op = OpHeader { kind: OpKind::Put, key_len: 3, version_len: 0, meta_len: 0, value_len };
+        let op = OpHeader {
+            kind: OpKind::Put,
+            key_len: 3,
+            version_len: 0,
+            meta_len: 0,
+            value_len,
+            moved_from: 0,
+        };
         let len = (RECORD_HEADER_LEN + op.op_len()) as u32;
         let (kind, offset) = (RecordKind::Commit, at as u32);
         let durable = LogPlace::default();

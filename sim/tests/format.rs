@@ -410,6 +410,7 @@ fn operation_header_is_at_these_offsets() {
         version_len: 0x0304,
         meta_len: 0x0506,
         value_len: 0x0708_090a,
+        moved_from: 0x0b0c_0d0e,
     };
     let values = [
         ("kind", 5),
@@ -417,6 +418,7 @@ fn operation_header_is_at_these_offsets() {
         ("version_len", 0x0304),
         ("meta_len", 0x0506),
         ("value_len", 0x0708_090a),
+        ("moved_from", 0x0b0c_0d0e),
     ];
     check_fields("Operation header", OP_HEADER_LEN, &header.encode(), &values);
 }

@@ -1,5 +1,5 @@
-//! Memory that is shared: merges borrow from the cache and give back, and readers get the few
-//! buffers that there are in turn.
+//! What tasks share: merges borrow memory from the cache and give back, readers get the few buffers
+//! that there are in turn, and writers share a sync.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -150,4 +150,35 @@ fn readers_get_the_buffers_in_turn() {
     );
     // Where whoever came last was served first, one waited for six seconds.
     assert!(longest.get() < 1_000_000_000, "{} ns", longest.get());
+}
+
+/// Writers that wait for the same sync all have the next one together; nearly all, where more of
+/// them wait than the store has places for.
+#[test]
+fn writers_that_come_again_share_a_sync() {
+    const PUTS: u64 = 20;
+    for writers in [1, 4, 100] {
+        let mut memory = vec![0; 2 << 20];
+        let drive = formatted("smr:zones=100,zone-mib=1,conventional=0", &mut memory);
+        let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+        drive
+            .block_on(store.put(&key(0), Meta::NONE, b"begun", WriteOptions::DURABLE))
+            .expect("put");
+        drive.reset_stats();
+        let executor = Executor::new(&drive);
+        for writer in 0..writers {
+            let store = &store;
+            executor.spawn(async move {
+                for put in 0..PUTS {
+                    let (key, value) = (key(writer * PUTS + put), value(writer, put as u32));
+                    store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE).await.expect("put");
+                }
+            });
+        }
+        executor.run();
+        let (syncs, writes) = (drive.stats().syncs, drive.stats().all.writes);
+        println!("{writers} writers: {syncs} syncs, {writes} writes");
+        assert!(syncs <= PUTS * 3 / 2, "{writers} writers: {syncs} syncs");
+        assert!(writes <= PUTS * 2, "{writers} writers: {writes} writes");
+    }
 }

@@ -201,6 +201,49 @@ fn cut_at_any_request_of_regrouping_loses_nothing_with_the_element() {
     }
 }
 
+/// Of a value that reclaim was moving, either the zone that it moves to or its copy may lose the
+/// tail with the power: the value is then still where it was, and protected there.
+#[test]
+fn value_that_was_being_moved_at_a_cut_is_protected_where_it_was() {
+    let mut moved = 0;
+    for seed in 0..20 {
+        let drive = new_drive(120, 4, 2);
+        let mut memory = vec![0; MEMORY_LEN];
+        let mut model = Model::new();
+        let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+        let keys = keys_for(&store, 70);
+        for index in 0..keys {
+            put(&drive, &store, &mut model, index, 0);
+        }
+        // Every zone keeps values that live and has some that do not.
+        for index in (0..3 * keys).map(|turn| turn * 7 % keys) {
+            put(&drive, &store, &mut model, index, 1);
+        }
+        let before = store.stats().moved_bytes;
+        drive.cut_after(40 + seed * 5);
+        let _ = drive.block_on(async {
+            for index in (0..keys).map(|turn| turn * 11 % keys) {
+                // Of what power takes under way, either may be there.
+                model.remove(&index);
+                let value = synthetic::value(u64::from(index) << 16 | 2, 5000);
+                store.put(&key(index), Meta::NONE, &value, DURABLE).await?;
+                model.insert(index, (u64::from(index) << 16 | 2, 5000));
+            }
+            Ok::<_, shingle_engine::WriteError<_>>(())
+        });
+        moved += store.stats().moved_bytes - before;
+        drop(store);
+        if !drive.is_cut() {
+            drive.cut_after(0);
+        }
+        drive.power_on(Outcome::Seeded(seed));
+        let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+        kill(&drive, (seed % 4) as u16, 0);
+        all_there(&drive, &store, &model, &format!("seed {seed}"));
+    }
+    assert!(moved > 0, "values were being moved");
+}
+
 #[test]
 fn element_that_died_while_power_was_off_takes_nothing() {
     for parity in [1, 3] {

@@ -128,6 +128,8 @@ pub struct OpHeader {
     pub meta_len: u16,
     /// Bytes of the value as it stands here.
     pub value_len: u32,
+    /// Generation of the zone that reclaim moved it from; 0 if it did not move it.
+    pub moved_from: u32,
 }
 
 impl OpHeader {
@@ -159,6 +161,7 @@ impl OpHeader {
         out[4..6].copy_from_slice(&self.version_len.to_le_bytes());
         out[6..8].copy_from_slice(&self.meta_len.to_le_bytes());
         out[8..12].copy_from_slice(&self.value_len.to_le_bytes());
+        out[12..].copy_from_slice(&self.moved_from.to_le_bytes());
         out
     }
 
@@ -181,6 +184,7 @@ impl OpHeader {
             version_len: u16::from_le_bytes([bytes[4], bytes[5]]),
             meta_len: u16::from_le_bytes([bytes[6], bytes[7]]),
             value_len: le_u32(&bytes[8..]),
+            moved_from: le_u32(&bytes[12..]),
         };
         (header.version_len <= header.meta_len).then_some(header)
     }

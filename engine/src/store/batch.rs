@@ -117,6 +117,7 @@ impl<'b> Batch<'b> {
             version_len: meta.version_len,
             meta_len: meta.bytes.len() as u16,
             value_len: u32::try_from(value.len()).map_err(|_| BatchFull)?,
+            moved_from: 0,
         };
         let version_len = u16::try_from(version.len()).map_err(|_| BatchFull)?;
         let count = self.count.checked_add(1).ok_or(BatchFull)?;

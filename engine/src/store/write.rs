@@ -46,6 +46,7 @@ impl<'a> Op<'a> {
             version_len: meta.version_len,
             meta_len: meta.bytes.len() as u16,
             value_len: value.len() as u32,
+            moved_from: 0,
         };
         Self { header, key, meta, value }
     }

@@ -49,7 +49,10 @@ fn structure(choices: &mut Choices, structure: Structure) -> Vec<u8> {
             let kind = choices.pick(&[OpKind::Put, OpKind::DeleteRange, OpKind::PutFragments]);
             let (key_len, meta_len) = (choices.below(64) as u16, choices.below(64) as u16);
             let (version_len, value_len) = (meta_len / 2, choices.word() as u32);
-            OpHeader { kind, key_len, version_len, meta_len, value_len }.encode().to_vec()
+            let moved_from = choices.word() as u32;
+            OpHeader { kind, key_len, version_len, meta_len, value_len, moved_from }
+                .encode()
+                .to_vec()
         }
         Structure::Entry => entry(choices, |entry| {
             let mut out = vec![0; entry.encoded_len()];
