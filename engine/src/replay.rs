@@ -456,9 +456,9 @@ impl<D: Device> Core<'_, D> {
         Ok(true)
     }
 
-    /// Whether the zone is there that reclaim moved a value from: an entry leads to it still, and the
-    /// value is as safe in it as it ever was. A zone is freed only when what was moved from it is
-    /// durable, in both a zone and its copy.
+    /// Whether the zone is there that reclaim moved a value from: an entry leads to it still, and
+    /// the value is as safe in it as it ever was. A zone is freed only when what was moved from it
+    /// is durable, in both a zone and its copy.
     pub(crate) fn is_where_it_was(&self, op: &OpHeader) -> bool {
         self.state.borrow().zones.find(op.moved_from).is_some()
     }
