@@ -1,17 +1,16 @@
 //! The disk model against what was measured and what physics says.
 //!
 //! Each test drives the model directly, as `fio` drove the disk.
-//! `cargo test -p shingle-sim --test calibration -- --nocapture` prints the figures side by side.
+//! `cargo test -p shingle-sim --test device calibration:: -- --nocapture` prints the figures side
+//! by side.
 //!
 //! # Source
 //! The fio runs on a 15 TB host-managed SATA disk (Ultrastar DC HC620 class) that
 //! zonedstorage.io publishes under "fio Examples for SMR hard-disks".
 
-mod load;
-
 use std::collections::BTreeMap;
 
-use load::{MIB, Random, Run, SECONDS, compare, in_row, preset, run, work};
+use crate::load::{MIB, Random, Run, SECONDS, compare, in_row, preset, run, work};
 use shingle_sim::timing::{Op, Work};
 
 /// 256 KiB in blocks.

@@ -4,9 +4,7 @@
 //! NVMeVirt (Kim et al., FAST 2023) for the SSDs, serial NOR data sheets for the chips; see
 //! `sim/src/media/preset.rs`.
 
-mod load;
-
-use load::{MIB, Random, Run, SECONDS, compare, in_row, preset, run, work};
+use crate::load::{MIB, Random, Run, SECONDS, compare, in_row, preset, run, work};
 use shingle_sim::media::MediaSpec;
 use shingle_sim::timing::{Op, Timing, Work};
 

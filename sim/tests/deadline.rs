@@ -1,12 +1,12 @@
 //! A read ends with its deadline: with the value, from the other copy where that is quicker, or
 //! with an error that says no more than that; and never later than one device request after it.
 
-mod shelf;
-
 use std::ops::Bound;
 
-use shelf::{MEDIA, MEMORY_LEN, Model, formatted, key, lost_by_get, lost_by_list, new_drive};
-use shelf::{open, plan, put};
+use crate::shelf::{
+    MEDIA, MEMORY_LEN, Model, formatted, key, lost_by_get, lost_by_list, new_drive,
+};
+use crate::shelf::{open, plan, put};
 use shingle_engine::{Direction, ReadError, ReadOptions, Redundancy, Store};
 use shingle_hal::{
     Device, Error as _, ErrorKind, Event, Geometry, Lba, Request, ZoneDescriptor, ZoneId,

@@ -1,8 +1,6 @@
 //! The doctor names the right cause, element and band.
 
-mod shelf;
-
-use shelf::{MEDIA, MEMORY_LEN, Model, Shop, new_drive, open, plan, put};
+use crate::shelf::{MEDIA, MEMORY_LEN, Model, Shop, new_drive, open, plan, put};
 use shingle_engine::zone::Role;
 use shingle_hal::ZoneId;
 use shingle_sim::doctor::{Cause, Diagnosis, Kind, diagnose};

@@ -1,8 +1,6 @@
 //! What is read with effort is written anew elsewhere before it dies, and a slow element is not.
 
-mod shelf;
-
-use shelf::{MEDIA, MEMORY_LEN, Model, lost_by_get, new_drive, open, plan, put};
+use crate::shelf::{MEDIA, MEMORY_LEN, Model, lost_by_get, new_drive, open, plan, put};
 use shingle_engine::zone::Role;
 use shingle_hal::ZoneId;
 

@@ -1,8 +1,8 @@
 //! Zones and elements that are taken out of use: what lives there moves, also across power cuts.
 
-mod shelf;
-
-use shelf::{MEDIA, MEMORY_LEN, Model, Shop, lost_by_get, lost_by_list, new_drive, open, put};
+use crate::shelf::{
+    MEDIA, MEMORY_LEN, Model, Shop, lost_by_get, lost_by_list, new_drive, open, put,
+};
 use shingle_engine::WriteError;
 use shingle_engine::zone::Role;
 use shingle_hal::{ElementId, ZoneId};
@@ -10,7 +10,7 @@ use shingle_sim::{Drive, Outcome};
 
 /// Zones of `element` that are in use for anything but superblocks.
 fn in_use(drive: &Drive, store: &Shop<'_, '_>, element: u16) -> usize {
-    let zones = shelf::zones_of(drive);
+    let zones = crate::shelf::zones_of(drive);
     let of_element = zones.iter().filter(|zone| zone.element == ElementId(element));
     let roles = of_element.filter_map(|zone| store.zone_use(zone.zone)).map(|zone| zone.role);
     roles.filter(|role| !matches!(role, Role::Retired | Role::Anchor)).count()
@@ -145,7 +145,7 @@ fn zone_that_failed_is_retired_in_later_lives() {
     let mut memory = vec![0; MEMORY_LEN];
     let mut model = Model::new();
     let store = open(&drive, &mut memory);
-    drive.set_faults(&shelf::plan("write-error 12x p=0.05"), 3);
+    drive.set_faults(&crate::shelf::plan("write-error 12x p=0.05"), 3);
     for round in 0..3 {
         for index in 0..200 {
             put(&drive, &store, &mut model, index, round);

@@ -1,11 +1,11 @@
 //! Zones and elements that are taken out of use where values have parity: nothing is lost, also
 //! across power cuts, and what moved is protected as before.
 
-mod shelf;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use shelf::{MEMORY_LEN, Model, Shop, formatted, lost_by_get, lost_by_list, open, plan, put};
+use crate::shelf::{
+    MEMORY_LEN, Model, Shop, formatted, lost_by_get, lost_by_list, open, plan, put,
+};
 use shingle_engine::Redundancy;
 use shingle_engine::zone::Role;
 use shingle_hal::{ElementId, ZoneId};
@@ -20,7 +20,7 @@ fn role_of(store: &Shop<'_, '_>, zone: ZoneId) -> Role {
 
 /// Zones of `element` that are in use for anything but superblocks.
 fn in_use(drive: &Drive, store: &Shop<'_, '_>, element: u16) -> usize {
-    let zones = shelf::zones_of(drive).into_iter();
+    let zones = crate::shelf::zones_of(drive).into_iter();
     let of_element = zones.filter(|zone| zone.element == ElementId(element));
     let roles = of_element.map(|zone| role_of(store, zone.zone));
     roles.filter(|role| !matches!(role, Role::Retired | Role::Anchor)).count()

@@ -4,8 +4,8 @@
 //! for the same operations, and it reads back what the committed image must hold. The first finds
 //! a change nobody meant; the second is the one that users feel.
 //!
-//! `SHINGLE_BLESS=1 cargo test -p shingle-sim --test golden` rewrites the image. An image of an
-//! older version is never rewritten: it gets a new name and stays, for the second test.
+//! `SHINGLE_BLESS=1 cargo test -p shingle-sim --test store golden::` rewrites the image. An image
+//! of an older version is never rewritten: it gets a new name and stays, for the second test.
 //!
 //! The dump is text: for each zone its number and write pointer, then a line for each block with
 //! its bytes in hexadecimal, where `(n)` stands for n zero bytes.

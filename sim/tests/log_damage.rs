@@ -1,9 +1,7 @@
 //! Damage in a log that is replayed: it is never taken for the log's end where anything says
 //! that it was durable, and the store says which sequence numbers are gone.
 
-mod shelf;
-
-use shelf::{MEDIA as SMR, MEMORY_LEN, new_drive, open};
+use crate::shelf::{MEDIA as SMR, MEMORY_LEN, new_drive, open};
 use shingle_engine::zone::Role;
 use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
 use shingle_hal::{Device, ZoneId};

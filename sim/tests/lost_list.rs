@@ -1,12 +1,10 @@
 //! A value in fragments of which some were moved, and the list of their new places is gone with an
 //! element: the old list is in force again, names a zone that is no more, and says so.
 
-mod shelf;
-
 use std::convert::Infallible;
 
+use crate::shelf::{MEDIA, MEMORY_LEN, Model, Shop, lost_by_list, new_drive, open, plan, put};
 use embedded_io_async::{ErrorType, Read};
-use shelf::{MEDIA, MEMORY_LEN, Model, Shop, lost_by_list, new_drive, open, plan, put};
 use shingle_engine::zone::Role;
 use shingle_engine::{Meta, ReadError, ReadOptions, WriteOptions};
 use shingle_hal::ZoneId;
@@ -48,7 +46,7 @@ fn head(store: &Shop<'_, '_>, role: Role) -> Option<ZoneId> {
 /// Panics unless the streamed value is damaged and listed, and all else is there.
 fn assert_lost(drive: &Drive, store: &Shop<'_, '_>, when: &str) {
     let mut out = vec![0; LEN];
-    let name = shelf::key(STREAMED);
+    let name = crate::shelf::key(STREAMED);
     let got = drive.block_on(store.get(&name, &mut out, ReadOptions::default()));
     assert!(matches!(got, Err(ReadError::Damaged(_))), "{when}: {got:?}");
     let known = drive.block_on(store.get_meta(&name, &mut [], ReadOptions::default()));
@@ -76,7 +74,7 @@ fn value_whose_moved_fragment_is_gone_is_damaged_through_cuts_and_reclaim() {
         let first = head(&store, Role::Log).expect("the log has a head");
         let value = synthetic::value(7, LEN);
         let mut reader = Reader { store: &store, value, at: 0, flushed: false };
-        let (name, options) = (shelf::key(STREAMED), WriteOptions::DURABLE);
+        let (name, options) = (crate::shelf::key(STREAMED), WriteOptions::DURABLE);
         let mut buffer = vec![0; 40_000];
         let len = LEN as u64;
         let streamed = store.put_from(&name, Meta::NONE, len, &mut reader, &mut buffer, options);

@@ -1,12 +1,10 @@
 //! The mirror of the log: an element that dies together with power takes large values alone, and
 //! each of those is named; and what the mirror costs.
 
-mod shelf;
-
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use shelf::{Model, formatted, open};
+use crate::shelf::{Model, formatted, open};
 use shingle_engine::zone::Role;
 use shingle_engine::{
     Batch, Condition, Direction, Durability, Meta, ReadError, ReadOptions, Redundancy, Store,

@@ -8,7 +8,8 @@
 //! of the medium's bytes that values really take.
 //!
 //! Small by default. The whole run: `SHINGLE_OVERWRITE=full cargo test --release -p shingle-sim
-//! --test overwrite -- --nocapture`; `SHINGLE_OVERWRITE_TIMES` sets how many times the capacity.
+//! --test store overwrite:: -- --nocapture`; `SHINGLE_OVERWRITE_TIMES` sets how many times the
+//! capacity.
 
 use std::time::Instant;
 

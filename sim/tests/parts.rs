@@ -4,12 +4,10 @@
 //! acknowledged: whatever comes back is right, what does not come back says `Damaged`, and the list
 //! of lost keys is exactly those.
 
-mod shelf;
-
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use shelf::{MEDIA, MEMORY_LEN, Model, Shop, key, lost_by_get, new_drive, plan, put};
+use crate::shelf::{MEDIA, MEMORY_LEN, Model, Shop, key, lost_by_get, new_drive, plan, put};
 use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
 use shingle_hal::Device;
 use shingle_sim::{Drive, Outcome};
@@ -20,7 +18,7 @@ fn lost_by_list(drive: &Drive, store: &Shop<'_, '_>, model: &Model) -> BTreeSet<
     let all = (Bound::Unbounded, Bound::Unbounded);
     let count = store.count(all.0, all.1, &mut scratch, ReadOptions::default());
     assert_eq!(drive.block_on(count).expect("count"), model.len() as u64, "every key is there");
-    shelf::lost_by_list(drive, store)
+    crate::shelf::lost_by_list(drive, store)
 }
 
 #[test]

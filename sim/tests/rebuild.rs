@@ -1,11 +1,9 @@
 //! What an element that dies costs those who read, where values have parity: while nobody rebuilds,
 //! while it is rebuilt, and afterwards. Virtual time.
 
-mod shelf;
-
 use std::cell::{Cell, RefCell};
 
-use shelf::{key, open};
+use crate::shelf::{key, open};
 use shingle_engine::{Meta, ReadOptions, Redundancy, Store, WriteOptions};
 use shingle_sim::harness::choices::Choices;
 use shingle_sim::{Drive, Executor, synthetic};
@@ -61,7 +59,8 @@ fn load(
 #[test]
 fn reads_while_a_dead_element_is_rebuilt_stay_within_bounds() {
     let redundancy = Redundancy { mirror_runs: true, parity: 4, ..Redundancy::NONE };
-    let drive = shelf::formatted("smr:zones=600,zone-mib=4,conventional=0,elements=8", redundancy);
+    let drive =
+        crate::shelf::formatted("smr:zones=600,zone-mib=4,conventional=0,elements=8", redundancy);
     let mut memory = vec![0; 16 << 20];
     let store = open(&drive, &mut memory);
     for index in 0..KEYS {
@@ -72,7 +71,7 @@ fn reads_while_a_dead_element_is_rebuilt_stay_within_bounds() {
     drive.block_on(store.checkpoint()).expect("checkpoint");
     drive.block_on(store.maintain(100_000)).expect("maintain");
     let (before, _) = load(&drive, &store, 300, false);
-    drive.set_faults(&shelf::plan("element-lost sticky element=3 at=request:0"), 1);
+    drive.set_faults(&crate::shelf::plan("element-lost sticky element=3 at=request:0"), 1);
     let (dead, _) = load(&drive, &store, 300, false);
     let moved = store.stats().moved_bytes;
     let (rebuilding, took) = load(&drive, &store, 3600, true);

@@ -1,11 +1,9 @@
 //! The scrub: it finds what is bad, what can be mended is, it goes on after a cut, and those who
 //! read and write meanwhile hardly notice.
 
-mod shelf;
-
 use std::cell::{Cell, RefCell};
 
-use shelf::{MEDIA, MEMORY_LEN, Model, key, lost_by_get, new_drive, open, put};
+use crate::shelf::{MEDIA, MEMORY_LEN, Model, key, lost_by_get, new_drive, open, put};
 use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
 use shingle_sim::harness::choices::Choices;
 use shingle_sim::harness::scrubbed::{ScrubConfig, run};

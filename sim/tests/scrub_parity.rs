@@ -2,11 +2,9 @@
 //! in a copy, or in the log's mirror is found and mended before an element dies, which then takes
 //! nothing with it.
 
-mod shelf;
-
 use std::collections::BTreeMap;
 
-use shelf::{
+use crate::shelf::{
     MEDIA, MEMORY_LEN, Model, Shop, formatted, lost_by_get, lost_by_list, open, plan, put,
 };
 use shingle_engine::zone::Role;
@@ -21,7 +19,7 @@ const WITH_PARITY: Redundancy = Redundancy { mirror_runs: true, parity: 2, ..Red
 
 /// Zones of a role, with the blocks that each was written.
 fn zones(drive: &Drive, store: &Shop<'_, '_>, role: Role) -> Vec<(ZoneUse, u64)> {
-    let written = shelf::zones_of(drive).into_iter();
+    let written = crate::shelf::zones_of(drive).into_iter();
     let both = written.filter_map(|zone| Some((store.zone_use(zone.zone)?, zone.write_pointer.0)));
     both.map(|(zone, blocks)| (zone, u64::from(blocks)))
         .filter(|(zone, blocks)| zone.role == role && *blocks > 2)
@@ -147,7 +145,7 @@ fn latent_error_in_the_mirror_of_the_log_is_mended_before_the_element_of_the_log
         let mut store = open(&drive, &mut memory);
         for index in 0..40 + choices.below(40) as u32 {
             let small = synthetic::value(u64::from(index) << 16, 100);
-            let name = shelf::key(index);
+            let name = crate::shelf::key(index);
             let done = store.put(&name, Meta::NONE, &small, WriteOptions::DURABLE);
             drive.block_on(done).expect("put");
             model.insert(index, (u64::from(index) << 16, 100));

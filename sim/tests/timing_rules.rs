@@ -1,11 +1,9 @@
 //! What every time model owes its caller: each request completes once, time goes forward, the same
 //! run gives the same times, urgent requests overtake, nothing starves.
 
-mod load;
-
 use std::collections::BTreeMap;
 
-use load::Random;
+use crate::load::Random;
 use shingle_sim::media::{MediaError, MediaKind, MediaSpec};
 use shingle_sim::timing::{Op, Timing, TimingSpec, Work};
 

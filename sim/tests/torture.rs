@@ -34,7 +34,7 @@ fn torture_same_seed_same_trace() {
     }
 }
 
-/// `SHINGLE_MEDIA=m SHINGLE_SEED=s SHINGLE_OPS=n cargo test --test torture replay -- --ignored`
+/// `SHINGLE_MEDIA=m SHINGLE_SEED=s SHINGLE_OPS=n cargo test --test store replay -- --ignored`
 #[test]
 #[ignore = "replays one seed, with every operation on stderr"]
 fn torture_replay() {

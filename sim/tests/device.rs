@@ -1,0 +1,12 @@
+//! All tests of simulated drives themselves, in one program.
+
+mod calibration;
+mod calibration_flash;
+mod conformance;
+mod drive;
+mod drive_flight;
+mod drive_model;
+mod fault;
+mod image;
+mod load;
+mod timing_rules;
