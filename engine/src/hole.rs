@@ -35,13 +35,13 @@ use crate::error::Fault;
 use crate::format::edit::LogPlace;
 use crate::limits::FRAGMENTS_MAX;
 use crate::log::RecordReader;
-use crate::log::reader::{LogZone, Seen};
+use crate::log::reader::{LogZone, Patience, Seen};
 use crate::state::{Core, State};
 
-/// Reads in search of the next record behind damage, in one place.
-const RESYNC_READS_MAX: u32 = 24;
-/// Reads in search of a mark behind what may be a tear.
-const MARK_READS_MAX: u32 = 4;
+/// Reads in a row without a whole block, in search of the next record behind damage.
+const RESYNC_BLIND_MAX: u32 = 24;
+/// The same in search of a mark behind what may be a tear.
+const MARK_BLIND_MAX: u32 = 4;
 /// Reads in search of a mark in each zone behind it: as many as a value has fragments, and a few.
 const MARK_RECORDS_MAX: usize = FRAGMENTS_MAX + 4;
 /// Zones behind it that are asked for a mark.
@@ -86,7 +86,8 @@ impl<D: Device> Core<'_, D> {
     ///
     /// # Cost
     /// At the plain end of a log, a few reads where its zone is conventional and one for each of
-    /// the zones taken ahead; at damage, a read for each window that is passed over.
+    /// the zones taken ahead. At damage, and where more survived behind a tear, a read for each
+    /// window of what is there.
     pub(crate) async fn judge_hole(
         &self,
         reader: &mut RecordReader<'_>,
@@ -111,10 +112,11 @@ impl<D: Device> Core<'_, D> {
         let durable_end = last_bad.saturating_mul(payload);
         let bad_end = LogPlace { generation, offset: durable_end };
         let (mut next, mut mark) = (None, LogPlace::default());
-        let reads = if known { RESYNC_READS_MAX } else { MARK_READS_MAX };
+        let blind_max = if known { RESYNC_BLIND_MAX } else { MARK_BLIND_MAX };
         let behind = hole.record_end.map_or(0, |end| 1 + end / payload);
         let first = (1 + hole.at / payload).max(skip_to).max(behind);
-        let survey = reader.survey(&self.media, first, end, reads, |seen| {
+        let patience = Patience::blind(blind_max);
+        let survey = reader.survey(&self.media, first, end, patience, |seen| {
             let Seen::Record(start, header) = seen else { return false };
             next = next.or((start > hole.at).then_some(start));
             mark = mark.max(header.map_or(LogPlace::default(), |header| header.durable));
@@ -145,7 +147,8 @@ impl<D: Device> Core<'_, D> {
         blocks: u32,
     ) -> Result<bool, Fault<D::Error>> {
         let (mut whole, mut unreadable) = (false, false);
-        let survey = reader.survey(&self.media, bad + 1, blocks, MARK_READS_MAX, |seen| {
+        let patience = Patience::blind(MARK_BLIND_MAX);
+        let survey = reader.survey(&self.media, bad + 1, blocks, patience, |seen| {
             match seen {
                 Seen::Unreadable => unreadable = true,
                 Seen::Whole | Seen::Record(..) => whole = true,
@@ -192,7 +195,8 @@ impl<D: Device> Core<'_, D> {
         let mut first = 1;
         for _ in 0..MARK_RECORDS_MAX {
             let mut next = None;
-            let survey = reader.survey(&self.media, first, blocks, 1, |seen| {
+            let once = Patience { reads_max: 1, blind_max: 1 };
+            let survey = reader.survey(&self.media, first, blocks, once, |seen| {
                 if let Seen::Record(start, Some(header)) = seen {
                     *mark = (*mark).max(header.durable);
                     // Behind what was read, or this would not end.

@@ -29,8 +29,8 @@ use crate::sanity::op_holds;
 use crate::state::{Core, State};
 use crate::zone::Role;
 
-/// Reads in search of the next record behind damage in the mirror.
-const RESYNC_READS_MAX: u32 = 24;
+/// Reads in a row without a whole block, in search of the next record behind damage in the mirror.
+const BLIND_READS_MAX: u32 = 24;
 
 /// An extent of the log whose records are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -277,8 +277,8 @@ impl<D: Device> Core<'_, D> {
                         *whole &= !self.is_gone(zone.generation);
                         return Ok(Read::End);
                     }
-                    let reads = RESYNC_READS_MAX;
-                    let next = reader.resync(&self.media, offset, zone.blocks, reads).await?;
+                    let blind = BLIND_READS_MAX;
+                    let next = reader.resync(&self.media, offset, zone.blocks, blind).await?;
                     *whole = false;
                     let Some(next) = next else { return Ok(Read::End) };
                     offset = next;

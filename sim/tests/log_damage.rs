@@ -3,8 +3,11 @@
 
 use crate::shelf::{MEDIA as SMR, MEMORY_LEN, new_drive, open};
 use shingle_engine::zone::Role;
-use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
+use shingle_engine::{
+    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
+};
 use shingle_hal::{Device, ZoneId};
+use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Outcome};
 
 const DISK: &str = "disk-tiny:timing=instant";
@@ -59,6 +62,47 @@ fn bad_block_in_a_conventional_log_below_a_mark_costs_the_records_in_it() {
         let missing: Vec<u32> = (0..10).filter(|key| get(&drive, &store, *key).is_none()).collect();
         assert_eq!(missing, [bad as u32 - 1], "block {bad}");
         assert_eq!(store.stats().lost_seqs, Some((bad, bad)), "block {bad}");
+    }
+}
+
+/// What is made durable at once may be longer than what a few reads look through.
+#[test]
+fn bad_block_in_a_long_group_of_a_conventional_log_costs_the_records_in_it() {
+    for bad in [1, 9, 30] {
+        let drive = Drive::new(MediaSpec::parse(DISK).expect("a medium"), 1);
+        let limits = Limits {
+            key_len_max: 16,
+            meta_len_max: 16,
+            value_len_max: 4096,
+            node_len_bytes: 4096,
+            separate_from_bytes: 1024,
+        };
+        let mut memory = vec![0; MEMORY_LEN];
+        let options = FormatOptions { store_id: [5; 16], limits, redundancy: Redundancy::NONE };
+        drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
+        let store = open(&drive, &mut memory);
+        for key in 0..40_u32 {
+            let (key, value) = (key.to_be_bytes(), [7; 4000]);
+            let put = store.put(&key, Meta::NONE, &value, WriteOptions::BUFFERED);
+            drive.block_on(put).expect("put");
+        }
+        put(&drive, &store, 40, 40);
+        put(&drive, &store, 41, 41);
+        let zone = log_zone(&store);
+        drop(store);
+        cut(&drive);
+        fail(&drive, zone, bad);
+        let mut memory = vec![0; 200 << 10];
+        let store = open(&drive, &mut memory);
+        let window = store.plan().window_len as u64 / 4096;
+        assert!(4 * window < 40 - 1, "the group is longer than four windows of {window} blocks");
+        let gone = |key: &u32| {
+            let (key, mut out) = (key.to_be_bytes(), [0; 4000]);
+            let found = store.get(&key, &mut out, ReadOptions::default());
+            !matches!(drive.block_on(found), Ok(Some(_)))
+        };
+        let missing = (0..42).filter(gone).count();
+        assert!((1..=2).contains(&missing), "block {bad}: {missing} records");
     }
 }
 

@@ -54,6 +54,22 @@ pub(crate) struct RecordReader<'b> {
     tail: Option<Tail>,
 }
 
+/// How many reads a [survey](RecordReader::survey) may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// In all.
+    pub(crate) reads_max: u32,
+    /// In a row in which no block was whole.
+    pub(crate) blind_max: u32,
+}
+
+impl Patience {
+    /// As many as there are whole blocks for, and so many more in a row without any.
+    pub(crate) const fn blind(blind_max: u32) -> Self {
+        Self { reads_max: u32::MAX, blind_max }
+    }
+}
+
 /// What a [survey](RecordReader::survey) met.
 pub(crate) enum Seen {
     /// A block that cannot be read.
@@ -129,23 +145,25 @@ impl<'b> RecordReader<'b> {
     /// The device's, where it is more than a block that cannot be read.
     ///
     /// # Cost
-    /// At most `reads_max` reads of a window, and as many of parts of one where blocks fail.
+    /// As many reads of a window as `patience` says, and as many of parts of one where blocks fail.
     pub(crate) async fn survey<D: Device>(
         &mut self,
         media: &Media<D>,
         first: u32,
         end: u32,
-        reads_max: u32,
+        patience: Patience,
         mut visit: impl FnMut(Seen) -> bool,
     ) -> Result<(), Fault<D::Error>> {
         self.renew(end);
         let room = (self.buffer.len() / self.block_len) as u32;
         let room = room.min(media.geometry.transfer_blocks_max);
         let mut next = first.max(1);
-        for _ in 0..reads_max {
-            if next >= end {
+        let mut blind = 0;
+        for _ in 0..patience.reads_max {
+            if next >= end || blind == patience.blind_max {
                 break;
             }
+            blind += 1;
             let wanted = self.zone.map.together(next, room.min(end - next));
             let start = self.zone.map.lba(next);
             let out = &mut self.buffer[..wanted as usize * self.block_len];
@@ -163,7 +181,11 @@ impl<'b> RecordReader<'b> {
             };
             self.first = next;
             for index in 0..blocks {
-                if self.check(media, index) && visit(self.first_record(index)) {
+                if !self.check(media, index) {
+                    continue;
+                }
+                blind = 0;
+                if visit(self.first_record(index)) {
                     self.renew(end);
                     return Ok(());
                 }
@@ -193,8 +215,8 @@ impl<'b> RecordReader<'b> {
     }
 
     /// Where the next record begins behind damage at `offset`, before block `end`: in the first
-    /// whole block in which one begins behind it. The window is empty then. After `reads_max`
-    /// reads nothing is looked for any more.
+    /// whole block in which one begins behind it. The window is empty then. After `blind_max` reads
+    /// in a row in which no block was whole, nothing is looked for any more.
     ///
     /// # Errors
     /// The device's.
@@ -206,11 +228,11 @@ impl<'b> RecordReader<'b> {
         media: &Media<D>,
         offset: u32,
         end: u32,
-        reads_max: u32,
+        blind_max: u32,
     ) -> Result<Option<u32>, Fault<D::Error>> {
         let mut next = None;
         let first = 1 + offset / self.payload();
-        let survey = self.survey(media, first, end, reads_max, |seen| {
+        let survey = self.survey(media, first, end, Patience::blind(blind_max), |seen| {
             if let Seen::Record(start, _) = seen {
                 next = Some(start).filter(|start| *start > offset);
             }
