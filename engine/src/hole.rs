@@ -33,7 +33,7 @@ use shingle_hal::{Device, ZoneId};
 
 use crate::error::Fault;
 use crate::format::edit::LogPlace;
-use crate::limits::FRAGMENTS_MAX;
+use crate::limits::LOG_ZONES_MAX;
 use crate::log::RecordReader;
 use crate::log::reader::{LogZone, Patience, Seen};
 use crate::state::{Core, State};
@@ -42,10 +42,6 @@ use crate::state::{Core, State};
 const RESYNC_BLIND_MAX: u32 = 24;
 /// The same in search of a mark behind what may be a tear.
 const MARK_BLIND_MAX: u32 = 4;
-/// Reads in search of a mark in each zone behind it: as many as a value has fragments, and a few.
-const MARK_RECORDS_MAX: usize = FRAGMENTS_MAX + 4;
-/// Zones behind it that are asked for a mark.
-const MARK_ZONES_MAX: usize = 2;
 
 /// Where replay found no whole record.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +143,7 @@ impl<D: Device> Core<'_, D> {
         blocks: u32,
     ) -> Result<bool, Fault<D::Error>> {
         let (mut whole, mut unreadable) = (false, false);
-        let patience = Patience::blind(MARK_BLIND_MAX);
+        let patience = Patience::blind(RESYNC_BLIND_MAX);
         let survey = reader.survey(&self.media, bad + 1, blocks, patience, |seen| {
             match seen {
                 Seen::Unreadable => unreadable = true,
@@ -163,7 +159,7 @@ impl<D: Device> Core<'_, D> {
     ///
     /// The records there may begin with the rest of the very value whose part is bad: all of these
     /// were appended before anything of it was synced, and their marks say nothing of it. So each
-    /// zone is gone through from record to record, and not searched at its beginning alone.
+    /// zone is gone through from record to record, up to one that holds none.
     async fn mark_behind(
         &self,
         reader: &mut RecordReader<'_>,
@@ -172,28 +168,31 @@ impl<D: Device> Core<'_, D> {
     ) -> Result<LogPlace, Fault<D::Error>> {
         let mut mark = LogPlace::default();
         let mut last = zone;
-        for _ in 0..MARK_ZONES_MAX {
+        for _ in 0..LOG_ZONES_MAX {
             let Some((id, behind)) = self.zone_behind(last) else { break };
             let own = reader.turn_to(behind);
             let followed = self.follow_marks(reader, behind.blocks, wanted, &mut mark).await;
             reader.turn_to(own);
-            followed?;
+            if !followed? || mark >= wanted {
+                break;
+            }
             last = id;
         }
         Ok(mark)
     }
 
-    /// The same in the zone of `blocks` blocks that the reader was turned to.
+    /// The same in the zone of `blocks` blocks that the reader was turned to; false if there is no
+    /// record in it.
     async fn follow_marks(
         &self,
         reader: &mut RecordReader<'_>,
         blocks: u32,
         wanted: LogPlace,
         mark: &mut LogPlace,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<bool, Fault<D::Error>> {
         let payload = self.payload();
-        let mut first = 1;
-        for _ in 0..MARK_RECORDS_MAX {
+        let (mut first, mut blind, mut any) = (1, 0, false);
+        while first < blocks && *mark < wanted {
             let mut next = None;
             let once = Patience { reads_max: 1, blind_max: 1 };
             let survey = reader.survey(&self.media, first, blocks, once, |seen| {
@@ -205,13 +204,16 @@ impl<D: Device> Core<'_, D> {
                 }
                 *mark >= wanted
             });
-            survey.await?;
-            match next {
-                Some(next) if *mark < wanted && next < blocks => first = next,
-                _ => break,
+            let read_to = survey.await?;
+            any |= next.is_some();
+            blind = if next.is_some() { 0 } else { blind + 1 };
+            // Most zones behind the end of a log are empty, and show it at once.
+            if blind == if any { MARK_BLIND_MAX } else { 1 } {
+                break;
             }
+            first = next.unwrap_or(read_to);
         }
-        Ok(())
+        Ok(any)
     }
 
     /// The zone that the log goes on in behind `zone`.

@@ -68,7 +68,8 @@ fn bad_block_in_a_conventional_log_below_a_mark_costs_the_records_in_it() {
 /// What is made durable at once may be longer than what a few reads look through.
 #[test]
 fn bad_block_in_a_long_group_of_a_conventional_log_costs_the_records_in_it() {
-    for bad in [1, 9, 30] {
+    // Within a zone, and over several.
+    for (puts, bad) in [(40, 1), (40, 9), (40, 30), (250, 5), (250, 62)] {
         let drive = Drive::new(MediaSpec::parse(DISK).expect("a medium"), 1);
         let limits = Limits {
             key_len_max: 16,
@@ -81,28 +82,30 @@ fn bad_block_in_a_long_group_of_a_conventional_log_costs_the_records_in_it() {
         let options = FormatOptions { store_id: [5; 16], limits, redundancy: Redundancy::NONE };
         drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
         let store = open(&drive, &mut memory);
-        for key in 0..40_u32 {
-            let (key, value) = (key.to_be_bytes(), [7; 4000]);
+        let mut zone = None;
+        for key in 0..puts {
+            let (key, value) = (u32::to_be_bytes(key), [7; 4000]);
             let put = store.put(&key, Meta::NONE, &value, WriteOptions::BUFFERED);
             drive.block_on(put).expect("put");
+            zone = zone.or(Some(log_zone(&store)));
         }
-        put(&drive, &store, 40, 40);
-        put(&drive, &store, 41, 41);
-        let zone = log_zone(&store);
+        put(&drive, &store, puts, 40);
+        put(&drive, &store, puts + 1, 41);
+        let zone = zone.expect("the first of the group");
         drop(store);
         cut(&drive);
         fail(&drive, zone, bad);
         let mut memory = vec![0; 200 << 10];
         let store = open(&drive, &mut memory);
         let window = store.plan().window_len as u64 / 4096;
-        assert!(4 * window < 40 - 1, "the group is longer than four windows of {window} blocks");
+        assert!(4 * window < 39, "the group is longer than four windows of {window} blocks");
         let gone = |key: &u32| {
             let (key, mut out) = (key.to_be_bytes(), [0; 4000]);
             let found = store.get(&key, &mut out, ReadOptions::default());
             !matches!(drive.block_on(found), Ok(Some(_)))
         };
-        let missing = (0..42).filter(gone).count();
-        assert!((1..=2).contains(&missing), "block {bad}: {missing} records");
+        let missing = (0..puts + 2).filter(gone).count();
+        assert!((1..=2).contains(&missing), "{puts} puts, block {bad}: {missing} records");
     }
 }
 

@@ -138,8 +138,8 @@ impl<'b> RecordReader<'b> {
     }
 
     /// Looks through the blocks from `first` on and before `end`: `visit` gets what it meets but
-    /// blocks that are read and not whole, and says whether it has seen enough. The window is empty
-    /// then.
+    /// blocks that are read and not whole, and says whether it has seen enough. Gives the block
+    /// behind what it looked through. The window is empty then.
     ///
     /// # Errors
     /// The device's, where it is more than a block that cannot be read.
@@ -153,7 +153,7 @@ impl<'b> RecordReader<'b> {
         end: u32,
         patience: Patience,
         mut visit: impl FnMut(Seen) -> bool,
-    ) -> Result<(), Fault<D::Error>> {
+    ) -> Result<u32, Fault<D::Error>> {
         self.renew(end);
         let room = (self.buffer.len() / self.block_len) as u32;
         let room = room.min(media.geometry.transfer_blocks_max);
@@ -187,7 +187,7 @@ impl<'b> RecordReader<'b> {
                 blind = 0;
                 if visit(self.first_record(index)) {
                     self.renew(end);
-                    return Ok(());
+                    return Ok(next + index + 1);
                 }
             }
             // The block that failed is passed over.
@@ -197,7 +197,7 @@ impl<'b> RecordReader<'b> {
             }
         }
         self.renew(end);
-        Ok(())
+        Ok(next)
     }
 
     /// The first record that begins in a checked block of the buffer; before the seals are cut out.
