@@ -4,8 +4,9 @@
 //! loses things, so what is asked is what a user asks: whatever comes back is right, and what was
 //! acknowledged as durable is there or is called damaged.
 //!
-//! Every write is durable. One that failed may have taken effect or not, until it shows. What is
-//! held against the model, by the plan's [budget](crate::fault::Budget):
+//! A write is durable when it is answered, or when the sync behind a burst of them is. Before that,
+//! and if it failed, it may have taken effect or not, until it shows. What is held against the
+//! model, by the plan's [budget](crate::fault::Budget):
 //!
 //! | | within the budget | beyond it |
 //! |---|---|---|
@@ -59,6 +60,8 @@ const DRIVE_OPS: [u64; 4] = [300, 600, 1_200, 2_400];
 const DRIVES_MAX: u64 = 1_000;
 /// Keys that are compared when a store was opened, most of the time.
 const KEYS_COMPARED: Key = 24;
+/// Most writes that share a sync.
+const BURST_MAX: u64 = 24;
 /// Memory of a scan besides what it asks for.
 const SCAN_ROOM: usize = 1 << 20;
 /// Intensity of the plans that are drawn.
@@ -231,6 +234,16 @@ enum End {
     Over,
 }
 
+/// A durable write that perhaps no run holds yet.
+#[derive(Clone, Copy)]
+struct Unflushed {
+    key: Key,
+    /// From where the key's versions counted before it.
+    from: usize,
+    /// The sync that it shares with others.
+    group: u64,
+}
+
 struct Bed<'d> {
     drive: &'d Drive,
     choices: Choices,
@@ -246,8 +259,10 @@ struct Bed<'d> {
     separate_from: u32,
     len_max: u64,
     slots: BTreeMap<Key, Slot>,
-    /// Writes since the last checkpoint, and from where their keys' versions counted before.
-    unflushed: Vec<(Key, usize)>,
+    /// Writes since the last checkpoint.
+    unflushed: Vec<Unflushed>,
+    /// Syncs that made writes durable.
+    groups: u64,
     /// Whether damage may be met in the log before it is flushed.
     hits_log: bool,
     mirror_log: bool,
@@ -279,6 +294,7 @@ impl<'d> Bed<'d> {
             len_max: capacity / 8 / u64::from(keys),
             slots,
             unflushed: Vec::new(),
+            groups: 0,
             hits_log: plan.rules.iter().any(|rule| DAMAGE.contains(&rule.kind)),
             mirror_log: false,
             protects: false,
@@ -403,21 +419,20 @@ impl<'d> Bed<'d> {
     }
 
     /// Damage in the group that was synced last may be taken for the tear of a cut (see
-    /// `engine/src/hole.rs`): that write may be gone with a mount. Where an element fails, its part
+    /// `engine/src/hole.rs`): its writes may be gone with a mount. Where an element fails, its part
     /// of the log is gone, unless it has a mirror.
     fn lose_tail(&mut self) {
         // Parity protects the log's records with its values.
         if self.protects || (!self.hits_log && !self.is_element) {
             return;
         }
-        let most = match (self.is_element, self.mirror_log) {
-            (true, true) => return,
-            (true, false) => usize::MAX,
-            _ => 1,
-        };
-        for &(key, from) in self.unflushed.iter().rev().take(most) {
-            if let Some(slot) = self.slots.get_mut(&key) {
-                slot.from = slot.from.min(from);
+        if self.is_element && self.mirror_log {
+            return;
+        }
+        let first = if self.is_element { 0 } else { self.groups };
+        for write in self.unflushed.iter().filter(|write| write.group >= first) {
+            if let Some(slot) = self.slots.get_mut(&write.key) {
+                slot.from = slot.from.min(write.from);
             }
         }
     }
@@ -433,7 +448,7 @@ impl<'d> Bed<'d> {
                 return Ok(End::Over);
             }
         }
-        let left = self.ops - self.outcomes.ops;
+        let left = self.ops.saturating_sub(self.outcomes.ops);
         if is_last {
             self.check_lost(store)?;
             return Ok(End::Done);
@@ -451,7 +466,8 @@ impl<'d> Bed<'d> {
             }
             let key = self.choices.below(u64::from(self.keys)) as Key;
             let goes_on = match self.choices.below(20) {
-                0..9 => self.put(store, key)?,
+                0..8 => self.put(store, key)?,
+                8 => self.burst(store)?,
                 9..11 => self.delete(store, key)?,
                 11..17 => self.check(store, key)?,
                 17 => {
@@ -549,17 +565,62 @@ impl<'d> Bed<'d> {
         }
     }
 
-    fn put(&mut self, store: &Store<'_, &Drive>, key: Key) -> Result<bool, String> {
+    fn draw_version(&mut self) -> Version {
         self.stamp += 1;
         let small = self.choices.once_in(3);
         let len = self.choices.magnitude(if small { 100 } else { self.len_max }) as u32;
         let meta_len = self.choices.pick(&[0, 0, 8]);
-        let version = Version { stamp: self.stamp, len, meta_len, version_len: 0 };
-        let meta = version.meta();
-        let (bytes, value) = (key_bytes(key), version.value());
-        let put = store.put(&bytes, Meta::new(&meta, 0), &value, WriteOptions::DURABLE);
-        let result = self.drive.block_on(put);
+        Version { stamp: self.stamp, len, meta_len, version_len: 0 }
+    }
+
+    fn put_version(
+        &self,
+        store: &Store<'_, &Drive>,
+        key: Key,
+        version: &Version,
+        options: WriteOptions<'_>,
+    ) -> Result<(), WriteError<DriveError>> {
+        let (bytes, meta, value) = (key_bytes(key), version.meta(), version.value());
+        self.drive.block_on(store.put(&bytes, Meta::new(&meta, 0), &value, options))
+    }
+
+    fn put(&mut self, store: &Store<'_, &Drive>, key: Key) -> Result<bool, String> {
+        let version = self.draw_version();
+        let result = self.put_version(store, key, &version, WriteOptions::DURABLE);
         self.written(key, Some(version), result)
+    }
+
+    /// Puts that are durable when the sync behind them is answered.
+    fn burst(&mut self, store: &Store<'_, &Drive>) -> Result<bool, String> {
+        let mut begun = Vec::new();
+        for _ in 0..self.choices.magnitude(BURST_MAX) {
+            self.outcomes.ops += 1;
+            let key = self.choices.below(u64::from(self.keys)) as Key;
+            let version = self.draw_version();
+            let result = self.put_version(store, key, &version, WriteOptions::BUFFERED);
+            let slot = self.slots.get_mut(&key).ok_or("a key of the universe")?;
+            if !matches!(result, Err(WriteError::Full)) {
+                slot.ever.push(Some(version));
+            }
+            match result {
+                Ok(()) => begun.push((key, slot.ever.len() - 1)),
+                Err(WriteError::Full) => {}
+                Err(WriteError::Device(_) | WriteError::Damaged(_) | WriteError::ReadOnly) => {
+                    return Ok(false);
+                }
+                Err(error) => return Err(format!("a put of key {key} failed with {error:?}")),
+            }
+        }
+        if self.drive.block_on(store.sync()).is_err() {
+            return Ok(false);
+        }
+        self.groups += 1;
+        for (key, index) in begun {
+            let slot = self.slots.get_mut(&key).ok_or("a key of the universe")?;
+            self.unflushed.push(Unflushed { key, from: slot.from, group: self.groups });
+            slot.from = index;
+        }
+        Ok(true)
     }
 
     fn delete(&mut self, store: &Store<'_, &Drive>, key: Key) -> Result<bool, String> {
@@ -577,7 +638,8 @@ impl<'d> Bed<'d> {
         let slot = self.slots.get_mut(&key).ok_or("a key of the universe")?;
         match result {
             Ok(()) => {
-                self.unflushed.push((key, slot.from));
+                self.groups += 1;
+                self.unflushed.push(Unflushed { key, from: slot.from, group: self.groups });
                 slot.ever.push(version);
                 slot.from = slot.ever.len() - 1;
                 Ok(true)
