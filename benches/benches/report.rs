@@ -13,7 +13,9 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
-use shingle_benches::experiment::{Scale, deletes, depth, growth, large, nor, small, writers};
+use shingle_benches::experiment::{
+    Scale, deletes, depth, growth, large, nor, small, writers, ycsb,
+};
 use shingle_benches::goal::Goal;
 use shingle_benches::report::{Report, Section};
 
@@ -46,6 +48,8 @@ enum Experiment {
     Writers,
     /// Ranges among deleted keys.
     Deletes,
+    /// Gets, puts, inserts and ranges, mixed.
+    Ycsb,
     /// Ten and a hundred times as much.
     Growth,
     /// NOR flash.
@@ -60,6 +64,7 @@ impl Experiment {
             Self::Depth => depth::run(scale),
             Self::Writers => writers::run(scale),
             Self::Deletes => deletes::run(scale),
+            Self::Ycsb => ycsb::run(scale),
             Self::Growth => growth::run(scale),
             Self::Nor => nor::run(scale),
         }

@@ -11,6 +11,7 @@ pub mod nor;
 pub mod small;
 pub mod values;
 pub mod writers;
+pub mod ycsb;
 
 /// How much is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

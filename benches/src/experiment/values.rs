@@ -4,7 +4,7 @@ use shingle_hal::{Class, Device, Lba, Request, ZoneId};
 use shingle_sim::Drive;
 use shingle_sim::media::MediaSpec;
 
-use crate::load::{self, Choice, KEY_LEN, Random};
+use crate::load::{self, Choice, KEY_LEN, Random, Zipf};
 use crate::measure::Phase;
 use crate::subject::Subject;
 use crate::subject::shingle::Shingle;
@@ -18,6 +18,56 @@ pub struct Work {
     random: Random,
     value: Vec<u8>,
     got: Vec<u8>,
+}
+
+/// Operations, mixed: percents of all; the rest are inserts.
+#[derive(Clone, Copy, Debug)]
+pub struct Mix {
+    /// What it is called in a table.
+    pub name: &'static str,
+    /// Gets.
+    pub gets: u64,
+    /// Puts of keys that are there.
+    pub puts: u64,
+    /// Gets with a put behind them.
+    pub changes: u64,
+    /// Ranges of 1 to 100 keys.
+    pub ranges: u64,
+    /// The newest keys are the likeliest, and not some at random.
+    pub newest: bool,
+}
+
+impl Mix {
+    /// Nothing but inserts.
+    pub const NONE: Self =
+        Self { name: "inserts", gets: 0, puts: 0, changes: 0, ranges: 0, newest: false };
+
+    /// The operation that a number below 100 stands for.
+    fn op(&self, drawn: u64) -> Op {
+        let shares = [
+            (self.gets, Op::Get),
+            (self.puts, Op::Put),
+            (self.changes, Op::Change),
+            (self.ranges, Op::Range),
+        ];
+        let mut below = 0;
+        for (share, op) in shares {
+            below += share;
+            if drawn < below {
+                return op;
+            }
+        }
+        Op::Insert
+    }
+}
+
+/// One operation of a mix.
+enum Op {
+    Get,
+    Put,
+    Change,
+    Range,
+    Insert,
 }
 
 impl Work {
@@ -50,11 +100,7 @@ impl Work {
     }
 
     fn put(&mut self, subject: &mut dyn Subject, phase: &mut Phase, index: u64) {
-        let version = &mut self.versions[index as usize];
-        *version += 1;
-        load::fill_value(index, *version, &mut self.value);
-        let key = load::key(index);
-        phase.step(subject, KEY_LEN + self.value_len, |subject| subject.put(&key, &self.value));
+        phase.step(subject, self.user_len(), |subject| self.put_one(subject, index));
     }
 
     /// Puts `count` new keys, in random order, one after another.
@@ -207,6 +253,62 @@ impl Work {
             phase.note(user_len, took_ns);
         });
         phase.end(subject, self.live_bytes())
+    }
+
+    /// Does `ops` operations of a mix, one after another, on keys by Zipf's law.
+    ///
+    /// # Panics
+    /// If a value is wrong or missing, or the subject has no ranges.
+    pub fn mix(&mut self, subject: &mut dyn Subject, mix: &Mix, ops: u64) -> Phase {
+        let mut phase = Phase::begin(subject, mix.name);
+        let (choice, ranks) = (Choice::zipf(self.count()), Zipf::new(self.count(), 0.99));
+        for _ in 0..ops {
+            let count = self.count();
+            let index = match mix.newest {
+                true => count - 1 - ranks.draw(&mut self.random),
+                false => choice.draw(&mut self.random, count),
+            };
+            let op = mix.op(self.random.below(100));
+            let began = subject.now_ns();
+            let bytes = match op {
+                Op::Get => self.get_one(subject, index),
+                Op::Put => self.put_one(subject, index),
+                Op::Change => self.get_one(subject, index) + self.put_one(subject, index),
+                Op::Range => self.range_one(subject, index),
+                Op::Insert => {
+                    self.versions.push(0);
+                    self.put_one(subject, count)
+                }
+            };
+            phase.note(bytes, subject.now_ns() - began);
+        }
+        subject.sync();
+        phase.end(subject, self.live_bytes())
+    }
+
+    /// Puts the next version of a key; gives the bytes.
+    fn put_one(&mut self, subject: &mut dyn Subject, index: u64) -> usize {
+        let version = &mut self.versions[index as usize];
+        *version += 1;
+        load::fill_value(index, *version, &mut self.value);
+        subject.put(&load::key(index), &self.value);
+        self.user_len()
+    }
+
+    fn get_one(&mut self, subject: &mut dyn Subject, index: u64) -> usize {
+        assert!(subject.get(&load::key(index), &mut self.got), "key {index}");
+        self.compare(index);
+        self.user_len()
+    }
+
+    /// Goes through 1 to 100 entries from a key on.
+    fn range_one(&mut self, subject: &mut dyn Subject, index: u64) -> usize {
+        let (len, mut bytes) = (1 + self.random.below(100) as usize, 0);
+        let found = subject.scan(&load::key(index), false, len, &mut |key, value| {
+            bytes += key.len() + value.len();
+        });
+        assert!(found.is_some_and(|found| found > 0), "the key itself is there");
+        bytes
     }
 
     fn compare(&self, index: u64) {
