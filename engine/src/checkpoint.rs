@@ -20,7 +20,7 @@
 use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::error::{Fault, is_of_zone};
+use crate::error::{Fault, is_of_zone, is_worn};
 use crate::format::edit::{Change, KEY_PART_LEN};
 use crate::format::marks::LEAVE;
 use crate::format::superblock::{ManifestPlace, Superblock, VERSION};
@@ -517,7 +517,10 @@ impl<D: Device> Core<'_, D> {
         // superblock whose manifest is long gone.
         let behind = usize::from(anchors[1].newest < anchors[0].newest);
         let mut failed = None;
-        for index in [behind, 1 - behind] {
+        // One that failed comes once more when the other one is written: what is still in it would
+        // bring back an old manifest, should the other one rot.
+        let mut turns = heapless::Vec::<usize, 4>::from_iter([1 - behind, behind]);
+        while let Some(index) = turns.pop() {
             let anchor = &mut anchors[index];
             let mut written = write_superblock(&self.media, anchor, &superblock, block).await;
             let is_empty = anchor.newest == 0 || anchor.conventional;
@@ -529,9 +532,13 @@ impl<D: Device> Core<'_, D> {
             match written {
                 Ok(()) => self.sync_device().await?,
                 // The other one will do; here, the next one is tried after a reset.
-                Err(error) if is_of_zone(error.kind()) && failed.is_none() => {
+                Err(error)
+                    if is_of_zone(error.kind()) && failed.is_none_or(|other| other == index) =>
+                {
                     anchor.next = anchor.blocks;
-                    failed = Some(index);
+                    if failed.replace(index).is_none() && !is_worn(error.kind()) {
+                        turns.insert(0, index).expect("each but one comes once");
+                    }
                 }
                 // Whether an anchor names the new copies now is unknown, so they must stay.
                 Err(error) => return self.poison(Fault::Device(error)),

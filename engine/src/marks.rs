@@ -124,6 +124,11 @@ impl<D: Device> Core<'_, D> {
                     }
                     match zone.role() {
                         Role::Retired => edit.push(&Change::Retire { zone: id }),
+                        // The manifest frees it already; if the sync behind that failed, this life
+                        // never learns that it is free.
+                        Role::Releasing if zone.is_sick() => {
+                            edit.push(&Change::Retire { zone: id });
+                        }
                         // Anchors and the manifest's zones are the superblock's to name.
                         Role::Free | Role::Releasing | Role::Anchor | Role::Manifest => {}
                         _ => {
