@@ -116,15 +116,18 @@ impl<D: Device> Core<'_, D> {
                 copy.map(|copy| state.zones.get(copy).element)
                     .or_else(|| state.element_to_avoid(side))
             };
-            let next = self.take_zone(Role::Extension, not_on, false).await?;
-            let (fits, lba) = {
+            let role = Role::Extension;
+            let needed = self.state.borrow_mut().head(side).end_here() - first;
+            let find = |state: &mut State<'_>| state.zones.find_free_of(role, not_on, needed);
+            let next = self.take_zone_by(role, false, find).await?;
+            let (like, capacity, lba) = {
                 let state = self.state.borrow();
                 let entry = state.zones.get(next);
                 let like = entry.is_conventional() == state.zones.get(zone.id).is_conventional();
-                let fits = like && entry.capacity.get() >= zone.capacity - first;
-                (fits, state.zones.start(next))
+                let capacity = first.saturating_add(entry.capacity.get());
+                (like, capacity, state.zones.start(next))
             };
-            if !fits {
+            if !like {
                 break;
             }
             self.commit_edit(|state, edit| {
@@ -137,7 +140,7 @@ impl<D: Device> Core<'_, D> {
                     edit.push(&Change::Extend { zone: last.0, from, into: next.0 });
                 }
                 let map = state.zones.map(zone.id);
-                state.head(side).go_on_in(map);
+                state.head(side).go_on_in(map, capacity);
             })
             .await?;
             match self.media.write(lba, data, Class::Foreground).await {

@@ -10,83 +10,22 @@
 //!   5 the old copies' zones are free
 //! ```
 //!
-//! A full anchor is reset just before its superblock is written, when the other anchor still holds
-//! a whole one: between 3 and 4 there is always one anchor with a valid superblock.
-//!
 //! Invariants: `K1` a zone is reset only after the edit (or superblock) that frees it is durable.
 //! `K2` an edit that refers to nodes or records is written only after they are durable.
-//! `K3` both anchors are never without a superblock at once (canary `AnchorsResetTogether`).
 
-use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
+use shingle_hal::{Class, Device, Error as _, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::error::{Fault, is_of_zone, is_worn};
+use crate::error::{Fault, is_of_zone};
 use crate::format::edit::{Change, KEY_PART_LEN};
 use crate::format::marks::LEAVE;
-use crate::format::superblock::{ManifestPlace, Superblock, VERSION};
+use crate::format::superblock::{ManifestPlace, VERSION};
 use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS, ZONE_FAILURES_MAX};
 use crate::manifest::{self, Copy, EditBuilder};
-use crate::media::Media;
 use crate::mirror::is_spent;
 use crate::state::{Core, State};
 use crate::sync::For;
 use crate::zone::{Role, Zone, Zones, prepare};
-
-/// Blocks of an anchor zone that are used.
-pub(crate) const ANCHOR_BLOCKS: u32 = 16;
-
-/// An anchor zone and the next block to write in it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Anchor {
-    pub(crate) zone: ZoneId,
-    pub(crate) next: u32,
-    pub(crate) blocks: u32,
-    pub(crate) conventional: bool,
-    /// Ordinal of the newest superblock in it; 0 for none.
-    pub(crate) newest: u64,
-}
-
-/// Attempts at writing a superblock where the zone's write pointer is not where it should be.
-const POINTER_TRIES: u32 = 3;
-
-/// Writes a superblock to one anchor.
-///
-/// A reset, or power that failed, may have left bytes of nobody before the write pointer. They are
-/// passed over, as a reader does: were the zone given up instead, the other anchor might be the
-/// next to be reset, and no superblock would be left.
-pub(crate) async fn write_superblock<D: Device>(
-    media: &Media<D>,
-    anchor: &mut Anchor,
-    superblock: &Superblock,
-    block: &mut [u8],
-) -> Result<(), D::Error> {
-    let start = media.geometry.zone_start(anchor.zone);
-    let mut tries = POINTER_TRIES;
-    loop {
-        if anchor.next >= anchor.blocks {
-            if !anchor.conventional {
-                media.reset(anchor.zone).await?;
-                anchor.newest = 0;
-            }
-            anchor.next = 0;
-        }
-        superblock.encode(block, anchor.next);
-        let lba = start.plus(u64::from(anchor.next));
-        let Err(error) = media.write(lba, block, Class::Maintenance).await else { break };
-        tries -= 1;
-        match error.kind() {
-            ErrorKind::UnalignedWrite { write_pointer: Some(at) } if tries > 0 && at > lba => {
-                let next = (at.0 - start.0).min(u64::from(anchor.blocks));
-                anchor.next = next as u32;
-            }
-            _ => return Err(error),
-        }
-    }
-    anchor.next += 1;
-    anchor.newest = superblock.ordinal;
-    // Its open resource is given back between superblocks.
-    if anchor.conventional { Ok(()) } else { media.close(anchor.zone).await }
-}
 
 /// Where the snapshot of the state is written from.
 struct Snapshot<'e, 'c, 'm, D: Device> {
@@ -341,7 +280,13 @@ impl<D: Device> Core<'_, D> {
     }
 
     async fn rotate_steps(&self, memory: &mut [u8]) -> Result<(), Fault<D::Error>> {
-        let old = self.state.borrow().manifest.published;
+        let (old, first) = {
+            let manifest = &self.state.borrow().manifest;
+            (manifest.published, manifest.copies.is_none())
+        };
+        if first {
+            self.even_anchors(memory).await?;
+        }
         self.give_back_after_mount(false).await?;
         let first = self.new_copy(None).await?;
         let element = self.state.borrow().zones.get(first.zone).element;
@@ -493,7 +438,7 @@ impl<D: Device> Core<'_, D> {
         copies: [Copy; 2],
         edit: u64,
     ) -> Result<(), Fault<D::Error>> {
-        let (superblock, mut anchors) = {
+        let superblock = {
             let mut state = self.state.borrow_mut();
             state.manifest.ordinal += 1;
             let mut superblock = self.superblock.get();
@@ -502,50 +447,10 @@ impl<D: Device> Core<'_, D> {
             superblock.first_edit = edit;
             superblock.manifest =
                 copies.map(|copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation });
-            (superblock, state.anchors)
+            superblock
         };
         self.superblock.set(superblock);
-        let block = &mut memory[..self.media.block_len()];
-        if planted(Bug::AnchorsResetTogether) && anchors.iter().all(|a| a.next >= a.blocks) {
-            for anchor in &mut anchors {
-                self.media.device.reset(anchor.zone).await.map_err(Fault::Device)?;
-                anchor.next = 0;
-            }
-            self.sync_device().await?;
-        }
-        // If a cut let one fall behind, that one goes first: a reset of the other would leave a
-        // superblock whose manifest is long gone.
-        let behind = usize::from(anchors[1].newest < anchors[0].newest);
-        let mut failed = None;
-        // One that failed comes once more when the other one is written: what is still in it would
-        // bring back an old manifest, should the other one rot.
-        let mut turns = heapless::Vec::<usize, 4>::from_iter([1 - behind, behind]);
-        while let Some(index) = turns.pop() {
-            let anchor = &mut anchors[index];
-            let mut written = write_superblock(&self.media, anchor, &superblock, block).await;
-            let is_empty = anchor.newest == 0 || anchor.conventional;
-            if is_empty && matches!(&written, Err(error) if is_of_zone(error.kind())) {
-                // Again after a reset: the other one should not be reset while this one is empty.
-                anchor.next = anchor.blocks;
-                written = write_superblock(&self.media, anchor, &superblock, block).await;
-            }
-            match written {
-                Ok(()) => self.sync_device().await?,
-                // The other one will do; here, the next one is tried after a reset.
-                Err(error)
-                    if is_of_zone(error.kind()) && failed.is_none_or(|other| other == index) =>
-                {
-                    anchor.next = anchor.blocks;
-                    if failed.replace(index).is_none() && !is_worn(error.kind()) {
-                        turns.insert(0, index).expect("each but one comes once");
-                    }
-                }
-                // Whether an anchor names the new copies now is unknown, so they must stay.
-                Err(error) => return self.poison(Fault::Device(error)),
-            }
-        }
-        self.state.borrow_mut().anchors = anchors;
-        Ok(())
+        self.write_anchors(&superblock, memory).await
     }
 
     /// How many zones wait to be [freed](Self::release_dead).

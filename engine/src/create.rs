@@ -6,7 +6,7 @@
 
 use shingle_hal::{Class, Device, Error as _, Geometry, ZoneCondition, ZoneDescriptor, ZoneId};
 
-use crate::checkpoint::{ANCHOR_BLOCKS, Anchor, write_superblock};
+use crate::anchor::{ANCHOR_BLOCKS, Anchor, write_superblock};
 use crate::error::{Fault, FormatError, is_of_zone};
 use crate::format::edit::{Change, LogPlace};
 use crate::format::seal::seal;

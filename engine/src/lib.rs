@@ -11,11 +11,12 @@
 //! 3. `append.rs` writes the buffer and syncs, once for all who wait.
 //! 4. `flush.rs` turns memtables into runs (`run/`), `merge.rs` merges runs, `reclaim.rs` empties
 //!    log zones, all a step at a time (`compact.rs`), paced by `maintain.rs`.
-//! 5. `checkpoint.rs` records in the manifest what changed; `recover.rs` and `replay.rs` read it
-//!    all back.
+//! 5. `checkpoint.rs` records in the manifest what changed, `anchor.rs` where that is; `recover.rs`
+//!    and `replay.rs` read it all back.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+mod anchor;
 mod append;
 pub mod blocking;
 mod cache;

@@ -444,10 +444,7 @@ impl<D: Device> Core<'_, D> {
 
     /// The longest record that the smallest zone can take beside its `End`.
     pub(crate) fn zone_record_max(&self) -> usize {
-        let state = self.state.borrow();
-        let usable =
-            state.zones.iter().filter(|(_, zone)| zone.role() != crate::zone::Role::Retired);
-        let capacity = usable.map(|(_, zone)| zone.capacity.get()).min().unwrap_or(0);
+        let capacity = self.state.borrow().zones.capacity_min();
         let payload = u64::from(capacity.saturating_sub(1)) * u64::from(self.payload());
         usize::try_from(payload).unwrap_or(usize::MAX).saturating_sub(RECORD_HEADER_LEN)
     }

@@ -3,8 +3,8 @@
 use core::cell::{Cell, RefCell};
 use shingle_hal::{Device, ZoneId};
 
+use crate::anchor::Anchor;
 use crate::cache::Cache;
-use crate::checkpoint::Anchor;
 use crate::compact::Job;
 use crate::error::OpenError;
 use crate::format::edit::LogPlace;

@@ -15,8 +15,8 @@
 
 use shingle_hal::{Device, ZoneCondition, ZoneDescriptor, ZoneId};
 
+use crate::anchor::{ANCHOR_BLOCKS, Anchor};
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{ANCHOR_BLOCKS, Anchor};
 use crate::error::{Check, Damage, OpenError, Structure};
 use crate::format::edit::{Change, Changes};
 use crate::format::superblock::{Superblock, VERSION};
@@ -173,7 +173,7 @@ impl<D: Device> Core<'_, D> {
             return Err(damaged());
         }
         let mut state = self.state.borrow_mut();
-        state.zones.forget_reported();
+        state.zones.end_load();
         state.manifest.next_edit = ends[best];
         state.zones.next_generation = state.zones.generation_limit;
         state.born = state.zones.next_generation;

@@ -112,7 +112,7 @@ impl<D: Device> Core<'_, D> {
             (*state.zones.get(id), state.zones.map(id), blocks)
         };
         let sources = self.sources_of(zone.generation.get());
-        // A zone whose capacity shrank goes on in another, as far as it was to go at first.
+        // A zone that goes on in another may have shrunk since.
         let goes_on = self.state.borrow().zones.extension(id).is_some();
         let whole = self.media.geometry.zone_blocks;
         let capacity = if goes_on { whole } else { zone.capacity.get() };
@@ -601,6 +601,7 @@ struct Walk {
     until: u32,
     /// One more than where an earlier recovery found the records to end, or 0.
     sealed: u32,
+    /// Blocks that records may fill without an `End`.
     capacity: u32,
     /// Records that reach this block are read to their end before they count.
     checked_from: u32,

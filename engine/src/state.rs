@@ -221,7 +221,7 @@ pub(crate) struct State<'m> {
     /// None where the log has no mirror.
     pub(crate) mirror: Option<Mirror<'m>>,
     pub(crate) manifest: Manifest,
-    pub(crate) anchors: [crate::checkpoint::Anchor; 2],
+    pub(crate) anchors: [crate::anchor::Anchor; 2],
     pub(crate) scrub: Scrubbing,
     /// Bad units of manifest and superblocks, and of the log, that are not written anew yet.
     pub(crate) unmended: [u32; 2],

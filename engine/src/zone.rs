@@ -251,6 +251,8 @@ pub(crate) struct Zones<'m> {
     pub(crate) next_generation: u32,
     pub(crate) generation_limit: u32,
     free: u32,
+    /// Blocks that a zone must take to be used.
+    capacity_least: u32,
     cursor: u32,
 }
 
@@ -279,6 +281,7 @@ impl<'m> Zones<'m> {
             generation_limit: 1,
             free: 0,
             cursor: 0,
+            capacity_least: 0,
         }
     }
 
@@ -314,10 +317,11 @@ impl<'m> Zones<'m> {
         let failed = |zone: &&Zone| zone.is_sick() || zone.role() == Role::Retired;
         self.table.iter().filter(failed).count() as u32
     }
-    /// Blocks that every zone that can be written takes.
+    /// Blocks that every zone takes that is taken into use.
     pub(crate) fn capacity_min(&self) -> u32 {
         let used = self.table.iter().filter(|zone| zone.role() != Role::Retired);
-        used.map(|zone| zone.capacity.get()).min().unwrap_or(0)
+        let capacities = used.map(|zone| zone.capacity.get());
+        capacities.filter(|capacity| *capacity >= self.capacity_least).min().unwrap_or(0)
     }
     pub(crate) fn get(&self, zone: ZoneId) -> &Zone {
         &self.table[zone.0 as usize]
@@ -540,11 +544,21 @@ impl<'m> Zones<'m> {
 
     /// The free zone that [`take`](Self::take) would take.
     pub(crate) fn find_free(&self, role: Role, not_on: Option<[u8; 2]>) -> Option<ZoneId> {
+        self.find_free_of(role, not_on, 0)
+    }
+
+    /// The same, of those that take at least so many blocks.
+    pub(crate) fn find_free_of(
+        &self,
+        role: Role,
+        not_on: Option<[u8; 2]>,
+        blocks: u32,
+    ) -> Option<ZoneId> {
         // Another element counts for more than a zone that is written in order.
         let (mut fallback, mut beside) = (None, None);
         for id in self.ids_in_turn() {
             let zone = self.get(id);
-            if zone.role() != Role::Free {
+            if zone.role() != Role::Free || zone.capacity.get() < blocks {
                 continue;
             }
             // Logs go where zones are written in order: there, replay is short.
@@ -627,10 +641,18 @@ impl<'m> Zones<'m> {
         true
     }
 
-    /// The manifest is read: from now on `written` alone counts.
-    pub(crate) fn forget_reported(&mut self) {
-        for zone in self.table.iter_mut() {
+    /// The manifest is read: from now on `written` alone counts. Zones that shrank to less than half
+    /// of the largest are not used any more: they would bound every record.
+    pub(crate) fn end_load(&mut self) {
+        let largest = self.table.iter().map(|zone| zone.capacity.get()).max().unwrap_or(0);
+        self.capacity_least = largest / 2;
+        for id in (0..self.len()).map(ZoneId) {
+            let zone = self.get_mut(id);
             zone.flush_delta = I32::new(0);
+            let too_small = zone.capacity.get() < largest / 2;
+            if too_small && zone.role() == Role::Free {
+                self.retire(id);
+            }
         }
     }
 
@@ -663,15 +685,16 @@ impl<'m> Zones<'m> {
         self.index_remove(id);
     }
 
-    /// The edit that releases the zone is durable: it is free, or if it failed, retired.
+    /// The edit that releases the zone is durable: it is free, or if it failed or shrank, retired.
     pub(crate) fn freed(&mut self, id: ZoneId) {
+        let capacity_least = self.capacity_least;
         let zone = self.get_mut(id);
         assert!(zone.role() == Role::Releasing);
         zone.generation = U32::new(0);
         zone.link = U32::new(0);
         // A zone that failed is never taken again: what it went on in may be another's by then.
         zone.other = U32::new(0);
-        if zone.is_sick() {
+        if zone.is_sick() || zone.capacity.get() < capacity_least {
             zone.set_role(Role::Retired);
             return;
         }

@@ -2,11 +2,14 @@
 //! that it was durable, and the store says which sequence numbers are gone.
 
 use crate::shelf::{MEDIA as SMR, MEMORY_LEN, new_drive, open};
+use shingle_engine::format::record::{RecordHeader, RecordKind};
+use shingle_engine::format::seal::{self, Identity};
+use shingle_engine::limits::SEAL_LEN;
 use shingle_engine::zone::Role;
 use shingle_engine::{
     FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
 };
-use shingle_hal::{Device, ZoneId};
+use shingle_hal::{Device, Request, ZoneId};
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Outcome};
 
@@ -182,4 +185,81 @@ fn element_that_dies_with_power_costs_the_unflushed_window_and_the_store_says_so
         assert!(gone > 0, "the log was on the element");
         assert!(lost.is_some_and(|(first, _)| first > 50), "{lost:?}: nothing flushed is gone");
     }
+}
+
+/// Takes the `End` out of a log zone's last block, as if an earlier build had left it full.
+fn take_end_out(drive: &Drive, zone: ZoneId, generation: u32) -> bool {
+    let geometry = drive.geometry();
+    let block_len = geometry.block_len_bytes as usize;
+    let mut bytes = vec![0; geometry.zone_blocks as usize * block_len];
+    for (block, unit) in (0..).zip(bytes.chunks_exact_mut(block_len)) {
+        let lba = geometry.zone_start(zone).plus(block);
+        if drive.block_on(drive.read(lba, unit, Request::default())).is_err() {
+            return false; // it was left before it was full
+        }
+    }
+    let payload = block_len - SEAL_LEN;
+    let units = bytes.chunks_exact(block_len).skip(1);
+    let stream: Vec<u8> = units.flat_map(|unit| &unit[..payload]).copied().collect();
+    // The `End` that padding made stands right behind the last put, in its block.
+    let (mut at, mut before) = (0, RecordKind::Commit);
+    let end = loop {
+        match stream.get(at..).and_then(RecordHeader::decode) {
+            Some(header) if header.kind == RecordKind::End => break at,
+            Some(header) => (at, before) = (at + header.len as usize, header.kind),
+            None if at.is_multiple_of(payload) => return false,
+            None => at = at.next_multiple_of(payload),
+        }
+    };
+    let last = geometry.zone_blocks - 1;
+    let at = end % payload;
+    if before != RecordKind::Commit || at == 0 || end / payload + 1 != last as usize {
+        return false;
+    }
+    let (head, unit) = bytes.split_at_mut(last as usize * block_len);
+    let store_tag = seal::checksum(&head[8..24]);
+    let identity = Identity { store_tag, generation, block: last };
+    let tag = seal::check(unit, identity).expect("a block of this zone");
+    unit[at..payload].fill(0);
+    seal::seal(unit, tag, identity);
+    drive.block_on(drive.reset(zone)).expect("reset");
+    for (block, unit) in (0..).zip(bytes.chunks_exact(block_len)) {
+        let lba = geometry.zone_start(zone).plus(block);
+        drive.block_on(drive.write(lba, unit, Request::default())).expect("write");
+    }
+    drive.block_on(drive.sync()).expect("sync");
+    true
+}
+
+#[test]
+fn full_zone_that_an_earlier_build_left_without_an_end_is_no_end_of_the_log() {
+    let mut found = 0;
+    for len in (200..7000).step_by(20) {
+        let drive = new_drive("nor-1m:timing=instant", false);
+        let mut memory = vec![0; MEMORY_LEN];
+        let store = open(&drive, &mut memory);
+        let put = |key: u32| {
+            let (key, value) = (key.to_be_bytes(), vec![key as u8; len]);
+            let done = store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
+            drive.block_on(done).expect("put");
+        };
+        put(0);
+        let zone = log_zone(&store);
+        let mut keys = 1;
+        while log_zone(&store) == zone {
+            put(keys);
+            keys += 1;
+        }
+        let generation = store.zone_use(zone).expect("a zone").generation;
+        drop(store);
+        cut(&drive);
+        found += u32::from(take_end_out(&drive, zone, generation));
+        let store = open(&drive, &mut memory);
+        for key in 0..keys {
+            let bytes = key.to_be_bytes();
+            let meta = store.get_meta(&bytes, &mut [], ReadOptions::default());
+            assert!(drive.block_on(meta).expect("get").is_some(), "{key} of {keys}, {len} bytes");
+        }
+    }
+    assert!(found > 5, "{found} zones were full");
 }

@@ -1,6 +1,7 @@
 //! All tests of stores on simulated drives, a file for each matter, in one program: that is built
 //! in a fraction of the time that one for each file takes.
 
+mod anchors;
 mod cli;
 mod deadline;
 mod doctor;
@@ -30,5 +31,6 @@ mod scale;
 mod scrub;
 mod scrub_parity;
 mod shelf;
+mod shrink;
 mod smoke;
 mod torture;

@@ -52,10 +52,6 @@ const RANKS: &[&[&str]] = &[
 
 /// Complaints that are known: how they begin, and why they may stay.
 const ACCEPTED: &[(&str, &str)] = &[
-    (
-        "engine: state imports checkpoint",
-        "the state holds the anchors; the type moves to `zone` or `manifest` in time",
-    ),
     ("engine: state imports compact", "the core lends the job under way, a type of `compact`"),
     ("engine: state imports reclaim", "the core keeps the zone being reclaimed between steps"),
 ];

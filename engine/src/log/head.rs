@@ -198,12 +198,19 @@ impl<'m> Head<'m> {
         header(&mut active[..self.block_len]);
     }
 
-    /// The zone goes on in others, as `map` says, but no further than what was appended: a drive on
-    /// which many writes fail has few extents in a zone.
-    pub(crate) fn go_on_in(&mut self, map: ZoneMap) {
+    /// No further record goes into the zone, which is to go on in another: a drive on which many
+    /// writes fail has few extents in a zone. Gives the blocks of what was appended and its `End`.
+    pub(crate) fn end_here(&mut self) -> u32 {
+        self.ending = true;
+        let needed = 1 + (self.pos + RECORD_HEADER_LEN as u32).div_ceil(self.payload());
+        self.zone.map_or(needed, |zone| needed.min(zone.capacity))
+    }
+
+    /// The zone goes on in others, as `map` says, up to block `capacity`.
+    pub(crate) fn go_on_in(&mut self, map: ZoneMap, capacity: u32) {
         if let Some(zone) = &mut self.zone {
             zone.map = map;
-            self.ending = true;
+            zone.capacity = zone.capacity.min(capacity);
         }
     }
 
@@ -259,10 +266,10 @@ impl<'m> Head<'m> {
         offset
     }
 
-    /// Ends the zone's records; false if the buffer has no room for it now. Where padding has
-    /// used up the zone's last bytes, its end needs no record.
+    /// Ends the zone's records; false if the buffer has no room for it now. Where padding took the
+    /// zone's last bytes, it has [ended](Self::end_before_padding) them already.
     pub(crate) fn append_end(&mut self) -> bool {
-        if self.payload_left() < RECORD_HEADER_LEN as u32 {
+        if self.payload_left() == 0 {
             return true;
         }
         let room = self.buffer_room() >= RECORD_HEADER_LEN;
@@ -270,6 +277,15 @@ impl<'m> Head<'m> {
             self.append(RecordKind::End, 0, 0, &[]);
         }
         room
+    }
+
+    /// Ends the zone's records if padding of `len` bytes is to take its last ones. There is room by
+    /// `L1`, unless they were ended before, and the block that is padded is in the buffer.
+    fn end_before_padding(&mut self, len: u32) {
+        if self.payload_left() == len && len >= RECORD_HEADER_LEN as u32 {
+            self.append(RecordKind::End, 0, 0, &[]);
+            self.leaving = true;
+        }
     }
 
     fn mark_record(&mut self) {
@@ -388,6 +404,9 @@ impl<'m> Head<'m> {
             return None;
         }
         let payload = self.payload();
+        if pad && !self.pos.is_multiple_of(payload) {
+            self.end_before_padding(payload - self.pos % payload);
+        }
         let partial = (self.pos % payload) as usize;
         if pad && partial > 0 {
             let at = self.tag_at(self.pos) + SEAL_LEN - self.block_len + partial;

@@ -269,14 +269,16 @@ impl Armed {
         range.collect()
     }
 
-    /// Whether `zone` is the copy that this rule hits; it becomes that if there is none yet.
+    /// Whether `zone` is the copy that this rule hits; it becomes that if there is none yet, or, as
+    /// the manifest moves from zone to zone, if that does not hold the structure any more.
     fn is_copy(&mut self, zone: u32, structure: Structure, medium: &dyn Medium) -> bool {
         let start = |zone| medium.geometry().zone_start(ZoneId(zone));
         let holds = |zone: u32| {
             let header = medium.block(start(zone));
             header.is_some_and(|header| zone_holds(&header, structure))
         };
-        let copy = self.copy.filter(|copy| holds(*copy)).unwrap_or(zone);
+        let stays = |copy: &u32| structure == Structure::Superblock || holds(*copy);
+        let copy = self.copy.filter(stays).unwrap_or(zone);
         self.copy = Some(copy);
         copy == zone
     }

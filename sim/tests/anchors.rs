@@ -1,0 +1,102 @@
+//! The anchors: whichever of the two fails, and whenever, the other one leads to what was
+//! acknowledged.
+
+use std::cmp::Ordering;
+
+use crate::shelf::{MEMORY_LEN, Model, key, lost_by_get, new_drive, plan};
+use shingle_engine::{Meta, Store, WriteOptions};
+use shingle_hal::{Device, ZoneCondition, ZoneDescriptor, ZoneId};
+use shingle_sim::{Drive, Outcome, synthetic};
+
+const MEDIA: &str = "nor-1m:timing=instant";
+const KEYS: u32 = 8;
+
+/// Puts keys of few bytes, each durable, until one fails; says how many were put.
+fn fill(drive: &Drive, model: &mut Model, first: u32) -> u32 {
+    let mut memory = vec![0; MEMORY_LEN];
+    let Ok(store) = drive.block_on(Store::open(drive, &mut memory)) else { return 0 };
+    for index in 0..KEYS {
+        let index = first + index;
+        let seed = u64::from(index) << 16;
+        let (key, value) = (key(index), synthetic::value(seed, 100));
+        let done = store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
+        if drive.block_on(done).is_err() {
+            return index - first;
+        }
+        model.insert(index, (seed, 100));
+    }
+    KEYS
+}
+
+/// Panics if anything is missing.
+fn check(drive: &Drive, model: &Model, what: &str) {
+    let mut memory = vec![0; MEMORY_LEN];
+    let store = drive.block_on(Store::open(drive, &mut memory));
+    let store = store.unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(lost_by_get(drive, &store, model).is_empty(), "{what}");
+}
+
+fn cut(drive: &Drive) {
+    if !drive.is_cut() {
+        drive.cut_after(0);
+    }
+    drive.power_on(Outcome::LoseAll);
+}
+
+fn written(drive: &Drive, zone: u32) -> u32 {
+    let mut out = [ZoneDescriptor::EMPTY];
+    drive.block_on(drive.report(ZoneId(zone), &mut out)).expect("report");
+    out[0].write_pointer.0
+}
+
+/// A device may say that it wrote a superblock, or that it did not, and be right or wrong.
+#[test]
+fn superblock_that_one_anchor_did_not_get_is_written_again() {
+    for kind in ["lost-write", "torn-write", "timeout", "write-error"] {
+        for other in [0, 1] {
+            let what = format!("{kind}, then zone {other} is gone");
+            let drive = new_drive(MEDIA, false);
+            let mut model = Model::new();
+            assert_eq!(fill(&drive, &mut model, 0), KEYS, "{what}");
+            drive.set_faults(&plan(&format!("{kind} structure=superblock")), 1);
+            assert_eq!(fill(&drive, &mut model, KEYS), KEYS, "{what}");
+            assert_eq!(drive.fault_counts().total(), 1, "{what}");
+            cut(&drive);
+            drive.take_out_zone(ZoneId(other), ZoneCondition::Offline);
+            check(&drive, &model, &what);
+        }
+    }
+}
+
+/// The newest superblock is in one anchor only, and that fails at some request of the next life.
+#[test]
+fn anchor_left_behind_by_a_cut_is_evened_before_anything_is_reset() {
+    let full = new_drive(MEDIA, false);
+    let mut before = Model::new();
+    assert_eq!(fill(&full, &mut before, 0), KEYS);
+    let (mut uneven, mut cases) = (0, 0);
+    for at in 1..40 {
+        let drive = full.fork();
+        let mut model = before.clone();
+        drive.cut_after_changes(at);
+        fill(&drive, &mut model, KEYS);
+        cut(&drive);
+        let ahead = match written(&drive, 0).cmp(&written(&drive, 1)) {
+            Ordering::Equal => continue,
+            Ordering::Greater => ZoneId(0),
+            Ordering::Less => ZoneId(1),
+        };
+        uneven += 1;
+        for then in 1..40 {
+            let drive = drive.fork();
+            let mut model = model.clone();
+            drive.cut_after_changes(then);
+            let done = fill(&drive, &mut model, 2 * KEYS);
+            cut(&drive);
+            drive.take_out_zone(ahead, ZoneCondition::Offline);
+            check(&drive, &model, &format!("cuts at {at} and {then}, {done} puts"));
+            cases += 1;
+        }
+    }
+    assert!(uneven > 0 && cases > 30, "{uneven} cuts between the anchors, {cases} cases");
+}
