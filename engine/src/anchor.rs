@@ -2,12 +2,13 @@
 //!
 //! Both get every superblock, one after the other. A full anchor is reset just before its
 //! superblock is written, when the other one still holds a whole one. Each is read back once it is
-//! durable: what a device tore or lost without a word shows while the other one is whole, and one
-//! that fails is written once more after a reset, lest what is left in it bring back an old manifest.
+//! durable: what a device tore or lost without a word shows while the other one is whole. One that
+//! fails is written once more after a reset, lest what is left in it bring back an old manifest.
 //!
-//! Where a cut came between the two, the one that is behind names a manifest whose zones are free by
-//! now. It gets the newest superblock before anything else is written: should the other one fail
-//! then, there is a way to the manifest still.
+//! Where a cut came between the two, the one that is behind names a manifest whose zones are free
+//! by now. It gets the newest superblock before anything else is written: should the other one fail
+//! then, there is a way to the manifest still. There is one, too, where both are lost: see
+//! [`rescue`](crate::rescue).
 //!
 //! Invariants: `K3` both anchors are never without a superblock at once (canary
 //! `AnchorsResetTogether`). `K4` no zone is reset before both anchors name the manifest that the

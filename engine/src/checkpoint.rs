@@ -19,7 +19,8 @@ use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone};
 use crate::format::edit::{Change, KEY_PART_LEN};
 use crate::format::marks::LEAVE;
-use crate::format::superblock::{ManifestPlace, VERSION};
+use crate::format::seal::seal;
+use crate::format::superblock::{ManifestPlace, Superblock, VERSION};
 use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS, ZONE_FAILURES_MAX};
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::mirror::is_spent;
@@ -299,10 +300,14 @@ impl<D: Device> Core<'_, D> {
             let builder = EditBuilder::new(memory, self.media.block_len());
             Snapshot { core: self, builder, copies, edit: state.manifest.next_edit, part: 0 }
         };
+        let superblock = self.next_superblock(&copies, snapshot.edit);
         for index in 0..2 {
             let copy = snapshot.copies[index];
             let block = &mut snapshot.builder.first_block();
             self.zone_header(block, copy.generation, Role::Manifest);
+            // Where both anchors are lost, it leads to the manifest (`rescue`).
+            superblock.encode_in_header(block);
+            seal(block, 0, self.media.identity(copy.generation, 0));
             let written = self.media.write(copy.start, block, Class::Maintenance).await;
             written.map_err(|error| self.zone_fault(copy.zone, error))?;
         }
@@ -330,7 +335,9 @@ impl<D: Device> Core<'_, D> {
         if !planted(Bug::SuperblockBeforeSnapshot) {
             self.sync_device().await?;
         }
-        self.publish(memory, copies, edit).await?;
+        self.state.borrow_mut().manifest.ordinal = superblock.ordinal;
+        self.superblock.set(superblock);
+        self.write_anchors(&superblock, memory).await?;
         self.give_back_after_mount(true).await?;
         let limited = self.media.geometry.active_zones_max.is_some();
         for zone in old.into_iter().flatten() {
@@ -431,26 +438,16 @@ impl<D: Device> Core<'_, D> {
         }
     }
 
-    /// Publishes a superblock in both anchors.
-    async fn publish(
-        &self,
-        memory: &mut [u8],
-        copies: [Copy; 2],
-        edit: u64,
-    ) -> Result<(), Fault<D::Error>> {
-        let superblock = {
-            let mut state = self.state.borrow_mut();
-            state.manifest.ordinal += 1;
-            let mut superblock = self.superblock.get();
-            superblock.ordinal = state.manifest.ordinal;
-            superblock.version = VERSION;
-            superblock.first_edit = edit;
-            superblock.manifest =
-                copies.map(|copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation });
-            superblock
-        };
-        self.superblock.set(superblock);
-        self.write_anchors(&superblock, memory).await
+    /// The superblock that names a snapshot.
+    fn next_superblock(&self, copies: &[Copy; 2], edit: u64) -> Superblock {
+        let place = |copy: &Copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation };
+        Superblock {
+            ordinal: self.state.borrow().manifest.ordinal + 1,
+            version: VERSION,
+            first_edit: edit,
+            manifest: copies.each_ref().map(place),
+            ..self.superblock.get()
+        }
     }
 
     /// How many zones wait to be [freed](Self::release_dead).

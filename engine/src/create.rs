@@ -10,7 +10,9 @@ use crate::anchor::{ANCHOR_BLOCKS, Anchor, write_superblock};
 use crate::error::{Fault, FormatError, is_of_zone};
 use crate::format::edit::{Change, LogPlace};
 use crate::format::seal::seal;
-use crate::format::superblock::{Limits, MAGIC, ManifestPlace, Redundancy, Superblock, VERSION};
+use crate::format::superblock::{
+    Limits, MAGIC, ManifestPlace, NO_STORE, Redundancy, Superblock, VERSION,
+};
 use crate::limits::{
     ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, KEY_LEN_MAX, META_LEN_MAX, NODE_LEN_MAX,
     NODE_LEN_MIN, PARITY_MAX,
@@ -214,14 +216,30 @@ async fn write_store<D: Device>(
         redundancy: options.redundancy.on(&media.geometry),
     };
     media.set_store_tag(superblock.store_tag());
+    if ordinal > 0 {
+        // From now on the old store's manifest is not looked for any more: its zones are reused.
+        let nothing = Superblock { first_edit: NO_STORE, ..superblock };
+        write_anchors(media, &mut anchors, &nothing, memory).await?;
+        superblock.ordinal += 1;
+    }
     let copies = first_copies(media, &descriptors).await?;
     superblock.manifest =
         copies.map(|copy| ManifestPlace { zone: copy.zone.0, generation: copy.generation });
     write_manifest(media, memory, copies, &superblock).await?;
     media.sync().await.map_err(Fault::Device)?;
+    write_anchors(media, &mut anchors, &superblock, memory).await
+}
+
+/// Writes a superblock to both anchors, one after the other.
+async fn write_anchors<D: Device>(
+    media: &Media<&D>,
+    anchors: &mut [Anchor; ANCHORS],
+    superblock: &Superblock,
+    memory: &mut [u8],
+) -> Result<(), Fault<D::Error>> {
     let block = &mut memory[..media.block_len()];
-    for anchor in &mut anchors {
-        write_superblock(media, anchor, &superblock, block).await.map_err(Fault::Device)?;
+    for anchor in anchors {
+        write_superblock(media, anchor, superblock, block).await.map_err(Fault::Device)?;
         media.sync().await.map_err(Fault::Device)?;
     }
     Ok(())
@@ -307,6 +325,7 @@ async fn write_manifest<D: Device>(
         block[8..24].copy_from_slice(&superblock.store_id);
         block[24..28].copy_from_slice(&copy.generation.to_le_bytes());
         block[28] = Role::Manifest as u8;
+        superblock.encode_in_header(block);
         seal(block, 0, media.identity(copy.generation, 0));
         media.write(copy.start, block, Class::Maintenance).await.map_err(Fault::Device)?;
     }

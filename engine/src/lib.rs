@@ -49,6 +49,7 @@ mod reclaim;
 mod recover;
 mod refill;
 mod replay;
+mod rescue;
 mod run;
 mod sanity;
 mod scrub;

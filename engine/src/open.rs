@@ -8,7 +8,7 @@ use crate::cache::Cache;
 use crate::compact::Job;
 use crate::error::OpenError;
 use crate::format::edit::LogPlace;
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{NO_STORE, Superblock};
 use crate::health::effort_zones_max;
 use crate::limits::{ANCHORS, MERGE_INPUTS_MAX, SNAPSHOTS_MAX};
 use crate::log::Head;
@@ -49,7 +49,8 @@ pub(crate) async fn open<'m, D: Device>(
         return Err(OpenError::MemoryTooSmall { needed_bytes: block_len });
     }
     let (superblock, anchors) = read_anchors(&media, memory).await.map_err(OpenError::Device)?;
-    let Some(superblock) = superblock else {
+    let is_store = |superblock: &Superblock| superblock.first_edit != NO_STORE;
+    let Some(superblock) = superblock.filter(is_store) else {
         return Err(OpenError::NotFormatted);
     };
     check_superblock(&media, &superblock, &anchors)?;

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Either anchor and either copy of the manifest will do: they lie on different storage elements
-//! where there are any.
+//! where there are any. Without any anchor a copy of the manifest does ([`rescue`]).
 //!
 //! Invariants: `O3` recovery writes nothing.
 
@@ -23,6 +23,7 @@ use crate::format::superblock::{Superblock, VERSION};
 use crate::limits::ANCHORS;
 use crate::manifest::{Cursor, Next};
 use crate::media::Media;
+use crate::rescue;
 use crate::run::tree::Merge;
 use crate::sanity::{change_holds, superblock_holds};
 use crate::state::{Core, State};
@@ -42,7 +43,8 @@ pub(crate) async fn anchor_zones<D: Device>(
     Ok([first, twin.copied().unwrap_or(descriptors[1])])
 }
 
-/// Reads the anchors: the newest superblock, if any, and where the next one goes in each.
+/// Reads the anchors: the newest superblock, if any, and where the next one goes in each. Where no
+/// anchor that can be written has one, the copies of the manifest are asked ([`rescue`]).
 pub(crate) async fn read_anchors<D: Device>(
     media: &Media<D>,
     memory: &mut [u8],
@@ -52,6 +54,7 @@ pub(crate) async fn read_anchors<D: Device>(
     let block_len = media.block_len();
     let none = Anchor { zone: ZoneId(0), next: 0, blocks: 0, conventional: false, newest: 0 };
     let mut anchors = [none; ANCHORS];
+    let mut sure = false;
     for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
         let conventional = descriptor.condition == ZoneCondition::NotWritePointer;
         let blocks = ANCHOR_BLOCKS.min(descriptor.capacity.0);
@@ -83,7 +86,14 @@ pub(crate) async fn read_anchors<D: Device>(
         let after_last = last.map_or(0, |(_, block)| block + 1);
         let next = if conventional { after_last } else { descriptor.write_pointer.0 };
         let newest = last.map_or(0, |(ordinal, _)| ordinal);
+        // One that cannot be written may be long behind.
+        sure |= last.is_some() && descriptor.condition.is_usable();
         *anchor = Anchor { zone: descriptor.zone, next, blocks, conventional, newest };
+    }
+    if !sure {
+        let found = rescue::find_superblock(media, memory).await?;
+        let known = newest.map_or(0, |superblock| superblock.ordinal);
+        newest = found.filter(|found| found.ordinal > known).or(newest);
     }
     Ok((newest, anchors))
 }

@@ -641,8 +641,8 @@ impl<'m> Zones<'m> {
         true
     }
 
-    /// The manifest is read: from now on `written` alone counts. Zones that shrank to less than half
-    /// of the largest are not used any more: they would bound every record.
+    /// The manifest is read: from now on `written` alone counts. Zones that shrank to less than
+    /// half of the largest are not used any more: they would bound every record.
     pub(crate) fn end_load(&mut self) {
         let largest = self.table.iter().map(|zone| zone.capacity.get()).max().unwrap_or(0);
         self.capacity_least = largest / 2;

@@ -4,7 +4,9 @@
 use std::cmp::Ordering;
 
 use crate::shelf::{MEMORY_LEN, Model, key, lost_by_get, new_drive, plan};
-use shingle_engine::{Meta, Store, WriteOptions};
+use shingle_engine::{
+    FormatOptions, Limits, Meta, OpenError, ReadOptions, Redundancy, Store, WriteOptions, format,
+};
 use shingle_hal::{Device, ZoneCondition, ZoneDescriptor, ZoneId};
 use shingle_sim::{Drive, Outcome, synthetic};
 
@@ -99,4 +101,71 @@ fn anchor_left_behind_by_a_cut_is_evened_before_anything_is_reset() {
         }
     }
     assert!(uneven > 0 && cases > 30, "{uneven} cuts between the anchors, {cases} cases");
+}
+
+/// With one anchor dead for good, the other one is reset now and then while it is the only one.
+#[test]
+fn only_anchor_may_be_empty_when_power_fails() {
+    let mut empty = 0;
+    for kind in ["write-error", "zone-read-only", "zone-offline"] {
+        let drive = new_drive(MEDIA, false);
+        let mut model = Model::new();
+        assert_eq!(fill(&drive, &mut model, 0), KEYS);
+        drive.set_faults(&plan(&format!("{kind} sticky zone=0 at=request:0")), 1);
+        for life in 1..24 {
+            for at in 1..24 {
+                let (drive, mut model) = (drive.fork(), model.clone());
+                drive.cut_after_changes(at);
+                let done = fill(&drive, &mut model, life * KEYS);
+                cut(&drive);
+                empty += u32::from(written(&drive, 1) == 0);
+                check(&drive, &model, &format!("{kind}, life {life}, cut at {at}, {done} puts"));
+                // It goes on from there.
+                fill(&drive, &mut model, (life + 1) * KEYS);
+                cut(&drive);
+                check(&drive, &model, &format!("{kind}, life {life}, cut at {at}, and on"));
+            }
+            fill(&drive, &mut model, life * KEYS);
+            cut(&drive);
+        }
+    }
+    assert!(empty > 0, "no cut left the only anchor empty");
+}
+
+/// What a cut leaves of formatting anew is one of the two stores, or none: never a mixture.
+#[test]
+fn cut_while_another_store_is_formatted_brings_nothing_older_back() {
+    let full = new_drive(MEDIA, false);
+    let mut model = Model::new();
+    for life in 0..6 {
+        assert_eq!(fill(&full, &mut model, life * KEYS), KEYS);
+        cut(&full);
+    }
+    let mut seen = [0; 3];
+    for at in 1..40 {
+        let drive = full.fork();
+        drive.cut_after_changes(at);
+        let limits = Limits::for_geometry(&drive.geometry());
+        let options = FormatOptions { store_id: [6; 16], limits, redundancy: Redundancy::NONE };
+        let mut memory = vec![0; MEMORY_LEN];
+        let formatted = drive.block_on(format(&&drive, &mut memory, &options));
+        cut(&drive);
+        let what = match drive.block_on(Store::open(&drive, &mut memory)) {
+            Err(OpenError::NotFormatted) => 0,
+            Ok(store) => {
+                let has = |index| {
+                    let key = key(index);
+                    drive.block_on(store.contains(&key, ReadOptions::default())).expect("search")
+                };
+                let (first, all) = (has(0), model.keys().filter(|index| has(**index)).count());
+                assert_eq!(all, if first { model.len() } else { 0 }, "cut at {at}");
+                assert!(!first || lost_by_get(&drive, &store, &model).is_empty(), "cut at {at}");
+                1 + usize::from(first)
+            }
+            Err(error) => panic!("cut at {at}: {error}"),
+        };
+        assert!(formatted.is_err() || what == 1, "cut at {at}");
+        seen[what] += 1;
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }

@@ -44,11 +44,12 @@ fn seeds_that_once_failed_pass() {
 /// Seeds of a campaign over 5000 operations each: rebuilding that found the next rebuild to do,
 /// three times; a value in parts, of which one was bad in the last zone but one of the log, and all
 /// records behind it went with it; a superblock that one anchor alone got, since the write to the
-/// other timed out, and that rotted then; a zone of the log that had shrunk, was written to its last
-/// byte and went on in another; superblocks that one anchor tore while the other could not be
-/// written; an anchor that went offline when the other was behind since a cut; zones so small that a
-/// value did not come in few enough parts.
-const ONCE_FAILED_IN_CAMPAIGN: [(&str, u64); 9] = [
+/// other timed out, and that rotted then; a zone of the log that had shrunk, was written to its
+/// last byte and went on in another; superblocks that one anchor tore while the other could not be
+/// written; an anchor that went offline when the other was behind since a cut; zones so small that
+/// a value did not come in few enough parts; the only anchor that was left, empty when power
+/// failed; no anchor left; two snapshots of which one alone was published.
+const ONCE_FAILED_IN_CAMPAIGN: [(&str, u64); 12] = [
     ("smr-tiny", 500_616),
     ("smr-tiny", 502_006),
     ("smr-tiny", 503_946),
@@ -58,6 +59,9 @@ const ONCE_FAILED_IN_CAMPAIGN: [(&str, u64); 9] = [
     ("nor-1m", 970_273),
     ("nor-1m", 970_315),
     ("nor-1m", 961_409),
+    ("nor-1m", 940_975),
+    ("nor-1m", 943_658),
+    ("nor-1m", 944_183),
 ];
 
 #[test]

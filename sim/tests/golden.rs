@@ -33,7 +33,7 @@ const LIMITS: Limits = Limits {
 const MEMORY_LEN: usize = 256 << 10;
 
 fn path() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v3.txt")
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v4.txt")
 }
 
 fn new_drive() -> Drive {
@@ -133,7 +133,7 @@ fn zones(drive: &Drive) -> Vec<ZoneDescriptor> {
 
 fn dump(drive: &Drive) -> String {
     let block_len = drive.geometry().block_len_bytes as usize;
-    let mut text = format!("shingle golden image, format 3, on {MEDIA}\n");
+    let mut text = format!("shingle golden image, format 4, on {MEDIA}\n");
     for zone in zones(drive).iter().filter(|zone| zone.write_pointer.0 > 0) {
         writeln!(text, "zone {} {}", zone.zone.0, zone.write_pointer.0).expect("to memory");
         for block in 0..zone.write_pointer.0 {
@@ -259,7 +259,7 @@ fn golden_image_opens_and_holds_what_was_written() {
 /// The formats before; the first also as it was written when a tier was merged at four runs.
 #[test]
 fn golden_images_of_older_versions_open_and_hold_what_was_written() {
-    for name in ["v1.txt", "v1-four-runs.txt", "v2.txt"] {
+    for name in ["v1.txt", "v1-four-runs.txt", "v2.txt", "v3.txt"] {
         let committed = std::fs::read_to_string(path().with_file_name(name));
         check_contents(&restore(&committed.expect("the golden image")));
     }

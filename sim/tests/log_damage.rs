@@ -187,7 +187,7 @@ fn element_that_dies_with_power_costs_the_unflushed_window_and_the_store_says_so
     }
 }
 
-/// Takes the `End` out of a log zone's last block, as if an earlier build had left it full.
+/// Takes the `End` out of a log zone's last block, as versions before 4 left it when it was full.
 fn take_end_out(drive: &Drive, zone: ZoneId, generation: u32) -> bool {
     let geometry = drive.geometry();
     let block_len = geometry.block_len_bytes as usize;
@@ -232,7 +232,7 @@ fn take_end_out(drive: &Drive, zone: ZoneId, generation: u32) -> bool {
 }
 
 #[test]
-fn full_zone_that_an_earlier_build_left_without_an_end_is_no_end_of_the_log() {
+fn full_zone_that_an_older_version_left_without_an_end_is_no_end_of_the_log() {
     let mut found = 0;
     for len in (200..7000).step_by(20) {
         let drive = new_drive("nor-1m:timing=instant", false);

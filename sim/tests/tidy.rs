@@ -22,9 +22,10 @@ const RANKS: &[&[&str]] = &[
     &["zone"],
     &["group"],
     &["log", "memtable", "run", "manifest", "cache", "digest"],
-    &["versions", "plan", "sanity"],
+    &["versions", "plan", "sanity", "rescue"],
     &["state"],
     &[
+        "anchor",
         "append",
         "checkpoint",
         "compact",
@@ -52,6 +53,7 @@ const RANKS: &[&[&str]] = &[
 
 /// Complaints that are known: how they begin, and why they may stay.
 const ACCEPTED: &[(&str, &str)] = &[
+    ("engine: state imports anchor", "the state holds the anchors, a type of `anchor`"),
     ("engine: state imports compact", "the core lends the job under way, a type of `compact`"),
     ("engine: state imports reclaim", "the core keeps the zone being reclaimed between steps"),
 ];

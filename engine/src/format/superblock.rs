@@ -5,15 +5,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::seal::{Identity, check, seal};
+use super::seal::{Identity, check, le_u32, seal};
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, SEAL_LEN};
 
 /// The first bytes of every superblock.
 pub const MAGIC: [u8; 8] = *b"SHINGLE\0";
 /// The format this code writes; it reads this one and those before.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
+/// In place of the first edit: there is no store, and one that was is not to be looked for.
+pub const NO_STORE: u64 = 0;
 /// The generation in the seal of anchor blocks, which outlive every reset of their zone.
 pub const ANCHOR_GENERATION: u32 = u32::MAX;
+/// Where the header block of a zone says its generation.
+const HEADER_GENERATION_AT: usize = 24;
+/// Where that of a copy of the manifest carries its superblock.
+const HEADER_AT: usize = 32;
 
 /// What is fixed at format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +93,7 @@ pub struct Superblock {
     pub limits: Limits,
     /// The copies of the manifest, equal in content.
     pub manifest: [ManifestPlace; 2],
-    /// Number of the first edit after the snapshot.
+    /// Number of the first edit, the snapshot, or [`NO_STORE`].
     pub first_edit: u64,
     /// What is kept twice. Zeros stand in place of what an older version did not know.
     pub redundancy: Redundancy,
@@ -114,6 +120,27 @@ impl Superblock {
     pub fn decode(bytes: &[u8], block: u32) -> Option<Self> {
         check(bytes, identity(block)).ok()?;
         let (superblock, _) = postcard::take_from_bytes::<Self>(bytes).ok()?;
+        (superblock.magic == MAGIC).then_some(superblock)
+    }
+
+    /// Writes the superblock into the header block of a copy of the manifest, unsealed.
+    ///
+    /// # Panics
+    /// As [`encode`](Self::encode).
+    pub fn encode_in_header(&self, header: &mut [u8]) {
+        let body = header.split_last_chunk_mut::<SEAL_LEN>().map(|(body, _)| body);
+        let body = body.and_then(|body| body.get_mut(HEADER_AT..));
+        assert!(body.is_some_and(|body| postcard::to_slice(self, body).is_ok()));
+    }
+
+    /// Reads the superblock that the header block of a copy of the manifest carries; `None` if it
+    /// is no such block, or was written before version 4.
+    #[must_use]
+    pub fn decode_in_header(header: &[u8]) -> Option<Self> {
+        let (superblock, _) = postcard::take_from_bytes::<Self>(header.get(HEADER_AT..)?).ok()?;
+        let generation = le_u32(header.get(HEADER_GENERATION_AT..)?);
+        let identity = Identity { store_tag: superblock.store_tag(), generation, block: 0 };
+        check(header, identity).ok()?;
         (superblock.magic == MAGIC).then_some(superblock)
     }
 

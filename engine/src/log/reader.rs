@@ -570,8 +570,8 @@ impl<'b> RecordReader<'b> {
         Ok(true)
     }
 
-    /// Whether a zone of `capacity` blocks had no room for another record behind `offset`. Earlier
-    /// builds left it without an `End` then.
+    /// Whether a zone of `capacity` blocks had no room for another record behind `offset`. Before
+    /// version 4 it was left without an `End` then.
     ///
     /// # Errors
     /// The device's.
