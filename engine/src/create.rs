@@ -155,7 +155,11 @@ impl Limits {
 /// See [`FormatError`]. The device then holds no store, or still the old one.
 ///
 /// # Power loss
-/// Leaves no store, or the new one.
+/// Leaves the old store, none, or the new one.
+///
+/// # Cost
+/// Writes six blocks, or eight over an old store. Where neither anchor has a superblock, reads one
+/// block of each zone that is written, lest an older store is left to be found.
 pub async fn format<D: Device>(
     device: &D,
     memory: &mut [u8],

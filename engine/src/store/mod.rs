@@ -43,7 +43,7 @@ impl<'m, D: Device> Store<'m, D> {
     ///
     /// # Cost
     /// Reads: the anchors, the manifest, and the log since the last flush, each bounded whatever
-    /// the store holds.
+    /// the store holds. Where neither anchor has a superblock, one for each zone that is written.
     pub async fn open(device: D, memory: &'m mut [u8]) -> Result<Self, OpenError<D::Error>> {
         Ok(Self { core: crate::open::open(device, memory).await? })
     }
