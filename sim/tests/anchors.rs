@@ -4,10 +4,11 @@
 use std::cmp::Ordering;
 
 use crate::shelf::{MEMORY_LEN, Model, key, lost_by_get, new_drive, plan};
+use shingle_engine::format::superblock::Superblock;
 use shingle_engine::{
     FormatOptions, Limits, Meta, OpenError, ReadOptions, Redundancy, Store, WriteOptions, format,
 };
-use shingle_hal::{Device, ZoneCondition, ZoneDescriptor, ZoneId};
+use shingle_hal::{Device, Request, ZoneCondition, ZoneDescriptor, ZoneId};
 use shingle_sim::{Drive, Outcome, synthetic};
 
 const MEDIA: &str = "nor-1m:timing=instant";
@@ -124,12 +125,59 @@ fn only_anchor_may_be_empty_when_power_fails() {
                 fill(&drive, &mut model, (life + 1) * KEYS);
                 cut(&drive);
                 check(&drive, &model, &format!("{kind}, life {life}, cut at {at}, and on"));
+                drive.take_out_zone(ZoneId(1), ZoneCondition::Offline);
+                check(&drive, &model, &format!("{kind}, life {life}, cut at {at}, no anchor"));
             }
             fill(&drive, &mut model, life * KEYS);
             cut(&drive);
         }
     }
     assert!(empty > 0, "no cut left the only anchor empty");
+}
+
+/// The superblocks in a zone: in its first blocks, or in the header of a copy of the manifest.
+fn superblocks(drive: &Drive, zone: u32) -> Vec<Superblock> {
+    let geometry = drive.geometry();
+    let mut block = vec![0; geometry.block_len_bytes as usize];
+    let mut found = Vec::new();
+    for at in 0..written(drive, zone) {
+        let lba = geometry.zone_start(ZoneId(zone)).plus(at.into());
+        if drive.block_on(drive.read(lba, &mut block, Request::default())).is_ok() {
+            found.extend(Superblock::decode(&block, at));
+            found.extend(Superblock::decode_in_header(&block).filter(|_| at == 0));
+        }
+    }
+    found
+}
+
+/// A cut keeps a whole snapshot from being published, and the next life takes other zones for its
+/// own, which has the same ordinal. Then both anchors are lost.
+#[test]
+fn snapshot_that_a_cut_kept_from_being_published_counts_no_more() {
+    let full = new_drive(MEDIA, false);
+    let mut before = Model::new();
+    assert_eq!(fill(&full, &mut before, 0), KEYS);
+    let mut cases = 0;
+    for at in 1..24 {
+        let (drive, mut model) = (full.fork(), before.clone());
+        drive.cut_after_changes(at);
+        fill(&drive, &mut model, KEYS);
+        cut(&drive);
+        let newest = |zone| superblocks(&drive, zone).iter().map(|found| found.ordinal).max();
+        let published = newest(0).max(newest(1));
+        let zones = 2..drive.geometry().zone_count;
+        for zone in zones.filter(|zone| newest(*zone) > published) {
+            // It can be read, but not used again.
+            drive.take_out_zone(ZoneId(zone), ZoneCondition::ReadOnly);
+            cases += 1;
+        }
+        fill(&drive, &mut model, 2 * KEYS);
+        cut(&drive);
+        drive.take_out_zone(ZoneId(0), ZoneCondition::Offline);
+        drive.take_out_zone(ZoneId(1), ZoneCondition::Offline);
+        check(&drive, &model, &format!("cut at {at}"));
+    }
+    assert!(cases > 0, "no cut came between a snapshot and its superblock");
 }
 
 /// What a cut leaves of formatting anew is one of the two stores, or none: never a mixture.
