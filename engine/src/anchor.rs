@@ -10,8 +10,8 @@
 //! then, there is a way to the manifest still. There is one, too, where both are lost: see
 //! [`rescue`](crate::rescue).
 //!
-//! Invariants: `K3` both anchors are never without a superblock at once (canary
-//! `AnchorsResetTogether`). `K4` no zone is reset before both anchors name the manifest that the
+//! Invariants: `K3` both anchors are never without a superblock at once, unless one of them is dead
+//! for good (canary `AnchorsResetTogether`). `K4` no zone is reset before both anchors name the manifest that the
 //! store was opened with, unless one of them fails.
 //! Tests: `sim/tests/anchors.rs`.
 

@@ -8,7 +8,8 @@
 //! A snapshot that was whole when a cut kept it from being published has the ordinal of the next
 //! one that was. No edits follow it. If none follow the other one either, nothing was written
 //! since, and what is of a later life, with a higher generation, counts; where that is the same,
-//! both were the first of a life and say the same.
+//! both were the first of a life and say nearly the same. Not quite: the one that was published may
+//! hold the edit that it was written for, and nothing tells which of the two that is.
 //!
 //! Invariants: `O6` what is found is no older than what the anchors named. Tests:
 //! `sim/tests/anchors.rs`.
