@@ -11,8 +11,8 @@
 //! [`rescue`](crate::rescue).
 //!
 //! Invariants: `K3` both anchors are never without a superblock at once, unless one of them is dead
-//! for good (canary `AnchorsResetTogether`). `K4` no zone is reset before both anchors name the manifest that the
-//! store was opened with, unless one of them fails.
+//! for good (canary `AnchorsResetTogether`). `K4` no zone is reset before both anchors name the
+//! manifest that the store was opened with, unless one of them fails.
 //! Tests: `sim/tests/anchors.rs`.
 
 use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, ZoneId};
