@@ -10,16 +10,21 @@
 //! then, there is a way to the manifest still. There is one, too, where both are lost: see
 //! [`rescue`](crate::rescue).
 //!
+//! One that can be read, but neither written nor reset, would lead to an old manifest once the
+//! other one is lost. So a manifest that was replaced is cleared at once, and a superblock that
+//! leads nowhere counts for none.
+//!
 //! Invariants: `K3` both anchors are never without a superblock at once, unless one of them is dead
 //! for good (canary `AnchorsResetTogether`). `K4` no zone is reset before both anchors name the
-//! manifest that the store was opened with, unless one of them fails.
+//! manifest that the store was opened with, unless one of them fails. `K5` no anchor leads to a
+//! manifest that was replaced before the last write that was acknowledged.
 //! Tests: `sim/tests/anchors.rs`.
 
 use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::error::{Check, Damage, Fault, Structure, is_of_zone};
-use crate::format::superblock::Superblock;
+use crate::format::superblock::{ManifestPlace, Superblock};
 use crate::media::Media;
 use crate::state::Core;
 
@@ -37,6 +42,19 @@ pub(crate) struct Anchor {
     pub(crate) conventional: bool,
     /// Ordinal of the newest superblock that is known to be whole in it; 0 for none.
     pub(crate) newest: u64,
+    /// The manifest that it names.
+    pub(crate) names: [ManifestPlace; 2],
+}
+
+impl Anchor {
+    pub(crate) const EMPTY: Self = Self {
+        zone: ZoneId(0),
+        next: 0,
+        blocks: 0,
+        conventional: false,
+        newest: 0,
+        names: [ManifestPlace { zone: 0, generation: 0 }; 2],
+    };
 }
 
 /// Writes a superblock to one anchor.
@@ -115,7 +133,10 @@ impl<D: Device> Core<'_, D> {
         for index in 0..anchors.len() {
             if anchors[index].newest < superblock.ordinal {
                 // If it fails, the other one will do.
-                let _ = self.write_anchor(&mut anchors, index, &superblock, block).await?;
+                let failed = self.write_anchor(&mut anchors, index, &superblock, block).await?;
+                for place in anchors[index].names.iter().filter(|_| failed.is_err()) {
+                    self.clear_manifest(ZoneId(place.zone), block).await?;
+                }
             }
         }
         self.state.borrow_mut().anchors = anchors;
@@ -144,7 +165,7 @@ impl<D: Device> Core<'_, D> {
                     self.sync_device().await?;
                     failed = self.read_back(anchor, superblock, block).await?;
                     if failed.is_ok() {
-                        anchor.newest = superblock.ordinal;
+                        (anchor.newest, anchor.names) = (superblock.ordinal, superblock.manifest);
                         return Ok(Ok(()));
                     }
                 }

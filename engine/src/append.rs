@@ -17,6 +17,7 @@ use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
 use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone, is_worn};
 use crate::format::edit::{Change, LogPlace};
+use crate::format::header::Header;
 use crate::format::marks::SICK;
 use crate::format::seal::seal;
 use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD};
@@ -26,9 +27,6 @@ use crate::parity::push_protect;
 use crate::state::{Core, Side, State};
 use crate::sync::{For, yield_once};
 use crate::zone::{Role, prepare};
-
-/// The first bytes of a zone's header block.
-pub(crate) const ZONE_MAGIC: [u8; 8] = *b"SHNGZONE";
 
 impl<D: Device> Core<'_, D> {
     /// Writes what a head holds: whole blocks, or everything with `pad`. Waits for a write that is
@@ -396,11 +394,8 @@ impl<D: Device> Core<'_, D> {
 
     /// The header block of a zone, sealed.
     pub(crate) fn zone_header(&self, block: &mut [u8], generation: u32, role: Role) {
-        block.fill(0);
-        block[..8].copy_from_slice(&ZONE_MAGIC);
-        block[8..24].copy_from_slice(&self.superblock.get().store_id);
-        block[24..28].copy_from_slice(&generation.to_le_bytes());
-        block[28] = role as u8;
+        let store_id = self.superblock.get().store_id;
+        Header { store_id, generation, role: role as u8 }.encode(block);
         seal(block, 0, self.media.identity(generation, 0));
     }
 

@@ -169,6 +169,11 @@ impl<D: Device> Core<'_, D> {
             return Err(Fault::NoSpace);
         }
         let mut memory = self.edit.take(&self.lot).await;
+        // The first snapshot of a life says what the last one left, and nothing else: one that a
+        // cut kept from being published is as good then (`rescue`).
+        if self.state.borrow().manifest.copies.is_none() {
+            self.rotate(&mut memory).await?;
+        }
         let mut builder = EditBuilder::new(&mut memory, self.media.block_len());
         let (manifest, raises) = {
             let mut state = self.state.borrow_mut();
@@ -339,23 +344,13 @@ impl<D: Device> Core<'_, D> {
         self.superblock.set(superblock);
         self.write_anchors(&superblock, memory).await?;
         self.give_back_after_mount(true).await?;
-        let limited = self.media.geometry.active_zones_max.is_some();
         for zone in old.into_iter().flatten() {
             {
                 let mut state = self.state.borrow_mut();
                 state.zones.release(zone);
                 state.zones.freed(zone);
-                if !limited {
-                    continue;
-                }
-                // Partly written, it would hold an active resource until it is used again.
-                if state.zones.get(zone).role() != Role::Free {
-                    continue; // it failed, and was retired
-                }
-                state.zones.begin_prepare(zone);
             }
-            let reset = self.media.reset(zone).await;
-            reset.or_else(|error| self.free_zone_failed(zone, error))?;
+            self.clear_manifest(zone, memory).await?;
         }
         let mut state = self.state.borrow_mut();
         let manifest = &mut state.manifest;
@@ -404,6 +399,32 @@ impl<D: Device> Core<'_, D> {
             }
         }
         if used { self.sync_device().await } else { Ok(()) }
+    }
+
+    /// Clears a zone that held a manifest, if nothing else is in it: a superblock that names it
+    /// leads nowhere then (`K5`). Partly written, it would hold an active resource till it is used.
+    pub(crate) async fn clear_manifest(
+        &self,
+        zone: ZoneId,
+        memory: &mut [u8],
+    ) -> Result<(), Fault<D::Error>> {
+        let conventional = {
+            let mut state = self.state.borrow_mut();
+            let holds_nothing = |role| matches!(role, Role::Free | Role::Retired);
+            if zone.0 >= state.zones.len() || !holds_nothing(state.zones.get(zone).role()) {
+                return Ok(());
+            }
+            state.zones.begin_prepare(zone).1
+        };
+        let cleared = if conventional {
+            let block = &mut memory[..self.media.block_len()];
+            block.fill(0);
+            let header = self.media.geometry.zone_start(zone);
+            self.media.write(header, block, Class::Maintenance).await
+        } else {
+            self.media.reset(zone).await
+        };
+        cleared.or_else(|error| self.free_zone_failed(zone, error))
     }
 
     /// A free zone could not be made ready: it is retired, if it alone is at fault.

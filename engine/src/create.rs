@@ -9,6 +9,7 @@ use shingle_hal::{Class, Device, Error as _, Geometry, ZoneCondition, ZoneDescri
 use crate::anchor::{ANCHOR_BLOCKS, Anchor, write_superblock};
 use crate::error::{Fault, FormatError, is_of_zone};
 use crate::format::edit::{Change, LogPlace};
+use crate::format::header::Header;
 use crate::format::seal::seal;
 use crate::format::superblock::{
     Limits, MAGIC, ManifestPlace, NO_STORE, Redundancy, Superblock, VERSION,
@@ -324,11 +325,8 @@ async fn write_manifest<D: Device>(
     let block_len = media.block_len();
     for copy in &copies {
         let block = &mut memory[..block_len];
-        block.fill(0);
-        block[..8].copy_from_slice(&crate::append::ZONE_MAGIC);
-        block[8..24].copy_from_slice(&superblock.store_id);
-        block[24..28].copy_from_slice(&copy.generation.to_le_bytes());
-        block[28] = Role::Manifest as u8;
+        let (store_id, generation) = (superblock.store_id, copy.generation);
+        Header { store_id, generation, role: Role::Manifest as u8 }.encode(block);
         superblock.encode_in_header(block);
         seal(block, 0, media.identity(copy.generation, 0));
         media.write(copy.start, block, Class::Maintenance).await.map_err(Fault::Device)?;

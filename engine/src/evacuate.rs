@@ -81,7 +81,6 @@ impl<D: Device> Core<'_, D> {
         if !self.fits_without(leaving) {
             return Err(Fault::NoSpace);
         }
-        self.begin_writing().await?;
         self.commit_edit(|state, edit| {
             for id in (0..state.zones.len()).map(ZoneId) {
                 let zone = state.zones.get(id);

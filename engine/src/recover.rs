@@ -19,7 +19,8 @@ use crate::anchor::{ANCHOR_BLOCKS, Anchor};
 use crate::canary::{Bug, planted};
 use crate::error::{Check, Damage, OpenError, Structure};
 use crate::format::edit::{Change, Changes};
-use crate::format::superblock::{Superblock, VERSION};
+use crate::format::seal::check;
+use crate::format::superblock::{NO_STORE, Superblock, VERSION};
 use crate::limits::ANCHORS;
 use crate::manifest::{Cursor, Next};
 use crate::media::Media;
@@ -44,7 +45,7 @@ pub(crate) async fn anchor_zones<D: Device>(
 }
 
 /// Reads the anchors: the newest superblock, if any, and where the next one goes in each. Where no
-/// anchor that can be written has one, the copies of the manifest are asked ([`rescue`]).
+/// anchor that can be written has one that leads to a manifest, the copies are asked ([`rescue`]).
 pub(crate) async fn read_anchors<D: Device>(
     media: &Media<D>,
     memory: &mut [u8],
@@ -52,8 +53,7 @@ pub(crate) async fn read_anchors<D: Device>(
     let mut newest: Option<Superblock> = None;
     let descriptors = anchor_zones(media).await?;
     let block_len = media.block_len();
-    let none = Anchor { zone: ZoneId(0), next: 0, blocks: 0, conventional: false, newest: 0 };
-    let mut anchors = [none; ANCHORS];
+    let mut anchors = [Anchor::EMPTY; ANCHORS];
     let mut sure = false;
     for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
         let conventional = descriptor.condition == ZoneCondition::NotWritePointer;
@@ -75,8 +75,8 @@ pub(crate) async fn read_anchors<D: Device>(
                 continue; // torn, or never written; the other blocks decide
             }
             let Some(superblock) = Superblock::decode(bytes, block) else { continue };
-            if last.is_none_or(|(ordinal, _)| ordinal < superblock.ordinal) {
-                last = Some((superblock.ordinal, block));
+            if last.is_none_or(|(known, _): (Superblock, _)| known.ordinal < superblock.ordinal) {
+                last = Some((superblock, block));
             }
             let unseen = planted(Bug::AnchorOneCopy) && descriptor.zone != descriptors[0].zone;
             if !unseen && newest.is_none_or(|known| known.ordinal < superblock.ordinal) {
@@ -85,10 +85,16 @@ pub(crate) async fn read_anchors<D: Device>(
         }
         let after_last = last.map_or(0, |(_, block)| block + 1);
         let next = if conventional { after_last } else { descriptor.write_pointer.0 };
-        let newest = last.map_or(0, |(ordinal, _)| ordinal);
+        *anchor = Anchor { zone: descriptor.zone, next, blocks, conventional, ..Anchor::EMPTY };
+        if let Some((superblock, _)) = last {
+            (anchor.newest, anchor.names) = (superblock.ordinal, superblock.manifest);
+        }
         // One that cannot be written may be long behind.
         sure |= last.is_some() && descriptor.condition.is_usable();
-        *anchor = Anchor { zone: descriptor.zone, next, blocks, conventional, newest };
+    }
+    let block = &mut memory[..block_len];
+    if let Some(superblock) = newest.filter(|_| sure) {
+        sure = leads_to_manifest(media, &superblock, block).await?;
     }
     if !sure {
         let found = rescue::find_superblock(media, memory).await?;
@@ -96,6 +102,33 @@ pub(crate) async fn read_anchors<D: Device>(
         newest = found.filter(|found| found.ordinal > known).or(newest);
     }
     Ok((newest, anchors))
+}
+
+/// Whether the manifest that a superblock names is still there: a copy is, and none was cleared
+/// (`K5`). One that cannot be read says nothing.
+async fn leads_to_manifest<D: Device>(
+    media: &Media<D>,
+    superblock: &Superblock,
+    block: &mut [u8],
+) -> Result<bool, D::Error> {
+    if superblock.first_edit == NO_STORE {
+        return Ok(true);
+    }
+    media.set_store_tag(superblock.store_tag());
+    let mut found = false;
+    let copies = superblock.manifest.iter().filter(|copy| copy.zone < media.geometry.zone_count);
+    for copy in copies {
+        let mut zone = [ZoneDescriptor::EMPTY];
+        media.device.report(ZoneId(copy.zone), &mut zone).await?;
+        let is_cleared = zone[0].condition == ZoneCondition::Empty;
+        let is_read = !is_cleared && media.try_read(zone[0].start, block).await?;
+        let is_whole = is_read && check(block, media.identity(copy.generation, 0)).is_ok();
+        if is_cleared || is_read && !is_whole {
+            return Ok(false);
+        }
+        found |= is_whole;
+    }
+    Ok(found)
 }
 
 /// Checks that a superblock is one this code can use on this device.

@@ -8,8 +8,7 @@
 //! A snapshot that was whole when a cut kept it from being published has the ordinal of the next
 //! one that was. No edits follow it. If none follow the other one either, nothing was written
 //! since, and what is of a later life, with a higher generation, counts; where that is the same,
-//! both were the first of a life and say nearly the same. Not quite: the one that was published may
-//! hold the edit that it was written for, and nothing tells which of the two that is.
+//! both were the first of a life and say the same.
 //!
 //! Invariants: `O6` what is found is no older than what the anchors named. Tests:
 //! `sim/tests/anchors.rs`.
@@ -17,7 +16,7 @@
 use shingle_hal::{Device, ZoneCondition, ZoneDescriptor, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::format::seal::le_u32;
+use crate::format::header::generation;
 use crate::format::superblock::Superblock;
 use crate::manifest::{Cursor, Next};
 use crate::media::Media;
@@ -78,13 +77,10 @@ async fn superblock_in<D: Device>(
     let found = Superblock::decode_in_header(block);
     let named = |found: &Superblock| {
         let mut copies = found.manifest.iter();
-        copies.any(|copy| copy.zone == descriptor.zone.0 && copy.generation == generation(block))
+        let generation = generation(block);
+        copies.any(|copy| copy.zone == descriptor.zone.0 && Some(copy.generation) == generation)
     };
     Ok(found.filter(named))
-}
-
-fn generation(header: &[u8]) -> u32 {
-    le_u32(&header[24..])
 }
 
 /// Edits that a copy of the manifest holds, at most 2: its snapshot, if that is whole, and another.
@@ -96,7 +92,8 @@ async fn edits_in<D: Device>(
 ) -> Result<u64, D::Error> {
     media.set_store_tag(superblock.store_tag());
     let (start, first) = (descriptor.start, superblock.first_edit);
-    let mut cursor = Cursor::new(start, generation(block), descriptor.capacity.0, first);
+    let Some(generation) = generation(block) else { return Ok(0) };
+    let mut cursor = Cursor::new(start, generation, descriptor.capacity.0, first);
     while cursor.edit() < first + 2 && cursor.block() < descriptor.capacity.0 {
         let lba = start.plus(cursor.block().into());
         let read = media.try_read(lba, block).await?;

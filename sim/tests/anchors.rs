@@ -31,6 +31,25 @@ fn fill(drive: &Drive, model: &mut Model, first: u32) -> u32 {
     KEYS
 }
 
+/// Puts keys and checkpoints after each, so that the manifest moves on within one life, as long as
+/// `goes_on` says so.
+fn churn(drive: &Drive, model: &mut Model, goes_on: impl Fn(u32) -> bool) {
+    let mut memory = vec![0; MEMORY_LEN];
+    let Ok(store) = drive.block_on(Store::open(drive, &mut memory)) else { return };
+    for index in (0..8 * KEYS).take_while(|index| goes_on(*index)) {
+        let seed = u64::from(index) << 16;
+        let (key, value) = (key(index), synthetic::value(seed, 100));
+        let done = store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
+        if drive.block_on(done).is_err() {
+            return;
+        }
+        model.insert(index, (seed, 100));
+        if drive.block_on(store.checkpoint()).is_err() {
+            return;
+        }
+    }
+}
+
 /// Panics if anything is missing.
 fn check(drive: &Drive, model: &Model, what: &str) {
     let mut memory = vec![0; MEMORY_LEN];
@@ -140,7 +159,7 @@ fn superblocks(drive: &Drive, zone: u32) -> Vec<Superblock> {
     let geometry = drive.geometry();
     let mut block = vec![0; geometry.block_len_bytes as usize];
     let mut found = Vec::new();
-    for at in 0..written(drive, zone) {
+    for at in 0..16 {
         let lba = geometry.zone_start(ZoneId(zone)).plus(at.into());
         if drive.block_on(drive.read(lba, &mut block, Request::default())).is_ok() {
             found.extend(Superblock::decode(&block, at));
@@ -148,6 +167,65 @@ fn superblocks(drive: &Drive, zone: u32) -> Vec<Superblock> {
         }
     }
     found
+}
+
+/// An anchor that can be read, but not written any more, goes on naming an old manifest; the other
+/// one is lost then. A cut may have come between the two before.
+#[test]
+fn anchor_that_cannot_be_written_leads_to_no_old_manifest() {
+    for media in ["disk-tiny", "smr-tiny"] {
+        let full = new_drive(&format!("{media}:timing=instant"), false);
+        let mut before = Model::new();
+        assert_eq!(fill(&full, &mut before, 0), KEYS);
+        let (mut uneven, mut stale) = (0, 0);
+        for (at, behind) in (1..600).flat_map(|at| [(at, 0), (at, 1)]) {
+            let (full, mut before) = (full.fork(), before.clone());
+            full.cut_after_changes(at);
+            churn(&full, &mut before, |_| true);
+            cut(&full);
+            let newest = |drive: &Drive, zone: u32| {
+                let found = superblocks(drive, zone);
+                found.iter().map(|found| found.ordinal).max().expect("an anchor")
+            };
+            let is_uneven = newest(&full, behind) < newest(&full, 1 - behind);
+            uneven += u32::from(is_uneven);
+            // What answers that it failed may have been written.
+            for seed in 0..if is_uneven { 64 } else { u64::from(at < 20) } {
+                let (drive, mut model) = (full.fork(), before.clone());
+                drive.set_faults(&plan(&format!("write-error 1000x zone={behind} p=1")), seed);
+                fill(&drive, &mut model, 8 * KEYS);
+                cut(&drive);
+                stale += u32::from(newest(&drive, behind) < newest(&drive, 1 - behind));
+                drive.take_out_zone(ZoneId(1 - behind), ZoneCondition::Offline);
+                check(&drive, &model, &format!("{media}, cut at {at}, seed {seed}"));
+            }
+        }
+        assert!(uneven > 0 && stale > 20, "{media}: {uneven} and {stale} anchors behind");
+    }
+}
+
+/// A manifest is replaced because a copy of it fails, and just then an anchor fails, too.
+#[test]
+fn copy_that_failed_leads_to_no_old_manifest() {
+    for media in ["disk-tiny", "smr-tiny"] {
+        for (behind, seed) in (0..256).flat_map(|seed| [(0, seed), (1, seed)]) {
+            let drive = new_drive(&format!("{media}:timing=instant"), false);
+            let mut model = Model::new();
+            let rules =
+                format!("write-error 1000x zone={behind} p=1; write-error structure=manifest");
+            churn(&drive, &mut model, |index| {
+                if index == KEYS {
+                    drive.set_faults(&plan(&rules), seed);
+                }
+                index < KEYS + 2
+            });
+            cut(&drive);
+            fill(&drive, &mut model, 8 * KEYS);
+            cut(&drive);
+            drive.take_out_zone(ZoneId(1 - behind), ZoneCondition::Offline);
+            check(&drive, &model, &format!("{media}, anchor {behind} is behind, seed {seed}"));
+        }
+    }
 }
 
 /// A cut keeps a whole snapshot from being published, and the next life takes other zones for its

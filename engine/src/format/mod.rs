@@ -10,6 +10,7 @@ pub mod data;
 pub mod edit;
 pub mod entry;
 pub mod filter;
+pub mod header;
 pub mod marks;
 pub mod node;
 pub mod record;

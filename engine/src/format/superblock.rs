@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::seal::{Identity, check, le_u32, seal};
+use super::header::{SUPERBLOCK_AT, generation};
+use super::seal::{Identity, check, seal};
 use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, SEAL_LEN};
 
 /// The first bytes of every superblock.
@@ -16,10 +17,6 @@ pub const VERSION: u16 = 4;
 pub const NO_STORE: u64 = 0;
 /// The generation in the seal of anchor blocks, which outlive every reset of their zone.
 pub const ANCHOR_GENERATION: u32 = u32::MAX;
-/// Where the header block of a zone says its generation.
-const HEADER_GENERATION_AT: usize = 24;
-/// Where that of a copy of the manifest carries its superblock.
-const HEADER_AT: usize = 32;
 
 /// What is fixed at format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,7 +126,7 @@ impl Superblock {
     /// As [`encode`](Self::encode).
     pub fn encode_in_header(&self, header: &mut [u8]) {
         let body = header.split_last_chunk_mut::<SEAL_LEN>().map(|(body, _)| body);
-        let body = body.and_then(|body| body.get_mut(HEADER_AT..));
+        let body = body.and_then(|body| body.get_mut(SUPERBLOCK_AT..));
         assert!(body.is_some_and(|body| postcard::to_slice(self, body).is_ok()));
     }
 
@@ -137,8 +134,9 @@ impl Superblock {
     /// is no such block, or was written before version 4.
     #[must_use]
     pub fn decode_in_header(header: &[u8]) -> Option<Self> {
-        let (superblock, _) = postcard::take_from_bytes::<Self>(header.get(HEADER_AT..)?).ok()?;
-        let generation = le_u32(header.get(HEADER_GENERATION_AT..)?);
+        let (superblock, _) =
+            postcard::take_from_bytes::<Self>(header.get(SUPERBLOCK_AT..)?).ok()?;
+        let generation = generation(header)?;
         let identity = Identity { store_tag: superblock.store_tag(), generation, block: 0 };
         check(header, identity).ok()?;
         (superblock.magic == MAGIC).then_some(superblock)
