@@ -14,21 +14,23 @@ use shingle_sim::{Drive, Outcome, synthetic};
 const MEDIA: &str = "nor-1m:timing=instant";
 const KEYS: u32 = 8;
 
-/// Puts keys of few bytes, each durable, until one fails; says how many were put.
+/// Puts a key of few bytes, durable; whether that succeeded.
+fn put(drive: &Drive, store: &Store<'_, &Drive>, model: &mut Model, index: u32) -> bool {
+    let seed = u64::from(index) << 16;
+    let (key, value) = (key(index), synthetic::value(seed, 100));
+    let done = drive.block_on(store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE));
+    if done.is_ok() {
+        model.insert(index, (seed, 100));
+    }
+    done.is_ok()
+}
+
+/// Puts keys until one fails; says how many were put.
 fn fill(drive: &Drive, model: &mut Model, first: u32) -> u32 {
     let mut memory = vec![0; MEMORY_LEN];
     let Ok(store) = drive.block_on(Store::open(drive, &mut memory)) else { return 0 };
-    for index in 0..KEYS {
-        let index = first + index;
-        let seed = u64::from(index) << 16;
-        let (key, value) = (key(index), synthetic::value(seed, 100));
-        let done = store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
-        if drive.block_on(done).is_err() {
-            return index - first;
-        }
-        model.insert(index, (seed, 100));
-    }
-    KEYS
+    let done = (first..first + KEYS).take_while(|index| put(drive, &store, model, *index));
+    done.count() as u32
 }
 
 /// Puts keys and checkpoints after each, so that the manifest moves on within one life, as long as
@@ -37,14 +39,7 @@ fn churn(drive: &Drive, model: &mut Model, goes_on: impl Fn(u32) -> bool) {
     let mut memory = vec![0; MEMORY_LEN];
     let Ok(store) = drive.block_on(Store::open(drive, &mut memory)) else { return };
     for index in (0..8 * KEYS).take_while(|index| goes_on(*index)) {
-        let seed = u64::from(index) << 16;
-        let (key, value) = (key(index), synthetic::value(seed, 100));
-        let done = store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
-        if drive.block_on(done).is_err() {
-            return;
-        }
-        model.insert(index, (seed, 100));
-        if drive.block_on(store.checkpoint()).is_err() {
+        if !put(drive, &store, model, index) || drive.block_on(store.checkpoint()).is_err() {
             return;
         }
     }
@@ -222,6 +217,7 @@ fn copy_that_failed_leads_to_no_old_manifest() {
             cut(&drive);
             fill(&drive, &mut model, 8 * KEYS);
             cut(&drive);
+            assert!(drive.fault_counts().total() > 1, "{media}: the copy and the anchor fail");
             drive.take_out_zone(ZoneId(1 - behind), ZoneCondition::Offline);
             check(&drive, &model, &format!("{media}, anchor {behind} is behind, seed {seed}"));
         }
