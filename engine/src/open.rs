@@ -92,10 +92,9 @@ fn assemble<D: Device>(
         .then(|| Head::new(carver.take(plan.cold_len), carver.take(plan.notes_len), block_len));
     let mirror = (plan.mirror_len > 0)
         .then(|| Mirror::new(Head::new(carver.take(plan.mirror_len), &mut [], block_len)));
-    let seed = u64::from(superblock.store_tag());
     let tables = [
-        Memtable::new(carver.take(plan.memtable_len), seed),
-        Memtable::new(carver.take(plan.memtable_len), seed),
+        Memtable::new(carver.take(plan.memtable_len)),
+        Memtable::new(carver.take(plan.memtable_len)),
     ];
     let nodes = Pool::new(For::Nodes, carver.take(plan.node_buffers * node_len), plan.node_buffers);
     let values_len = plan.value_buffers * plan.value_buffer_len;

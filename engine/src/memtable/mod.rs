@@ -1,56 +1,35 @@
 //! The memtable: what was committed and is not yet in a run, ordered, in one arena of bytes.
 //!
 //! Why: a put must be readable at once and a flush must find the entries in order, without a heap.
-//! A skip list needs no balancing and never moves an entry, so a cursor is an offset.
-//!
-//! Layout of the arena (memory only, never on media), integers little-endian:
-//!
-//! ```text
-//! 0    the head: a node of full height without a key; the offset 0 also means "none"
-//! ..   nodes, payloads and ranges in the order they came, up to `used`
-//!
-//! node:  rank u64, payload u32, payload_len u32, key_len u16, height u8, zero u8,
-//!        link * height, key
-//! link:  next u32, prefix u64: the first 8 bytes of the next node's key, as a number
-//! range: seq u64, start_len u16, end_len u16, bounded u8, start, end
-//! ```
-//!
-//! A payload is an encoded [`Entry`]. Most comparisons end at the prefix in the link, so a search
-//! touches the nodes it steps on and not those it only looks at. The height of a tower comes from a
-//! hash of key and sequence number under the seed, so the same operations build the same list.
+//! Entries never move, so a cursor is an offset; a B+-tree leads to them, and each knows its
+//! neighbours.
 //!
 //! Invariants:
-//! - `M1` Level 0 holds every node once, ascending by key, then rank, without equals; each level
-//!   above holds exactly the nodes tall enough for it, in the same order. `check_invariants`.
+//! - `M1` The list holds every entry once, ascending by key, then rank, without equals, and the
+//!   index leads to each. `check_invariants`.
 //! - `M2` An operation that answers [`Full`] changed nothing. `memtable_when_full_is_unchanged`.
 //! - `M3` A [`Cursor`] stays good until `clear`, whatever is inserted.
 //!   `memtable_cursor_survives_inserts`.
 //! - `M4` Every answer is that of an ordered map. `memtable_agrees_with_ordered_map`.
 //! - `M5` `room_for(k, e)` means the next insert of such lengths succeeds.
 //!   `memtable_when_full_is_unchanged`.
-//!
-//! Source: Pugh, "Skip Lists: A Probabilistic Alternative to Balanced Trees" (1990).
+
+mod arena;
+mod index;
 
 use core::cmp::Ordering;
 
+use arena::{Arena, ENDS, ENTRY_LEN, Target};
+use index::Index;
+
 use crate::format::entry::{Entry, Rank};
-use crate::format::filter::hash;
 
 /// The most range tombstones a memtable holds.
 pub const RANGES_MAX: usize = 64;
 /// The most bytes of a key.
 pub const KEY_LEN_MAX: usize = u16::MAX as usize;
 
-const HEIGHT_MAX: usize = 12;
-const HEAD: u32 = 0;
-const RANK: usize = 0;
-const PAYLOAD: usize = 8;
-const PAYLOAD_LEN: usize = 12;
-const KEY_LEN: usize = 16;
-const HEIGHT: usize = 18;
-const TOWER: usize = 20;
-const LINK: usize = 12;
-const HEAD_LEN: usize = TOWER + LINK * HEIGHT_MAX;
+/// Range in the arena: seq u64, start_len u16, end_len u16, bounded u8, start, end.
 const RANGE_HEAD: usize = 13;
 
 /// The memtable has no room for this now; after a flush it may.
@@ -61,42 +40,12 @@ pub struct Full;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(u32);
 
-/// A key and rank as the search compares them.
-#[derive(Clone, Copy)]
-struct Target<'k> {
-    prefix: u64,
-    rank: Rank,
-    key: &'k [u8],
-}
-
-impl<'k> Target<'k> {
-    #[inline]
-    fn new(key: &'k [u8], rank: Rank) -> Self {
-        Target { prefix: prefix(key), rank, key }
-    }
-}
-
-#[inline]
-fn prefix(key: &[u8]) -> u64 {
-    if let Some(whole) = key.first_chunk::<8>() {
-        return u64::from_be_bytes(*whole);
-    }
-    let mut padded = [0u8; 8];
-    padded[..key.len()].copy_from_slice(key);
-    u64::from_be_bytes(padded)
-}
-
 /// An ordered map from key and rank to [`Entry`], and a list of range tombstones.
 #[derive(Debug)]
 pub struct Memtable<'m> {
-    arena: &'m mut [u8],
-    seed: u64,
-    used: u32,
+    arena: Arena<'m>,
+    index: Index,
     count: u32,
-    /// The last node of each level.
-    lasts: [u32; HEIGHT_MAX],
-    /// Levels in use: one more than the highest that has a node.
-    levels: usize,
     ranges: [u32; RANGES_MAX],
     range_count: usize,
 }
@@ -105,31 +54,22 @@ impl<'m> Memtable<'m> {
     /// An empty memtable in `arena`.
     ///
     /// # Panics
-    /// If the arena is shorter than the head (164 bytes) or longer than 4 GiB.
-    pub fn new(arena: &'m mut [u8], seed: u64) -> Self {
-        assert!(arena.len() >= HEAD_LEN && u32::try_from(arena.len()).is_ok());
-        let mut memtable = Memtable {
-            arena,
-            seed,
-            used: 0,
-            count: 0,
-            lasts: [HEAD; HEIGHT_MAX],
-            levels: 1,
-            ranges: [0; RANGES_MAX],
-            range_count: 0,
-        };
+    /// If the arena is shorter than 26 bytes or longer than 4 GiB.
+    pub fn new(arena: &'m mut [u8]) -> Self {
+        assert!(arena.len() >= ENTRY_LEN && u32::try_from(arena.len()).is_ok());
+        let index = Index::new(arena.len());
+        let arena = Arena { bytes: arena, used: 0 };
+        let mut memtable =
+            Memtable { arena, index, count: 0, ranges: [0; RANGES_MAX], range_count: 0 };
         memtable.clear();
         memtable
     }
 
     /// Forgets everything; cursors from before are no longer good.
     pub fn clear(&mut self) {
-        self.arena[..HEAD_LEN].fill(0);
-        self.arena[HEIGHT] = HEIGHT_MAX as u8;
-        self.used = HEAD_LEN as u32;
+        self.arena.clear();
+        self.index.clear();
         self.count = 0;
-        self.lasts = [HEAD; HEIGHT_MAX];
-        self.levels = 1;
         self.range_count = 0;
     }
 
@@ -145,138 +85,16 @@ impl<'m> Memtable<'m> {
 
     /// Bytes of the arena in use.
     pub fn bytes_used(&self) -> usize {
-        self.used as usize
+        self.arena.used as usize
     }
 
-    #[inline]
-    fn bytes_left(&self) -> usize {
-        self.arena.len() - self.used as usize
-    }
-
-    /// Whether an insert of a key and an encoded entry of these lengths will succeed; it takes the
-    /// tallest tower for granted.
+    /// Whether an insert of a key and an encoded entry of these lengths will succeed; it takes for
+    /// granted that the index splits a node on each level.
     #[inline]
     pub fn room_for(&self, key_len: usize, entry_len: usize) -> bool {
-        let node_len = HEAD_LEN.checked_add(key_len).and_then(|len| len.checked_add(entry_len));
-        node_len.is_some_and(|len| len <= self.bytes_left())
-    }
-
-    #[inline]
-    fn u32_at(&self, at: usize) -> u32 {
-        let bytes = self.arena[at..at + 4].first_chunk::<4>();
-        u32::from_le_bytes(*bytes.expect("four bytes"))
-    }
-
-    #[inline]
-    fn u64_at(&self, at: usize) -> u64 {
-        let bytes = self.arena[at..at + 8].first_chunk::<8>();
-        u64::from_le_bytes(*bytes.expect("eight bytes"))
-    }
-
-    #[inline]
-    fn put_u32(&mut self, at: usize, value: u32) {
-        self.arena[at..at + 4].copy_from_slice(&value.to_le_bytes());
-    }
-
-    /// The next node on a level, or the head for none, and the prefix of its key.
-    #[inline]
-    fn link_of(&self, node: u32, level: usize) -> (u32, u64) {
-        let at = node as usize + TOWER + LINK * level;
-        let link = self.arena[at..at + LINK].first_chunk::<LINK>();
-        let &[a, b, c, d, ref prefix @ ..] = link.expect("a link");
-        (u32::from_le_bytes([a, b, c, d]), u64::from_le_bytes(*prefix))
-    }
-
-    #[inline]
-    fn put_link(&mut self, node: u32, level: usize, (next, prefix): (u32, u64)) {
-        let at = node as usize + TOWER + LINK * level;
-        let link = &mut self.arena[at..at + LINK];
-        link[..4].copy_from_slice(&next.to_le_bytes());
-        link[4..].copy_from_slice(&prefix.to_le_bytes());
-    }
-
-    #[inline]
-    fn next_of(&self, node: u32, level: usize) -> u32 {
-        self.link_of(node, level).0
-    }
-
-    #[inline]
-    fn rank_of(&self, node: u32) -> Rank {
-        Rank::from_u64(self.u64_at(node as usize + RANK))
-    }
-
-    #[inline]
-    fn height_of(&self, node: u32) -> usize {
-        usize::from(self.arena[node as usize + HEIGHT])
-    }
-
-    #[inline]
-    fn key_of(&self, node: u32) -> &[u8] {
-        let node = node as usize;
-        let len = u16::from_le_bytes([self.arena[node + KEY_LEN], self.arena[node + KEY_LEN + 1]]);
-        let key_at = node + TOWER + LINK * usize::from(self.arena[node + HEIGHT]);
-        &self.arena[key_at..key_at + usize::from(len)]
-    }
-
-    #[inline]
-    fn entry_of(&self, node: u32) -> Entry<'_> {
-        let at = self.u32_at(node as usize + PAYLOAD) as usize;
-        let len = self.u32_at(node as usize + PAYLOAD_LEN) as usize;
-        let decoded = Entry::decode(&self.arena[at..at + len]);
-        decoded.expect("a payload this memtable encoded").0
-    }
-
-    #[inline]
-    fn compare(&self, node: u32, target: &Target<'_>) -> Ordering {
-        self.key_of(node).cmp(target.key).then_with(|| self.rank_of(node).cmp(&target.rank))
-    }
-
-    /// The last node before the target on each level in use, and the first not before it.
-    #[inline]
-    fn splice(&self, target: &Target<'_>, before: &mut [u32; HEIGHT_MAX]) -> (u32, bool) {
-        let last = self.lasts[0];
-        if last == HEAD || self.compare(last, target) == Ordering::Less {
-            // Ascending inserts: the new node goes last on every level.
-            *before = self.lasts;
-            return (HEAD, false);
-        }
-        let (mut node, mut beyond, mut equal) = (HEAD, HEAD, false);
-        for level in (0..self.levels).rev() {
-            loop {
-                let (next, prefix) = self.link_of(node, level);
-                // A node already found beyond the target need not be compared again.
-                if next == HEAD || next == beyond {
-                    break;
-                }
-                // Equal prefixes of short keys are padded, so they say nothing of the lengths.
-                let order = match prefix.cmp(&target.prefix) {
-                    Ordering::Equal => self.compare(next, target),
-                    order => order,
-                };
-                if order != Ordering::Less {
-                    beyond = next;
-                    equal = order == Ordering::Equal;
-                    break;
-                }
-                node = next;
-            }
-            before[level] = node;
-        }
-        (beyond, equal)
-    }
-
-    /// The first node not before the target, or none.
-    #[inline]
-    fn find(&self, target: &Target<'_>) -> (u32, bool) {
-        let mut before = [HEAD; HEIGHT_MAX];
-        self.splice(target, &mut before)
-    }
-
-    #[inline]
-    fn height_for(&self, key: &[u8], rank: Rank) -> usize {
-        // Two bits a level: one node in four is on the next.
-        let bits = hash(self.seed ^ rank.to_u64().wrapping_mul(0x9e37_79b9_7f4a_7c15), key);
-        (bits.trailing_zeros() as usize / 2 + 1).min(HEIGHT_MAX)
+        let len = ENTRY_LEN + self.index.growth_max();
+        let len = len.checked_add(key_len).and_then(|len| len.checked_add(entry_len));
+        len.is_some_and(|len| len <= self.arena.left())
     }
 
     /// Adds an entry. One of the same key and sequence number takes the place of the old one.
@@ -290,63 +108,18 @@ impl<'m> Memtable<'m> {
         assert!(key.len() <= KEY_LEN_MAX);
         let target = Target::new(key, entry.rank());
         let payload_len = entry.encoded_len();
-        let mut before = [HEAD; HEIGHT_MAX];
-        let (beyond, equal) = self.splice(&target, &mut before);
-        if equal {
-            return self.replace(beyond, entry, payload_len);
+        let path = self.index.find(&self.arena, &target);
+        if path.equal {
+            let replaced = self.arena.replace(path.next, entry, payload_len);
+            return if replaced { Ok(()) } else { Err(Full) };
         }
-        let height = self.height_for(key, target.rank);
-        let node_len = TOWER + LINK * height + key.len();
-        if node_len + payload_len > self.bytes_left() {
+        let len = ENTRY_LEN + key.len() + payload_len;
+        if len + self.index.growth(&self.arena, &path) > self.arena.left() {
             return Err(Full);
         }
-        let node = self.used as usize;
-        let payload = node + node_len;
-        let room = &mut self.arena[node..payload + payload_len];
-        room[RANK..RANK + 8].copy_from_slice(&target.rank.to_u64().to_le_bytes());
-        room[PAYLOAD..PAYLOAD + 4].copy_from_slice(&(payload as u32).to_le_bytes());
-        room[PAYLOAD_LEN..PAYLOAD_LEN + 4].copy_from_slice(&(payload_len as u32).to_le_bytes());
-        room[KEY_LEN..KEY_LEN + 2].copy_from_slice(&(key.len() as u16).to_le_bytes());
-        room[HEIGHT] = height as u8;
-        room[HEIGHT + 1] = 0;
-        room[TOWER + LINK * height..node_len].copy_from_slice(key);
-        let written = entry.encode(&mut room[node_len..]);
-        assert_eq!(written, Some(payload_len), "an entry whose lengths disagree");
-        self.link(node as u32, height, target.prefix, &before);
-        self.used = (payload + payload_len) as u32;
+        let at = self.arena.insert(&target, entry, payload_len, path.next);
+        self.index.insert(&mut self.arena, &path, target.prefix, at);
         self.count += 1;
-        Ok(())
-    }
-
-    #[inline]
-    fn link(&mut self, node: u32, height: usize, prefix: u64, before: &[u32; HEIGHT_MAX]) {
-        // Above the levels in use `before` is still the head.
-        for (level, &previous) in before.iter().enumerate().take(height) {
-            let link = self.link_of(previous, level);
-            self.put_link(node, level, link);
-            self.put_link(previous, level, (node, prefix));
-            if link.0 == HEAD {
-                self.lasts[level] = node;
-            }
-        }
-        self.levels = self.levels.max(height);
-    }
-
-    /// Gives a node another payload: in the place of the old one if it fits, else at the end.
-    fn replace(&mut self, node: u32, entry: &Entry<'_>, len: usize) -> Result<(), Full> {
-        let old_len = self.u32_at(node as usize + PAYLOAD_LEN) as usize;
-        let mut at = self.u32_at(node as usize + PAYLOAD) as usize;
-        if len > old_len {
-            if len > self.bytes_left() {
-                return Err(Full);
-            }
-            at = self.used as usize;
-            self.used += len as u32;
-        }
-        let written = entry.encode(&mut self.arena[at..at + len]);
-        assert_eq!(written, Some(len), "an entry whose lengths disagree");
-        self.put_u32(node as usize + PAYLOAD, at as u32);
-        self.put_u32(node as usize + PAYLOAD_LEN, len as u32);
         Ok(())
     }
 
@@ -354,35 +127,32 @@ impl<'m> Memtable<'m> {
     /// version. Range tombstones are not looked at: see [`Memtable::covering`].
     #[inline]
     pub fn get(&self, key: &[u8], seq: u64) -> Option<Entry<'_>> {
-        let target = Target::new(key, Rank::of_seq(seq));
-        let (node, _) = self.find(&target);
-        if node == HEAD || self.key_of(node) != key {
-            return None;
-        }
-        Some(self.entry_of(node))
+        let found = self.index.find(&self.arena, &Target::new(key, Rank::of_seq(seq))).next;
+        let is_there = found != ENDS && self.arena.key_of(found) == key;
+        is_there.then(|| self.arena.entry_of(found))
     }
 
     #[inline]
-    fn cursor(&self, node: u32) -> Option<Cursor> {
-        if node == HEAD { None } else { Some(Cursor(node)) }
+    fn cursor(&self, entry: u32) -> Option<Cursor> {
+        if entry == ENDS { None } else { Some(Cursor(entry)) }
     }
 
     /// The first entry.
     #[inline]
     pub fn first(&self) -> Option<Cursor> {
-        self.cursor(self.next_of(HEAD, 0))
+        self.cursor(self.arena.next_of(ENDS))
     }
 
     /// The last entry.
     #[inline]
     pub fn last(&self) -> Option<Cursor> {
-        self.cursor(self.lasts[0])
+        self.cursor(self.arena.previous_of(ENDS))
     }
 
     /// The first entry not before `(key, rank)`.
     #[inline]
     pub fn seek(&self, key: &[u8], rank: Rank) -> Option<Cursor> {
-        self.cursor(self.find(&Target::new(key, rank)).0)
+        self.cursor(self.index.find(&self.arena, &Target::new(key, rank)).next)
     }
 
     /// The first entry not before the version `seq` of `key`.
@@ -394,38 +164,34 @@ impl<'m> Memtable<'m> {
     /// The last entry before `(key, rank)`.
     #[inline]
     pub fn seek_lt(&self, key: &[u8], rank: Rank) -> Option<Cursor> {
-        let mut before = [HEAD; HEIGHT_MAX];
-        self.splice(&Target::new(key, rank), &mut before);
-        self.cursor(before[0])
+        let path = self.index.find(&self.arena, &Target::new(key, rank));
+        self.cursor(self.arena.previous_of(path.next))
     }
 
     /// The last entry not after the version `seq` of `key`.
     #[inline]
     pub fn seek_le(&self, key: &[u8], seq: u64) -> Option<Cursor> {
-        let mut before = [HEAD; HEIGHT_MAX];
-        let (node, equal) = self.splice(&Target::new(key, Rank::of_seq(seq)), &mut before);
-        self.cursor(if equal { node } else { before[0] })
+        let path = self.index.find(&self.arena, &Target::new(key, Rank::of_seq(seq)));
+        let previous = self.arena.previous_of(path.next);
+        self.cursor(if path.equal { path.next } else { previous })
     }
 
     /// The entry after `cursor`.
     #[inline]
     pub fn next(&self, cursor: Cursor) -> Option<Cursor> {
-        self.cursor(self.next_of(cursor.0, 0))
+        self.cursor(self.arena.next_of(cursor.0))
     }
 
     /// The entry before `cursor`.
-    ///
-    /// # Cost
-    /// A search.
     #[inline]
     pub fn prev(&self, cursor: Cursor) -> Option<Cursor> {
-        self.seek_lt(self.key_of(cursor.0), self.rank_of(cursor.0))
+        self.cursor(self.arena.previous_of(cursor.0))
     }
 
     /// The key and entry at `cursor`.
     #[inline]
     pub fn at(&self, cursor: Cursor) -> (&[u8], Entry<'_>) {
-        (self.key_of(cursor.0), self.entry_of(cursor.0))
+        (self.arena.key_of(cursor.0), self.arena.entry_of(cursor.0))
     }
 
     /// Deletes, as of `seq`, the keys from `start` up to but not including `end`, or all from
@@ -440,11 +206,11 @@ impl<'m> Memtable<'m> {
         }
         let (end, bounded) = (end.unwrap_or(&[]), end.is_some());
         let len = RANGE_HEAD + start.len() + end.len();
-        if self.range_count == RANGES_MAX || len > self.bytes_left() {
+        if self.range_count == RANGES_MAX || len > self.arena.left() {
             return Err(Full);
         }
-        let at = self.used as usize;
-        let room = &mut self.arena[at..at + len];
+        let at = self.arena.take(len) as usize;
+        let room = &mut self.arena.bytes[at..at + len];
         room[..8].copy_from_slice(&seq.to_le_bytes());
         room[8..10].copy_from_slice(&(start.len() as u16).to_le_bytes());
         room[10..12].copy_from_slice(&(end.len() as u16).to_le_bytes());
@@ -453,17 +219,16 @@ impl<'m> Memtable<'m> {
         room[RANGE_HEAD + start.len()..].copy_from_slice(end);
         self.ranges[self.range_count] = at as u32;
         self.range_count += 1;
-        self.used += len as u32;
         Ok(())
     }
 
     fn range_at(&self, at: u32) -> (&[u8], Option<&[u8]>, u64) {
-        let bytes = &self.arena[at as usize..];
+        let bytes = &self.arena.bytes[at as usize..];
         let start_len = usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         let end_len = usize::from(u16::from_le_bytes([bytes[10], bytes[11]]));
         let (start, rest) = bytes[RANGE_HEAD..].split_at(start_len);
         let end = if bytes[12] != 0 { Some(&rest[..end_len]) } else { None };
-        (start, end, self.u64_at(at as usize))
+        (start, end, self.arena.u64_at(at as usize))
     }
 
     /// The range tombstones as `(start, end, seq)`, in the order they came.
@@ -490,40 +255,30 @@ impl<'m> Memtable<'m> {
             .unwrap_or(0)
     }
 
-    /// Checks `M1` and that every offset lies within what is used.
+    /// Checks `M1`.
     ///
     /// # Panics
-    /// If an invariant does not hold.
+    /// If it does not hold.
     pub fn check_invariants(&self) {
-        let used = self.used as usize;
-        assert!(HEAD_LEN <= used && used <= self.arena.len());
-        assert!((1..=HEIGHT_MAX).contains(&self.levels) && self.range_count <= RANGES_MAX);
-        assert_eq!(self.height_of(HEAD), HEIGHT_MAX);
-        // The next node expected on each level, as level 0 is walked.
-        let mut expected: [(u32, u64); HEIGHT_MAX] =
-            core::array::from_fn(|level| self.link_of(HEAD, level));
-        let (mut previous, mut count) = (HEAD, 0);
-        while expected[0].0 != HEAD {
-            let node = expected[0].0;
+        assert!(self.bytes_used() <= self.arena.bytes.len() && self.range_count <= RANGES_MAX);
+        let (mut previous, mut count) = (ENDS, 0);
+        let mut entry = self.arena.next_of(ENDS);
+        while entry != ENDS {
             count += 1;
-            assert!(count <= self.count, "M1: more nodes than were inserted, or a cycle");
-            let (key, entry) = (self.key_of(node), self.entry_of(node));
-            assert_eq!(self.rank_of(node), entry.rank());
-            assert_eq!(self.height_of(node), self.height_for(key, entry.rank()));
-            if previous != HEAD {
-                let target = Target::new(key, entry.rank());
-                assert_eq!(self.compare(previous, &target), Ordering::Less, "M1: order");
+            assert!(count <= self.count, "M1: more entries than were inserted, or a cycle");
+            let rank = self.arena.entry_of(entry).rank();
+            assert_eq!(self.arena.rank_of(entry), rank);
+            assert_eq!(self.arena.previous_of(entry), previous, "M1: the way back");
+            if previous != ENDS {
+                let target = Target::new(self.arena.key_of(entry), rank);
+                assert_eq!(self.arena.compare(previous, &target), Ordering::Less, "M1: order");
             }
-            for (level, link) in expected.iter_mut().enumerate().take(self.height_of(node)) {
-                assert!(level < self.levels, "M1: a tower above the levels in use");
-                assert_eq!(*link, (node, prefix(key)), "M1: level {level} misses a node");
-                *link = self.link_of(node, level);
-                assert!(link.0 != HEAD || self.lasts[level] == node, "M1: last of level {level}");
-            }
-            previous = node;
+            previous = entry;
+            entry = self.arena.next_of(entry);
         }
+        assert_eq!(self.arena.previous_of(ENDS), previous, "M1: the last");
         assert_eq!(count, self.count);
-        assert!(expected.iter().all(|link| link.0 == HEAD), "M1: a node above is not on level 0");
+        self.index.check(&self.arena);
         for (start, end, _) in self.ranges() {
             assert!(end.is_none_or(|end| start < end));
         }
@@ -590,10 +345,10 @@ mod tests {
         fn memtable_agrees_with_ordered_map(
             list in prop::collection::vec((key(), owned(0u64..6)), 0..150),
             targets in prop::collection::vec((key(), 0u64..8), 1..40),
-            seed: u64,
+            small: bool,
         ) {
-            let mut arena = vec![0xcc; 1 << 16];
-            let mut memtable = Memtable::new(&mut arena, seed);
+            let mut arena = vec![0xcc; if small { 1 << 14 } else { 1 << 16 }];
+            let mut memtable = Memtable::new(&mut arena);
             let model = fill(&mut memtable, &list);
             check_walks(&memtable, &model);
             let present = list.iter().map(|(key, e)| (key.clone(), e.seq));
@@ -618,10 +373,10 @@ mod tests {
         #[test]
         fn memtable_when_full_is_unchanged(
             list in prop::collection::vec((key(), owned(0u64..6)), 20..60),
-            arena_len in HEAD_LEN..1500,
+            arena_len in ENTRY_LEN..1500,
         ) {
             let mut arena = vec![0xcc; arena_len];
-            let mut memtable = Memtable::new(&mut arena, 1);
+            let mut memtable = Memtable::new(&mut arena);
             let model = fill(&mut memtable, &list);
             check_walks(&memtable, &model);
             let used = memtable.bytes_used();
@@ -638,7 +393,7 @@ mod tests {
             targets in prop::collection::vec((key(), 0u64..22), 1..40),
         ) {
             let mut arena = vec![0xcc; 1 << 14];
-            let mut memtable = Memtable::new(&mut arena, 1);
+            let mut memtable = Memtable::new(&mut arena);
             for (n, (start, end, seq)) in list.iter().enumerate() {
                 memtable.insert(start, &Entry::tombstone(n as u64)).unwrap();
                 memtable.insert_range(start, end.as_deref(), *seq).unwrap();
@@ -666,7 +421,7 @@ mod tests {
     #[test]
     fn memtable_insert_of_same_version_replaces_payload() {
         let mut arena = vec![0; 4096];
-        let mut memtable = Memtable::new(&mut arena, 1);
+        let mut memtable = Memtable::new(&mut arena);
         memtable.insert(b"k", &Entry::inline(5, b"short")).unwrap();
         let cursor = memtable.first().unwrap();
         memtable.insert(b"k", &Entry::inline(5, b"a longer value")).unwrap();
@@ -681,7 +436,7 @@ mod tests {
     #[test]
     fn memtable_cursor_survives_inserts() {
         let mut arena = vec![0; 1 << 16];
-        let mut memtable = Memtable::new(&mut arena, 1);
+        let mut memtable = Memtable::new(&mut arena);
         memtable.insert(b"m", &Entry::inline(1, b"v")).unwrap();
         let cursor = memtable.first().unwrap();
         for n in 0..200u8 {
@@ -693,9 +448,29 @@ mod tests {
     }
 
     #[test]
+    fn memtable_of_many_entries_keeps_their_order() {
+        let orders: [fn(u64) -> u64; 3] =
+            [|n| n, |n| !n, |n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 3];
+        // Keys that differ in their first 8 bytes, and behind them.
+        for (order, shift) in orders.iter().flat_map(|order| [(order, 0), (order, 64)]) {
+            let mut arena = vec![0; 1 << 20];
+            let mut memtable = Memtable::new(&mut arena);
+            let key_of = |n: u64| (u128::from(order(n)) << shift).to_be_bytes();
+            for n in 0..5000 {
+                memtable.insert(&key_of(n), &Entry::tombstone(n)).unwrap();
+                assert!(n % 500 > 0 || memtable.get(&key_of(n / 2), n).is_some());
+            }
+            memtable.check_invariants();
+            for n in 0..5000 {
+                assert_eq!(memtable.get(&key_of(n), u64::MAX), Some(Entry::tombstone(n)));
+            }
+        }
+    }
+
+    #[test]
     fn memtable_range_past_the_bound_is_full() {
         let mut arena = vec![0; 1 << 16];
-        let mut memtable = Memtable::new(&mut arena, 1);
+        let mut memtable = Memtable::new(&mut arena);
         for seq in 0..RANGES_MAX as u64 {
             memtable.insert_range(b"a", None, seq).unwrap();
         }
@@ -709,7 +484,7 @@ mod tests {
     fn memtable_speed() {
         for (count, ascending) in [(20_000u64, false), (200_000, false), (200_000, true)] {
             let mut arena = vec![0; 64 << 20];
-            let mut memtable = Memtable::new(&mut arena, 1);
+            let mut memtable = Memtable::new(&mut arena);
             let key_of = |n: u64| {
                 let n = if ascending { n } else { n.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
                 (u128::from(n) << 64).to_be_bytes()
