@@ -17,6 +17,8 @@
 //! the next piece takes it up again: beyond, the inputs still answer. Tests: scripts `compaction`
 //! and `delete-range` of `sim/tests/exhaustive.rs`.
 
+use core::cmp::Ordering;
+
 use shingle_hal::Device;
 
 use crate::canary::{Bug, planted};
@@ -29,7 +31,7 @@ use crate::format::entry::{Entry, Kind, Rank};
 use crate::limits::{BOTTOM, MERGE_INPUTS_MAX};
 use crate::manifest::EditBuilder;
 use crate::run::builder::{Cover, Pushed};
-use crate::run::cursor::{RunCursor, malformed};
+use crate::run::cursor::{Pieces, RunCursor, malformed};
 use crate::run::tree::Merge;
 use crate::state::{Core, Direct, State};
 use crate::versions::{Fate, VersionFilter};
@@ -38,6 +40,9 @@ use crate::zone::{Role, spans};
 /// How many times a level may fit into the bottom to be merged into it when it is over its fanout;
 /// a smaller one becomes a run of the next tier: written once more, and the bottom less often.
 const WORTH_BOTTOM: u64 = 4;
+
+/// Sources of a merge, a bit for each.
+type Holders = u32;
 
 /// A merge under way.
 pub(crate) struct Merging<'m> {
@@ -196,10 +201,12 @@ impl<'m, D: Device> Core<'m, D> {
         let (key_room, _) = scratch.split_at_mut(key_room);
         loop {
             let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-            let Some(least) = least_key(&merging.sources) else {
+            let holders = at_least_key(&merging.sources);
+            if holders == 0 {
                 self.finish_merge_piece(job, None).await?;
                 return Ok(did + 1);
-            };
+            }
+            let least = holders.trailing_zeros() as usize;
             let key_len = merging.sources[least].key().len();
             let key = &mut key_room[..key_len];
             key.copy_from_slice(merging.sources[least].key());
@@ -215,7 +222,7 @@ impl<'m, D: Device> Core<'m, D> {
             }
             let room = job.builder.has_room(versions)
                 || (versions == 1 && {
-                    let item_len = item_len_max(&merging.sources, key, self.shape.node_len);
+                    let item_len = item_len_max(&merging.sources, holders, self.shape.node_len);
                     job.builder.has_room_for(key.len(), item_len)
                 });
             if !room || (merging.hurry && !job.builder.is_empty()) {
@@ -225,7 +232,7 @@ impl<'m, D: Device> Core<'m, D> {
             if did >= budget {
                 return Ok(did);
             }
-            did += self.merge_key(job, key).await?;
+            did += self.merge_key(job, key, holders).await?;
         }
     }
 
@@ -237,20 +244,25 @@ impl<'m, D: Device> Core<'m, D> {
         })
     }
 
-    /// Merges all that the sources hold of one key.
-    async fn merge_key(&self, job: &mut Job<'m>, key: &[u8]) -> Result<u64, Fault<D::Error>> {
+    /// Merges all that the sources hold of one key, which `holders` stand at.
+    async fn merge_key(
+        &self,
+        job: &mut Job<'m>,
+        key: &[u8],
+        mut holders: Holders,
+    ) -> Result<u64, Fault<D::Error>> {
         let pieces = Direct(self);
         let node_len = self.shape.node_len;
         let mut did = 0;
         let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
         let mut changed = false;
-        for source in &mut merging.sources {
-            while source.is_valid() && source.key() == key {
+        for (index, source) in merging.sources.iter_mut().enumerate() {
+            while holders >> index & 1 == 1 {
                 let entry = source.entry(node_len).ok_or_else(malformed)?;
                 if entry.kind != Kind::Boundary {
                     break;
                 }
-                source.next(&pieces).await?;
+                go_on(source, &pieces, key, &mut holders, index).await?;
                 changed = true;
             }
         }
@@ -272,14 +284,13 @@ impl<'m, D: Device> Core<'m, D> {
         // Versions of the key: at most as many as the sources hold.
         loop {
             let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-            let Some(newest) = newest_version(&merging.sources, key, node_len) else {
-                return Ok(did);
-            };
+            let newest = newest_version(&merging.sources, holders, node_len);
+            let Some(newest) = newest.ok_or_else(malformed)? else { return Ok(did) };
             let Merging { sources, filter, .. } = merging;
             let entry = sources[newest].entry(node_len).ok_or_else(malformed)?;
             if entry.kind == Kind::Boundary {
                 // The state repeated at the start of a node, between versions of the key.
-                sources[newest].next(&pieces).await?;
+                go_on(&mut sources[newest], &pieces, key, &mut holders, newest).await?;
                 continue;
             }
             let fate = filter.fate(entry.seq, entry.kind, &cover);
@@ -297,7 +308,8 @@ impl<'m, D: Device> Core<'m, D> {
                 }
             }
             let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-            merging.sources[newest].next(&pieces).await?;
+            let source = &mut merging.sources[newest];
+            go_on(source, &pieces, key, &mut holders, newest).await?;
         }
     }
 
@@ -384,33 +396,77 @@ impl State<'_> {
     }
 }
 
-fn least_key(sources: &[RunCursor<'_>]) -> Option<usize> {
-    let valid = sources.iter().enumerate().filter(|(_, source)| source.is_valid());
-    valid.min_by(|(_, a), (_, b)| a.key().cmp(b.key())).map(|(index, _)| index)
+/// Goes to a source's next entry; it is no holder any more if that is of another key.
+async fn go_on<P: Pieces>(
+    source: &mut RunCursor<'_>,
+    pieces: &P,
+    key: &[u8],
+    holders: &mut Holders,
+    index: usize,
+) -> Result<(), Fault<P::Error>> {
+    source.next(pieces).await?;
+    if !source.is_valid() || source.key() != key {
+        *holders &= !(1 << index);
+    }
+    Ok(())
 }
 
-/// The source with the newest version of `key`; of equal ones the newer run, which stands first.
-fn newest_version(sources: &[RunCursor<'_>], key: &[u8], node_len: usize) -> Option<usize> {
-    let mut best: Option<(Rank, usize)> = None;
-    for (index, source) in sources.iter().enumerate() {
-        if source.is_valid() && source.key() == key {
-            let rank = source.entry(node_len)?.rank();
-            if best.is_none_or(|(least, _)| rank < least) {
-                best = Some((rank, index));
-            }
+/// Which of the sources stand at the least key of all: a bit for each; 0 at their end.
+fn at_least_key(sources: &[RunCursor<'_>]) -> Holders {
+    const { assert!(MERGE_INPUTS_MAX <= Holders::BITS as usize) };
+    let (mut holders, mut least) = (0, None::<&[u8]>);
+    for (index, source) in sources.iter().enumerate().filter(|(_, source)| source.is_valid()) {
+        let order = least.map_or(Ordering::Less, |least| compare(source.key(), least));
+        if order == Ordering::Less {
+            (holders, least) = (1 << index, Some(source.key()));
+        } else if order == Ordering::Equal {
+            holders |= 1 << index;
         }
     }
-    best.map(|(_, index)| index)
+    holders
 }
 
-/// Bytes of `key` with the longest entry that a source has for it next.
-fn item_len_max(sources: &[RunCursor<'_>], key: &[u8], node_len: usize) -> usize {
-    let of_key = sources.iter().filter(|source| source.is_valid() && source.key() == key);
-    let lens = of_key.map(|source| {
+/// Compares keys, most of which differ in their first bytes.
+#[inline]
+fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    match (a.first_chunk::<8>(), b.first_chunk::<8>()) {
+        (Some(a), Some(b)) if a != b => u64::from_be_bytes(*a).cmp(&u64::from_be_bytes(*b)),
+        _ => a.cmp(b),
+    }
+}
+
+/// The sources of a set of `holders`, with their index.
+fn held<'s, 'b>(
+    sources: &'s [RunCursor<'b>],
+    holders: Holders,
+) -> impl Iterator<Item = (usize, &'s RunCursor<'b>)> {
+    let is_holder = move |index: &usize| holders >> index & 1 == 1;
+    (0..sources.len()).filter(is_holder).map(|index| (index, &sources[index]))
+}
+
+/// The holder with the newest version; of equal ones the newer run, which stands first.
+fn newest_version(
+    sources: &[RunCursor<'_>],
+    holders: Holders,
+    node_len: usize,
+) -> Option<Option<usize>> {
+    let mut best: Option<(Rank, usize)> = None;
+    for (index, source) in held(sources, holders) {
+        let rank = source.entry(node_len)?.rank();
+        if best.is_none_or(|(least, _)| rank < least) {
+            best = Some((rank, index));
+        }
+    }
+    Some(best.map(|(_, index)| index))
+}
+
+/// Bytes of the key with the longest entry that a holder has for it next.
+fn item_len_max(sources: &[RunCursor<'_>], holders: Holders, node_len: usize) -> usize {
+    let lens = held(sources, holders).map(|(_, source)| {
         // What is malformed is told when it is merged.
-        source.entry(node_len).map_or(node_len, |entry| entry.encoded_len())
+        source.key().len() + source.entry(node_len).map_or(node_len, |entry| entry.encoded_len())
     });
-    key.len() + lens.max().unwrap_or(node_len)
+    lens.max().unwrap_or(node_len)
 }
 
 fn union(merging: &Merging<'_>) -> Cover {
