@@ -3,8 +3,8 @@
 //! The table is that of `libzbc`'s state machine scripts, in [`ZoneCondition`]'s drawing. After
 //! each step the condition *and* the write pointer are reported and compared.
 
-use super::outcome::Answer;
-use super::rig::{Bench, Checked, Rig, Verb, answer};
+use super::outcome::{Answer, Bound};
+use super::rig::{Bench, Checked, Rig, Verb, answer, number};
 use crate::zone::{ZoneCondition, ZoneDescriptor};
 
 /// Blocks that are written to a zone before it is brought into a condition.
@@ -90,7 +90,8 @@ pub(super) async fn write_to_full<B: Bench>(rig: &mut Rig<'_, B>) -> Checked {
 /// Writing the last block of the capacity makes a zone full, whichever way it was opened.
 pub(super) async fn filling<B: Bench>(rig: &mut Rig<'_, B>, from: ZoneCondition) -> Checked {
     let zone = bring(rig, from).await?;
-    let left = zone.capacity.0 - zone.write_pointer.0;
+    let left = zone.capacity.0.saturating_sub(zone.write_pointer.0);
+    number("blocks left in the zone", Bound::AtLeast(2), left.into())?;
     rig.write(zone.write_lba(), left - 1, 1).await?;
     let before_last = rig.report(zone.zone).await?;
     let open = match from {
