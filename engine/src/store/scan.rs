@@ -133,14 +133,15 @@ impl<'m, D: Device> Store<'m, D> {
     /// run.
     fn divide<'b>(&self, memory: &'b mut [u8]) -> heapless::Vec<CursorMemory<'b>, RUNS_MAX> {
         let least = self.scan_source_len();
-        // A quarter is for more runs than there are now.
-        let later = (memory.len() / 4 / least).min(RUNS_MAX);
+        // Half is for more runs than there are now, as far as there can be more.
+        let later = (memory.len() / 2 / least).min(RUNS_MAX);
         let sources = (memory.len() / least).min(self.scan_sources().max(later));
         let more = memory.len() - sources * least;
         let (longest, rest) = memory.split_at_mut(least + more / 2);
         let others = rest.len() / (sources - 1).max(1);
         let parts = core::iter::once(longest).chain(rest.chunks_exact_mut(others.max(1)));
-        let key_len_max = self.scan_key_len() - 1;
+        // No longer than what has its successor in `Key`.
+        let key_len_max = self.scan_key_len() - 2;
         parts.take(sources).map(|part| CursorMemory::new(part, key_len_max)).collect()
     }
 

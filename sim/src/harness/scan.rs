@@ -70,7 +70,7 @@ pub(crate) async fn scan<D: Device>(
 ) -> Result<Vec<(Vec<u8>, Observed)>, String> {
     let direction = if span.reverse { Direction::Reverse } else { Direction::Forward };
     // Beside writers runs may come while the scan goes on, also beside one that scans its own keys.
-    let mut scratch = vec![0; 2 * store.scan_memory_len()];
+    let mut scratch = vec![0; 4 * store.scan_memory_len()];
     let (start, end) = (span.start.map(key_bytes), span.end.map(key_bytes));
     let start = start.as_ref().map(Vec::as_slice);
     let end = end.as_ref().map(Vec::as_slice);
@@ -96,7 +96,7 @@ pub(crate) async fn scan<D: Device>(
         all.push((key, Observed { value, meta, version_len }));
     }
     drop(items);
-    scratch.resize(scratch.len().max(2 * store.scan_memory_len()), 0);
+    scratch.resize(scratch.len().max(4 * store.scan_memory_len()), 0);
     let counted = store.count(start, end, &mut scratch, options).await.map_err(failed)?;
     if counted != all.len() as u64 {
         return Err(format!("a scan returned {} keys, a count {counted}", all.len()));
