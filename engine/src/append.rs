@@ -12,7 +12,7 @@
 //! sync that makes a record durable makes the way to it durable. `A2` a zone is left behind only
 //! after everything in it was written, and its `End` record is its last.
 
-use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId};
+use shingle_hal::{Class, Device, Error as _, ErrorKind, ZoneId, both};
 
 use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone, is_worn};
@@ -20,7 +20,7 @@ use crate::format::edit::{Change, LogPlace};
 use crate::format::header::Header;
 use crate::format::marks::SICK;
 use crate::format::seal::seal;
-use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD};
+use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD, UNSYNCED_BYTES_MAX};
 use crate::log::head::HeadZone;
 use crate::manifest::EditBuilder;
 use crate::parity::push_protect;
@@ -73,6 +73,18 @@ impl<D: Device> Core<'_, D> {
             failed => failed,
         };
         guard.finish(writing, result)
+    }
+
+    /// Writes whole blocks out, beside a sync of what was written before where that is much: the
+    /// device goes on with this while it ends with that, so the sync costs no pause.
+    async fn write_out_and_sync(&self, side: Side) -> Result<(), Fault<D::Error>> {
+        if self.media.unsynced_bytes() < UNSYNCED_BYTES_MAX {
+            return self.write_out(side, false).await;
+        }
+        self.paid.set(true);
+        // The sync first: it is not to wait for the write.
+        let (synced, written) = both(self.sync_device(), self.write_out(side, false)).await;
+        synced.and(written)
     }
 
     async fn write_side(&self, side: Side, pad: bool) -> Result<(), Fault<D::Error>> {
@@ -209,7 +221,7 @@ impl<D: Device> Core<'_, D> {
                 return Ok(());
             }
             if zone_fits {
-                self.write_out(side, false).await?;
+                self.write_out_and_sync(side).await?;
             } else {
                 self.roll(side, len).await?;
             }

@@ -112,6 +112,10 @@ impl<'m, D: Device> Core<'m, D> {
     async fn install_flush(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
         let tickets = self.state.borrow().frozen.map_or([0; 2], |mark| mark.tickets);
         if !planted(Bug::CheckpointBeforeSync) {
+            // Before the sync that makes the log durable, which does for both.
+            if self.state.borrow_mut().head(Side::Cold).written < tickets[1] {
+                self.write_out(Side::Cold, true).await?;
+            }
             self.make_durable(Side::Log, tickets[0]).await?;
             self.make_durable(Side::Cold, tickets[1]).await?;
             self.sync_device().await?;

@@ -4,7 +4,7 @@
 //!   due first   dead zones are freed                     (cheap, makes room)
 //!               a frozen memtable is flushed             (writers will wait for it)
 //!               a level over its fanout is merged        (readers pay for every run)
-//!               the emptiest log zone is reclaimed       (when free zones run low)
+//!               a log zone is reclaimed                  (when free zones run low)
 //! ```
 //!
 //! Every write adds to a debt, more the more is due; whoever maintains works it off in steps
@@ -19,8 +19,9 @@ use shingle_hal::{Device, ZoneId};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
-use crate::limits::{BOTTOM, FANOUT, RUNS_MAX, UNSYNCED_BYTES_MAX};
+use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
 use crate::memtable::RANGES_MAX;
+use crate::replay::REPLAY_READS_MAX;
 use crate::state::{Core, Wanted};
 
 /// Range deletions that one batch may bring.
@@ -33,6 +34,11 @@ const RESERVE_FOR_TWINS: u32 = 8;
 const RESERVE_FOR_LOG_MIRROR: u32 = 4;
 /// Of these, what deletes may use up.
 const RESERVE_FOR_DELETES: u32 = 6;
+/// Of a debt larger than its own a write pays one part in so many, and of more steps than that it
+/// pays though it waited for a sync.
+const DEBT_SHARE: u64 = 16;
+/// How often a write looks for more that is dead when nothing is left to do.
+const IDLE_MAX: u32 = 4;
 /// Bytes of scrub that writes can earn ahead of it.
 const SCRUB_CREDIT_MAX: u64 = 64 << 20;
 
@@ -252,12 +258,17 @@ impl<D: Device> Core<'_, D> {
         }
         self.state.borrow_mut().debt += owed;
         self.earn_effort(bytes);
-        // The work that is due ends with a sync, which is long if it comes late.
-        if gear > 0 && self.media.unsynced_bytes() >= UNSYNCED_BYTES_MAX {
-            self.sync_device().await?;
-        }
         let step = self.step_bytes();
-        while self.state.borrow().debt >= step {
+        // Who waited for a sync leaves the rest to others, if there is time, and nobody pays much at
+        // once: the debt of a few writes that came while much was due is paid by those behind, too.
+        let most = (2 * step).max(self.state.borrow().debt / DEBT_SHARE);
+        if self.paid.take() && self.state.borrow().debt < DEBT_SHARE * step {
+            return Ok(());
+        }
+        let (mut paid, read) = (0, self.media.stats().read_bytes);
+        // A long read is enough for one write, too.
+        let has_read = || self.media.stats().read_bytes - read > step;
+        while self.state.borrow().debt >= step && paid < most && !self.paid.get() && !has_read() {
             let Some(_guard) = self.jobs.try_enter(&self.lot) else {
                 return Ok(());
             };
@@ -265,10 +276,12 @@ impl<D: Device> Core<'_, D> {
                 Step::Did(did) => {
                     let mut state = self.state.borrow_mut();
                     state.debt = state.debt.saturating_sub(did.max(step / 4));
+                    paid += did.max(step / 4);
                 }
                 Step::Idle => self.state.borrow_mut().debt = 0,
             }
         }
+        self.paid.set(false);
         Ok(())
     }
 
@@ -297,10 +310,11 @@ impl<D: Device> Core<'_, D> {
                 let mut state = self.state.borrow_mut();
                 let active = state.active;
                 let ranges = state.tables[active].range_count() + RANGES_AT_ONCE <= RANGES_MAX;
-                if ranges
-                    && state.tables[active].room_for(key_len, entry_len)
-                    && !self.is_replay_bound(&state)
-                {
+                // What is frozen in time is flushed step by step.
+                let replay_max = self.plan.window_len as u64 * REPLAY_READS_MAX;
+                let soon = state.settled_replay_cost() > replay_max / 8 * 6;
+                let bound = state.replay_cost() > replay_max || soon && state.frozen.is_none();
+                if ranges && state.tables[active].room_for(key_len, entry_len) && !bound {
                     return Ok(());
                 }
                 let empty = state.tables[active].is_empty() && ranges;
@@ -361,10 +375,6 @@ impl<D: Device> Core<'_, D> {
         self.job_step(u64::MAX).await
     }
 
-    fn is_replay_bound(&self, state: &crate::state::State<'_>) -> bool {
-        state.replay_cost() > self.plan.window_len as u64 * crate::replay::REPLAY_READS_MAX
-    }
-
     /// Makes room for a write, or finds that the store is full.
     pub(crate) async fn make_zone_room(
         &self,
@@ -382,16 +392,20 @@ impl<D: Device> Core<'_, D> {
             if self.is_read_only() {
                 return Err(Fault::NoSpace);
             }
-            if self.has_room_for_write(is_delete) && (is_delete || self.has_capacity(bytes)) {
+            let has_room =
+                || self.has_room_for_write(is_delete) && (is_delete || self.has_capacity(bytes));
+            if has_room() {
                 return Ok(true);
             }
-            if self.step().await? == Step::Idle {
-                // What is known to be dead is freed; find out about the rest, once.
-                if idle > 0 {
+            // A step waits for those of others, which may have made room and left nothing to do.
+            if self.step().await? == Step::Idle && !has_room() {
+                // What is known to be dead is freed; find out about the rest. Again, if another
+                // writer's merge ended this one's, or a snapshot was dropped meanwhile.
+                let mut state = self.state.borrow_mut();
+                if idle == IDLE_MAX || idle > 0 && !state.is_merge_worth() {
                     return Ok(false);
                 }
                 idle += 1;
-                let mut state = self.state.borrow_mut();
                 state.squeeze = true;
                 state.wanted = state.wanted.max(bytes);
                 // Also without an entry: what aborted values left in the log is behind it then.
@@ -426,7 +440,7 @@ impl<D: Device> Core<'_, D> {
             state.full_merge = true;
             state.counters.merges + 2 * RUNS_MAX as u64
         };
-        while self.state.borrow().full_merge && self.state.borrow().tree.deepest_tier().is_some() {
+        while self.state.borrow().is_full_merge_due() {
             let _guard = self.jobs.enter(&self.lot).await;
             if self.large_step().await? == Step::Idle {
                 break;

@@ -9,15 +9,12 @@
 //! halved as often as its length allows, and no more.
 
 use core::cell::{Cell, RefCell};
-use shingle_hal::{
-    Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId, both,
-};
+use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::error::{Damage, Fault, Structure};
 use crate::format::seal::{Identity, check};
 use crate::limits::{EFFORTS_MAX, EXTENTS_MAX};
-use crate::sync::maybe;
 
 /// How often a request that asks to be retried is retried.
 const RETRIES: u32 = 3;
@@ -157,28 +154,6 @@ impl<D: Device> Media<D> {
         for part in buf.chunks_mut(self.transfer_len()) {
             self.read_part(lba, part, Request::of(class)).await?;
             lba = lba.plus((part.len() / block_len) as u64);
-        }
-        Ok(())
-    }
-
-    /// As [`read_raw`](Self::read_raw), with several requests in flight. Between two that come one
-    /// after the other, a disk would move its arm to what it has to write, and back.
-    pub(crate) async fn read_together(
-        &self,
-        start: Lba,
-        buf: &mut [u8],
-        class: Class,
-    ) -> Result<(), D::Error> {
-        let (len, mut lba) = (self.transfer_len(), start);
-        for row in buf.chunks_mut(4 * len) {
-            let mut parts = row.chunks_mut(len).map(|part| {
-                let at = lba;
-                lba = lba.plus((part.len() / self.block_len()) as u64);
-                self.read_part(at, part, Request::of(class))
-            });
-            let [a, b, c, d] = core::array::from_fn(|_| maybe(parts.next()));
-            let ((a, b), (c, d)) = both(both(a, b), both(c, d)).await;
-            a.and(b).and(c).and(d)?;
         }
         Ok(())
     }

@@ -40,6 +40,10 @@ use crate::zone::{Role, spans};
 /// How many times a level may fit into the bottom to be merged into it when it is over its fanout;
 /// a smaller one becomes a run of the next tier: written once more, and the bottom less often.
 const WORTH_BOTTOM: u64 = 4;
+/// What a merge that takes no run of its level names as the last: no run has this number.
+const NO_RUN: u32 = 0;
+/// Bytes of a bottom that is merged by itself for a write that finds no room, on a small drive.
+const BARE_MERGE_BYTES_MAX: u64 = 64 << 20;
 
 /// Sources of a merge, a bit for each.
 type Holders = u32;
@@ -72,7 +76,21 @@ impl<'m, D: Device> Core<'m, D> {
         let cheap = self.is_bottom_cheap(&state);
         let due = |level| forced || cheap && 2 * tree.whole(level).count() >= fanout;
         let deepest = tree.deepest_tier().filter(|&level| ready(level) && due(level));
-        over.or(begun).or(deepest)
+        let held_back = self.is_bottom_due(&state).then_some(BOTTOM - 1);
+        over.or(begun).or(deepest).or(held_back)
+    }
+
+    /// Whether the bottom is to be merged by itself: space is wanted, no tier has anything, and
+    /// what the bottom kept for snapshots no snapshot needs any more.
+    ///
+    /// Such a merge is one of the lowest tier without a run of it.
+    fn is_bottom_due(&self, state: &State<'_>) -> bool {
+        let bottom = state.tree.nodes_of_level(BOTTOM) * self.shape.node_len as u64;
+        // A write does not wait for more than this, nor is more done on suspicion.
+        let cheap = bottom <= (self.capacity.get() / 64).max(BARE_MERGE_BYTES_MAX);
+        let known = state.held_back > Some(0);
+        let wanted = state.full_merge && (cheap || known) || state.squeeze && cheap;
+        wanted && bottom > 0 && state.is_held_for_nobody()
     }
 
     /// Whether rewriting the bottom costs little against what was written since it last was.
@@ -162,7 +180,10 @@ impl<'m, D: Device> Core<'m, D> {
     /// Records a new merge: which runs take part and what they become.
     async fn declare_merge(&self, level: u8) -> Result<(), Fault<D::Error>> {
         let inputs_max = self.plan.merge_inputs();
-        let cheap = self.is_bottom_cheap(&self.state.borrow());
+        let (cheap, bare) = {
+            let state = self.state.borrow();
+            (self.is_bottom_cheap(&state), self.is_bottom_due(&state))
+        };
         self.commit_edit(|state, edit| {
             let tree = &state.tree;
             let below = tree.runs().iter().any(|run| run.level > level && run.level < BOTTOM);
@@ -177,12 +198,15 @@ impl<'m, D: Device> Core<'m, D> {
             // The oldest runs of the level, as many as can be read at once.
             let take = if into == BOTTOM { inputs_max - 1 } else { inputs_max };
             let count = tree.whole(level).count();
-            let Some(last) = tree.whole(level).nth(count.saturating_sub(take)) else {
+            let last = tree.whole(level).nth(count.saturating_sub(take));
+            let Some(last_input) = last.map(|run| run.run).or(bare.then_some(NO_RUN)) else {
                 return;
             };
-            let merge = Merge { into, run: tree.next_run, last_input: last.run, key_len: 0 };
-            state.tree.set_merge(level, Some(merge));
-            let (run, last_input) = (merge.run, merge.last_input);
+            let run = tree.next_run;
+            state.tree.set_merge(level, Some(Merge { into, run, last_input, key_len: 0 }));
+            if into == BOTTOM {
+                state.holding_back = None;
+            }
             edit.push(&Change::Merge { level, into, run, last_input });
         })
         .await
@@ -359,6 +383,9 @@ impl<'m, D: Device> Core<'m, D> {
                 drop_spent(state, edit, source.run, spent, node_len);
             }
             fill_zones(state, edit);
+            if into == BOTTOM {
+                state.holding_back = state.holding_back.max(merging.filter.held_back());
+            }
             match reached {
                 Some(key) => set_merge_key(state, edit, level, key),
                 None => {
@@ -366,6 +393,7 @@ impl<'m, D: Device> Core<'m, D> {
                     edit.push(&Change::MergeEnd { level });
                     state.counters.merges += 1;
                     if into == BOTTOM {
+                        state.held_back = state.holding_back.take();
                         state.counters.bottom_merge_at = state.log.appended;
                         state.wasted_reads = 0;
                         let tiers = state.tree.deepest_tier().is_some();
@@ -388,6 +416,23 @@ impl<'m, D: Device> Core<'m, D> {
 }
 
 impl State<'_> {
+    /// Whether no tier has anything, and the bottom holds what was kept for snapshots that are gone.
+    pub(crate) fn is_held_for_nobody(&self) -> bool {
+        let oldest = self.snapshots.iter().flatten().min();
+        let gone = |newest: u64| oldest.is_none_or(|&oldest| oldest > newest);
+        self.tree.deepest_tier().is_none() && self.held_back.is_some_and(gone)
+    }
+
+    /// Whether a merge of everything has something to merge.
+    pub(crate) fn is_full_merge_due(&self) -> bool {
+        self.full_merge && self.is_merge_worth()
+    }
+
+    /// Whether a merge into the bottom may show something dead.
+    pub(crate) fn is_merge_worth(&self) -> bool {
+        self.tree.deepest_tier().is_some() || self.is_held_for_nobody()
+    }
+
     /// Whether reads lost so much in tiers that a merge of the deepest one would have paid: an
     /// eighth of the nodes that there are, if it is worth one.
     fn is_read_often(&self) -> bool {

@@ -161,6 +161,9 @@ fn assemble<D: Device>(
         wasted_reads: 0,
         squeeze: false,
         wanted: 0,
+        // What the lives before left there is not known, nor what a merge that goes on has written.
+        held_back: Some(0),
+        holding_back: Some(0),
     };
     Ok(Core {
         media,
@@ -176,6 +179,7 @@ fn assemble<D: Device>(
         spare,
         scratch,
         meta,
+        paid: Cell::new(false),
         jobs: Lock::new(For::Jobs),
         rolls: Lock::new(For::Rolls),
         edits: Lock::new(For::Edits),

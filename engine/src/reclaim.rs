@@ -104,12 +104,17 @@ impl<D: Device> Core<'_, D> {
         } else {
             // A group that was begun is emptied to the end: only then is anything gained.
             let candidates = state.zones.iter().filter_map(|(id, _)| Prey::of(&state, id));
-            let prey = candidates.min_by_key(|prey| (!prey.begun, prey.live / prey.members))?;
-            let capacity = prey.blocks * payload;
-            if prey.live.saturating_add(gain_min.saturating_mul(prey.members)) > capacity {
-                return None;
-            }
-            prey.next
+            let gains = |prey: &Prey| {
+                let gain = gain_min.saturating_mul(prey.members);
+                prey.begun || prey.live.saturating_add(gain) <= prey.blocks * payload
+            };
+            // When the last zones go, the emptiest.
+            let urgent = state.zones.free_count() <= self.reserve() + 1;
+            let newest = if urgent { 0 } else { state.zones.next_generation };
+            candidates
+                .filter(gains)
+                .max_by_key(|prey| (prey.begun, prey.worth(newest, payload)))?
+                .next
         };
         let zone = state.zones.get(id);
         let log_zone = LogZone {
@@ -192,11 +197,19 @@ impl<D: Device> Core<'_, D> {
         let mut reader = RecordReader::resume(victim.log_zone, window, block_len, victim.sweep);
         let mut did = 0;
         while did < budget {
-            if victim.ops_left == 0 && !self.next_record(&mut victim, &mut reader).await? {
-                self.free_victim(&victim).await?;
-                return Ok(Step::Did(did + 1));
-            }
             if victim.ops_left == 0 {
+                let read = self.media.stats().read_bytes;
+                if !self.next_record(&mut victim, &mut reader).await? {
+                    if did == 0 {
+                        self.free_victim(&victim).await?;
+                        return Ok(Step::Did(1));
+                    }
+                    break;
+                }
+                // A sweep is enough for a step, and the syncs of freeing the zone are.
+                if self.media.stats().read_bytes - read > budget {
+                    break;
+                }
                 continue;
             }
             did += u64::from(self.payload());
@@ -518,9 +531,26 @@ struct Prey {
     blocks: u64,
     /// Some of it was emptied already.
     begun: bool,
+    /// The youngest of its zones.
+    generation: u32,
 }
 
 impl Prey {
+    /// What emptying it is worth: the gain by the cost, reading and writing what lives, and by the
+    /// root of its age. What is young loses more by itself, and a cold zone with a little that is
+    /// dead would keep that for long. The square of all that, in no unit.
+    ///
+    /// # Source
+    /// Cost-benefit cleaning of Rosenblum and Ousterhout, "The design and implementation of a
+    /// log-structured file system" (1992), which takes the age itself; the root was the better for
+    /// Zipf's law in trials with zones of 64 values, and costs nothing where keys are all alike.
+    fn worth(&self, newest: u32, payload: u64) -> u64 {
+        const ONE: u64 = 1 << 16;
+        let capacity = (self.blocks * payload).max(1);
+        let share = capacity.saturating_sub(self.live) * ONE / (capacity + self.live);
+        share * share * u64::from(newest.saturating_sub(self.generation).max(1))
+    }
+
     /// That of a zone in no group, or of a zone of parity; `None` where it cannot be emptied.
     fn of(state: &State<'_>, id: ZoneId) -> Option<Self> {
         let role = state.zones.get(id).role();
@@ -528,7 +558,8 @@ impl Prey {
         if !is_first || !(role.holds_values() || role == Role::Parity) {
             return None;
         }
-        let mut prey = Self { next: id, members: 0, live: 0, blocks: 0, begun: false };
+        let mut prey =
+            Self { next: id, members: 0, live: 0, blocks: 0, begun: false, generation: 0 };
         let mut least = None;
         for id in state.zones.group(id) {
             let zone = state.zones.get(id);
@@ -546,6 +577,7 @@ impl Prey {
             }
             let live = u64::from(zone.live.get()) + u64::from(zone.live_mem.get());
             prey.live += live;
+            prey.generation = prey.generation.max(zone.generation.get());
             if least.is_none_or(|least| live < least) {
                 (least, prey.next) = (Some(live), id);
             }

@@ -290,6 +290,10 @@ pub(crate) struct State<'m> {
     pub(crate) squeeze: bool,
     /// The most bytes that such a write asked for.
     pub(crate) wanted: u64,
+    /// The bottom may hold versions that were kept for snapshots alone, the newest of this number.
+    pub(crate) held_back: Option<u64>,
+    /// The same of what the merge under way writes.
+    pub(crate) holding_back: Option<u64>,
 }
 
 impl<'m> State<'m> {
@@ -387,6 +391,11 @@ impl<'m> State<'m> {
         self.log.replay_cost() + self.cold.as_ref().map_or(0, Head::replay_cost)
     }
 
+    /// The same without what the next index of each will cover.
+    pub(crate) fn settled_replay_cost(&self) -> u64 {
+        self.log.settled_cost() + self.cold.as_ref().map_or(0, Head::settled_cost)
+    }
+
     /// Snapshots, oldest first.
     pub(crate) fn snapshot_seqs(&self) -> heapless::Vec<u64, SNAPSHOTS_MAX> {
         let mut seqs: heapless::Vec<u64, SNAPSHOTS_MAX> =
@@ -459,6 +468,8 @@ pub(crate) struct Core<'m, D> {
     pub(crate) scratch: Pool<'m, 1>,
     /// Metadata of a value that reclaim moves.
     pub(crate) meta: Pool<'m, 1>,
+    /// The write under way waited for a sync already.
+    pub(crate) paid: Cell<bool>,
     pub(crate) jobs: Lock,
     pub(crate) rolls: Lock,
     pub(crate) edits: Lock,

@@ -136,14 +136,6 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// The future, if there is one; else it went well.
-pub(crate) async fn maybe<E>(future: Option<impl Future<Output = Result<(), E>>>) -> Result<(), E> {
-    match future {
-        Some(future) => future.await,
-        None => Ok(()),
-    }
-}
-
 /// Lets all other tasks that can go on do so first.
 pub(crate) async fn yield_once() {
     let mut yielded = false;

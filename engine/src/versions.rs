@@ -29,18 +29,24 @@ pub(crate) struct VersionFilter {
     snapshots: heapless::Vec<u64, SNAPSHOTS_MAX>,
     bottom: bool,
     last_stripe: Option<usize>,
+    held_back: bool,
 }
 
 impl VersionFilter {
     /// A filter for the snapshots open now, oldest first.
     pub(crate) fn new(snapshots: heapless::Vec<u64, SNAPSHOTS_MAX>, bottom: bool) -> Self {
         debug_assert!(snapshots.is_sorted());
-        Self { snapshots, bottom, last_stripe: None }
+        Self { snapshots, bottom, last_stripe: None, held_back: false }
     }
 
     /// Most versions of one key that are kept.
     pub(crate) fn versions_max(&self) -> u32 {
         self.snapshots.len() as u32 + 1
+    }
+
+    /// The newest snapshot, if something was kept that no later reader can see.
+    pub(crate) fn held_back(&self) -> Option<u64> {
+        self.snapshots.last().copied().filter(|_| self.held_back)
     }
 
     /// Number of snapshots that cannot see `seq`.
@@ -61,6 +67,7 @@ impl VersionFilter {
         if shadowed || deleted {
             return Fate::Drop;
         }
+        self.held_back |= self.last_stripe.is_some() || cover.iter().any(|&by| by > seq);
         self.last_stripe = Some(stripe);
         let drops = self.bottom || planted(Bug::TombstoneDroppedEarly);
         if stripe == 0 && drops {

@@ -170,3 +170,35 @@ fn values_of_any_length_fill_what_is_promised() {
         live_at_the_limit(media, value_len, 2);
     }
 }
+
+/// Old versions that a snapshot kept in the bottom, with nothing above it, give their space back
+/// when a write needs it.
+#[test]
+fn space_that_a_snapshot_held_comes_back_when_it_is_gone() {
+    const LEN: usize = 1 << 20;
+    let drive = drive_of("smr-tiny");
+    let mut memory = vec![0; 8 << 20];
+    set_up(&drive, &mut memory, Limits::for_geometry(&drive.geometry()));
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    let capacity = store.stats().capacity_bytes;
+    let put = |index, len| {
+        let (key, value) = (key(index), synthetic::value(index, len));
+        drive.block_on(store.put(&key, Meta::NONE, &value, WriteOptions::BUFFERED))
+    };
+    let fill = |share: u64| {
+        for index in 0..capacity * share / 100 / LEN as u64 {
+            put(index, LEN).expect("there is room");
+        }
+    };
+    fill(45);
+    let snapshot = store.snapshot().expect("one is free");
+    fill(45);
+    drive.block_on(store.compact()).expect("compact");
+    assert_eq!((store.stats().runs, store.stats().snapshots), (1, 1));
+    let left = capacity - store.stats().used_bytes;
+    let more = left as usize + LEN;
+    assert_eq!(put(1000, more), Err(WriteError::Full), "the snapshot is held");
+    drop(snapshot);
+    put(1000, more).expect("what only the snapshot saw makes room");
+    drive.block_on(store.close()).expect("close");
+}

@@ -148,8 +148,9 @@ fn readers_get_the_buffers_in_turn() {
         mean / 1_000_000,
         longest.get() / 1_000_000
     );
-    // Where whoever came last was served first, one waited for six seconds.
-    assert!(longest.get() < 1_000_000_000, "{} ns", longest.get());
+    // Where whoever came last was served first, one waited for six seconds at a mean of 23 ms.
+    let most = 8 * mean.max(100_000_000);
+    assert!(longest.get() < most, "{} ns", longest.get());
 }
 
 /// Writers that wait for the same sync all have the next one together; nearly all, where more of

@@ -338,6 +338,11 @@ impl<'m> Head<'m> {
         self.settled_cost + self.walk_cost
     }
 
+    /// The same without what the next index will cover.
+    pub(crate) fn settled_cost(&self) -> u64 {
+        self.settled_cost
+    }
+
     /// Everything so far has gone into a memtable that is flushed as a whole.
     pub(crate) fn reset_cost(&mut self) {
         self.settled_cost = 0;

@@ -409,7 +409,7 @@ impl<'b> RecordReader<'b> {
         let (from, len) = (self.checked, self.block_len);
         let start = self.zone.map.lba(self.first + from);
         let out = &mut self.buffer[from as usize * len..until as usize * len];
-        let whole = media.read_together(start, out, Class::Maintenance).await;
+        let whole = media.read_raw(start, out, Class::Maintenance).await;
         let readable = match whole {
             Ok(()) => until,
             Err(error) => {

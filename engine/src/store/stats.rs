@@ -50,6 +50,8 @@ pub struct Stats {
     pub run_bytes: u64,
     /// Manifest snapshots since open.
     pub manifest_snapshots: u64,
+    /// Snapshots held, those of scans among them: space is not got back from what they see.
+    pub snapshots: u32,
     /// Entries in runs, old versions and tombstones included.
     pub entries: u64,
     /// Runs.
@@ -153,6 +155,7 @@ impl<D: Device> Store<'_, D> {
             moved_bytes: counters.moved_bytes,
             run_bytes: counters.run_bytes,
             manifest_snapshots: counters.snapshots,
+            snapshots: state.snapshot_seqs().len() as u32,
             entries: pieces.iter().map(|piece| u64::from(piece.record().entries)).sum(),
             runs: state.tree.runs().len() as u32,
             pieces: pieces.len() as u32,

@@ -521,7 +521,9 @@ impl<D: Device> Pen<'_, '_, '_, D> {
             if core.is_read_only() {
                 return Err(WriteError::ReadOnly);
             }
-            if !core.make_zone_room((overhead + len) as u64, false).await? {
+            // Fragments count as used once they are committed, so the first asks for all of them.
+            let wanted = if self.fragments.is_empty() { total.max(len) } else { len };
+            if !core.make_zone_room((overhead + wanted) as u64, false).await? {
                 return Err(WriteError::Full);
             }
             core.make_room(Side::Log, overhead + len).await?;

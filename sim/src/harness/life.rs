@@ -209,7 +209,8 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
         self.full_count.set(self.full_count.get() + 1);
         let live = self.oracle.borrow().live_bytes();
         let stats = self.store.stats();
-        let reclaims = self.held.borrow().is_empty() && self.streams.get() == 0;
+        // Also a scan beside this write holds a snapshot.
+        let reclaims = stats.snapshots == 0 && self.streams.get() == 0;
         if reclaims && live * 100 < stats.capacity_bytes * self.full_percent {
             return wrong(format!("{what} is refused as full with {live} live bytes: {stats:?}"));
         }
