@@ -8,6 +8,8 @@ pub mod exec;
 pub mod fault;
 pub mod harness;
 pub mod image;
+#[cfg(target_os = "linux")]
+pub mod linux;
 pub mod media;
 pub mod synthetic;
 pub mod timing;

@@ -8,5 +8,7 @@ mod drive_flight;
 mod drive_model;
 mod fault;
 mod image;
+#[cfg(target_os = "linux")]
+mod linux;
 mod load;
 mod timing_rules;
