@@ -93,7 +93,7 @@ fn main() -> ExitCode {
             ""
         }
     );
-    if let Err(error) = report.write(&args.out, how.trim()) {
+    if let Err(error) = report.write(&args.out, "report", how.trim()) {
         eprintln!("report: cannot write {}: {error}", args.out.display());
         return ExitCode::FAILURE;
     }

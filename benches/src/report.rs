@@ -80,17 +80,17 @@ impl Report {
         text
     }
 
-    /// Writes the page as `report.md` and the plots beside it into `folder`.
+    /// Writes the page as `name` with the ending `.md`, and the plots beside it, into `folder`.
     ///
     /// # Errors
     /// What the file system says.
-    pub fn write(&self, folder: &Path, how: &str) -> io::Result<()> {
+    pub fn write(&self, folder: &Path, name: &str, how: &str) -> io::Result<()> {
         fs::create_dir_all(folder)?;
         for plot in self.sections.iter().flat_map(|section| &section.plots) {
             let path = folder.join(format!("{}.svg", plot.name));
             plot::draw(&path, &plot.title, &plot.axes, &plot.lines).map_err(io::Error::other)?;
         }
-        fs::write(folder.join("report.md"), self.page(how))
+        fs::write(folder.join(format!("{name}.md")), self.page(how))
     }
 }
 

@@ -1,4 +1,5 @@
-//! Peers on a simulated disk give back what they were given, in order, and are charged for it.
+//! Peers, on a simulated disk and on files, give back what they were given, in order, and are
+//! charged for it.
 
 use std::collections::BTreeMap;
 
@@ -105,6 +106,55 @@ fn kinetic_gives_back_what_it_was_given() {
 #[test]
 fn redb_gives_back_what_it_was_given() {
     check(&mut Redb::new(&small_disk(), 256 << 10), 1000);
+}
+
+/// In wall-clock time, on files and in memory.
+#[cfg(target_os = "linux")]
+mod wall {
+    use super::*;
+    use shingle_benches::experiment::Scale;
+    use shingle_benches::experiment::wall::{cases, judge};
+    use shingle_benches::subject::file::FileHost;
+    use shingle_benches::subject::fjall::Fjall;
+    use shingle_benches::subject::ram::Ram;
+    use shingle_benches::subject::shingle;
+    use tempfile::tempdir;
+
+    #[test]
+    fn fjall_gives_back_what_it_was_given() {
+        for values_apart in [false, true] {
+            let folder = tempdir().expect("a folder");
+            check(&mut Fjall::new(folder.path(), 3 << 20, values_apart), 3000);
+        }
+    }
+
+    #[test]
+    fn redb_in_a_file_gives_back_what_it_was_given() {
+        let folder = tempdir().expect("a folder");
+        check(&mut Redb::in_folder(folder.path(), 1 << 20), 1000);
+    }
+
+    #[test]
+    fn shingle_in_memory_and_on_a_file_gives_back_what_it_was_given() {
+        const ZONE_LEN: usize = 1 << 20;
+        shingle::on(&Ram::new(64, ZONE_LEN), 2 << 20, |_| {}, |subject| check(subject, 6000));
+        let folder = tempdir().expect("a folder");
+        let host = FileHost::new(&folder.path().join("device"), 64, ZONE_LEN);
+        shingle::on(&host, 2 << 20, |_| {}, |subject| check(subject, 6000));
+    }
+
+    #[test]
+    fn round_of_lives_has_a_goal_for_each_figure_that_is_asked() {
+        let folder = tempdir().expect("a folder");
+        let mut case = cases(Scale::Quick).remove(0);
+        (case.job.keys, case.job.gets, case.memory_len) = (2_000, 100, 64 << 20);
+        let round = case.kinds().into_iter().map(|kind| (kind, case.live(kind, folder.path())));
+        let (section, goals) = judge(&case, &[round.collect()]);
+        assert_eq!((goals.len(), section.notes.len()), (8, 2));
+        assert!(goals.iter().all(|goal| goal.measure().is_finite()), "{goals:?}");
+        let left = std::fs::read_dir(folder.path()).expect("the folder").count();
+        assert_eq!(left, 0, "files of stores that are gone");
+    }
 }
 
 #[test]

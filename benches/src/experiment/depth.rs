@@ -8,6 +8,7 @@ use crate::goal::{Bound, Goal};
 use crate::measure::Phase;
 use crate::plot::Line;
 use crate::report::{Plot, Section};
+use crate::subject::Subject as _;
 use crate::subject::shingle;
 
 const VALUE_LEN: usize = 4096;

@@ -10,6 +10,8 @@ pub mod large;
 pub mod nor;
 pub mod small;
 pub mod values;
+#[cfg(target_os = "linux")]
+pub mod wall;
 pub mod writers;
 pub mod ycsb;
 

@@ -5,12 +5,23 @@
 mod disk;
 pub mod ekv;
 mod extents;
+#[cfg(target_os = "linux")]
+pub mod file;
+#[cfg(target_os = "linux")]
+pub mod fjall;
 pub mod flash;
+#[cfg(target_os = "linux")]
+pub mod folder;
+pub mod host;
 pub mod leveldb;
 pub mod on_flash;
+pub mod ram;
 pub mod redb;
 pub mod sequential;
 pub mod shingle;
+
+/// Memory in which a batch is put together in wall-clock time: room for a hundred values of 4 KiB.
+const WALL_BATCH_LEN_BYTES: usize = 448 << 10;
 
 /// What a device was asked for so far, and the time there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +58,10 @@ pub trait Subject {
 
     /// Makes everything before durable.
     fn sync(&mut self);
+
+    /// Does the work in the background that is due, or waits until it is done; nothing where the
+    /// engine has none, or does not say.
+    fn settle(&mut self) {}
 
     /// The value of `key` in `out`; whether there is one.
     fn get(&mut self, key: &[u8], out: &mut Vec<u8>) -> bool;

@@ -1,8 +1,10 @@
-//! redb on a simulated conventional disk, its file laid over the disk from the first block on.
+//! redb on a simulated conventional disk, its file laid over the disk from the first block on; or
+//! in a file of the file system.
 //!
-//! What redb writes is kept back for up to `KEPT_BLOCKS_MAX` blocks, so that neighbours go in one
-//! request; a block of which it writes a part is read first. Its cache is the memory it is given.
-//! A batch is one transaction that redb need not make durable; a sync is one more that it must.
+//! On the disk, what redb writes is kept back for up to `KEPT_BLOCKS_MAX` blocks, so that
+//! neighbours go in one request; a block of which it writes a part is read first. Its cache is the
+//! memory it is given. A batch is one transaction that redb need not make durable; a sync is one
+//! more that it must.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -17,6 +19,8 @@ use send_wrapper::SendWrapper;
 use shingle_sim::media::MediaSpec;
 
 use super::disk::Disk;
+#[cfg(target_os = "linux")]
+use super::folder::Folder;
 use super::{Reading, Subject};
 
 /// Blocks that are kept back before they are written: 256 KiB.
@@ -151,10 +155,17 @@ impl StorageBackend for Backend {
     }
 }
 
+/// Where the file is.
+enum Place {
+    Disk(Rc<DiskFile>),
+    #[cfg(target_os = "linux")]
+    Folder(Folder),
+}
+
 /// A redb.
 pub struct Redb {
     database: Database,
-    file: Rc<DiskFile>,
+    place: Place,
 }
 
 impl Redb {
@@ -169,7 +180,22 @@ impl Redb {
         let file = Rc::new(DiskFile { disk, len, kept, written });
         let backend = Backend(SendWrapper::new(file.clone()));
         let database = Builder::new().set_cache_size(memory_len).create_with_backend(backend);
-        let subject = Self { database: database.expect("create"), file };
+        Self::of(database.expect("create"), Place::Disk(file))
+    }
+
+    /// redb in a file in the folder at `path`, with `memory_len` bytes of cache.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn in_folder(path: &std::path::Path, memory_len: usize) -> Self {
+        let database = Builder::new().set_cache_size(memory_len).create(path.join("values.redb"));
+        Self::of(database.expect("create"), Place::Folder(Folder::new(path)))
+    }
+
+    fn of(database: Database, place: Place) -> Self {
+        let subject = Self { database, place };
         // The table is there before anything is read.
         subject.write(Durability::Immediate, |_| ());
         subject
@@ -247,10 +273,18 @@ impl Subject for Redb {
     }
 
     fn now_ns(&self) -> u64 {
-        self.file.disk.now_ns()
+        match &self.place {
+            Place::Disk(file) => file.disk.now_ns(),
+            #[cfg(target_os = "linux")]
+            Place::Folder(folder) => folder.now_ns(),
+        }
     }
 
     fn reading(&self) -> Reading {
-        self.file.disk.reading(self.file.len.get())
+        match &self.place {
+            Place::Disk(file) => file.disk.reading(file.len.get()),
+            #[cfg(target_os = "linux")]
+            Place::Folder(folder) => folder.reading(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! This engine on a simulated drive.
+//! This engine on a simulated drive, or on any other device that [hosts](super::host) it.
 
 use std::cell::RefCell;
 use std::ops::Bound;
@@ -11,17 +11,18 @@ use shingle_hal::{Device, ZoneId};
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Executor};
 
+use super::host::Host;
 use super::{Reading, Subject};
 use crate::load::KEY_LEN;
 
 /// What a scan is given more than it needs, to read ahead.
 const SCAN_AHEAD_BYTES: usize = 4 << 20;
 
-/// A store on a simulated drive.
-pub struct Shingle<'m> {
+/// A store on a simulated drive, or on another host.
+pub struct Shingle<'m, H: Host = Drive> {
     /// The store.
-    pub store: Store<'m, &'m Drive>,
-    drive: &'m Drive,
+    pub store: Store<'m, &'m H::Device>,
+    host: &'m H,
     batch: Vec<u8>,
     scratch: Vec<u8>,
     value: Vec<u8>,
@@ -47,17 +48,30 @@ pub fn with_limits<T>(
     change: impl FnOnce(&mut Limits),
     run: impl FnOnce(&mut Shingle<'_>) -> T,
 ) -> T {
-    let drive = Drive::new(spec.clone(), 1);
-    let mut limits = Limits::for_geometry(&drive.geometry());
+    on(&Drive::new(spec.clone(), 1), memory_len, change, run)
+}
+
+/// Formats the device of `host` and gives its store to `run`, as [`with_limits`] does.
+///
+/// # Panics
+/// If the memory does not do, or the limits make no sense.
+pub fn on<H: Host, T>(
+    host: &H,
+    memory_len: usize,
+    change: impl FnOnce(&mut Limits),
+    run: impl FnOnce(&mut Shingle<'_, H>) -> T,
+) -> T {
+    let device = host.device();
+    let mut limits = Limits::for_geometry(&device.geometry());
     change(&mut limits);
     let mut memory = vec![0; memory_len];
     let options = FormatOptions { store_id: [7; 16], limits, redundancy: Redundancy::NONE };
-    drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
-    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    host.block_on(format(&device, &mut memory, &options)).expect("format");
+    let store = host.block_on(Store::open(device, &mut memory)).expect("open");
     run(&mut Shingle {
         store,
-        drive: &drive,
-        batch: vec![0; 256 << 10],
+        host,
+        batch: vec![0; host.batch_len_bytes()],
         scratch: Vec::new(),
         value: Vec::new(),
         value_len_max: 0,
@@ -78,17 +92,17 @@ impl Shingle<'_> {
     ) {
         let (next, each) = (RefCell::new(next), RefCell::new(each));
         let (next, each) = (&next, &each);
-        let executor = Executor::new(self.drive);
+        let executor = Executor::new(self.host);
         let room = self.store.read_room(self.value_len_max as u64) as usize;
         for _ in 0..depth {
             executor.spawn(async move {
                 let mut value = vec![0; room];
                 loop {
                     let Some((index, key)) = (next.borrow_mut())() else { break };
-                    let began = self.drive.now_ns();
+                    let began = self.host.now_ns();
                     let found = self.store.get(&key, &mut value, ReadOptions::default()).await;
                     let found = found.expect("get").expect("the key is there");
-                    let took_ns = self.drive.now_ns() - began;
+                    let took_ns = self.host.now_ns() - began;
                     (each.borrow_mut())(index, &value[..found.value_len as usize], took_ns);
                 }
             });
@@ -109,15 +123,15 @@ impl Shingle<'_> {
     ) {
         let (next, each) = (RefCell::new(next), RefCell::new(each));
         let (next, each) = (&next, &each);
-        let executor = Executor::new(self.drive);
+        let executor = Executor::new(self.host);
         for _ in 0..writers {
             executor.spawn(async move {
                 loop {
                     let Some((key, value)) = (next.borrow_mut())() else { break };
-                    let began = self.drive.now_ns();
+                    let began = self.host.now_ns();
                     let put = self.store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
                     put.await.expect("put");
-                    (each.borrow_mut())(self.drive.now_ns() - began);
+                    (each.borrow_mut())(self.host.now_ns() - began);
                 }
             });
         }
@@ -131,7 +145,7 @@ impl Shingle<'_> {
     pub fn keys(&mut self, from: &[u8], count: usize) -> Vec<[u8; KEY_LEN]> {
         self.scratch.resize(self.store.scan_memory_len() + SCAN_AHEAD_BYTES, 0);
         let mut keys = Vec::with_capacity(count);
-        self.drive.block_on(async {
+        self.host.block_on(async {
             let (start, end, options) =
                 (Bound::Included(from), Bound::Unbounded, ReadOptions::default());
             let scan =
@@ -146,21 +160,12 @@ impl Shingle<'_> {
         keys
     }
 
-    /// Does the work in the background that is due.
-    ///
-    /// # Panics
-    /// If it fails.
-    pub fn settle(&self) {
-        const STEPS_MAX: u32 = 1 << 20;
-        self.drive.block_on(self.store.maintain(STEPS_MAX)).expect("maintain");
-    }
-
     /// Brings everything into one run and the least space.
     ///
     /// # Panics
     /// If it fails.
     pub fn compact(&self) {
-        self.drive.block_on(self.store.compact()).expect("compact");
+        self.host.block_on(self.store.compact()).expect("compact");
     }
 
     /// Reads that it takes to open the store again with so much memory, as it stands now.
@@ -169,7 +174,7 @@ impl Shingle<'_> {
     /// If it does not open.
     #[must_use]
     pub fn mount_reads(&self, memory_len: usize) -> u64 {
-        let copy = self.drive.fork();
+        let copy = self.host.fork();
         let mut memory = vec![0; memory_len];
         let store = copy.block_on(Store::open(&copy, &mut memory)).expect("open");
         store.media_stats().reads
@@ -178,19 +183,19 @@ impl Shingle<'_> {
     /// The drive below.
     #[must_use]
     pub fn drive(&self) -> &Drive {
-        self.drive
+        self.host
     }
 }
 
-impl Subject for Shingle<'_> {
+impl<H: Host> Subject for Shingle<'_, H> {
     fn name(&self) -> &str {
-        "shingle"
+        self.host.name()
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
         self.value_len_max = self.value_len_max.max(value.len());
         let put = self.store.put(key, Meta::NONE, value, WriteOptions::BUFFERED);
-        self.drive.block_on(put).expect("put");
+        self.host.block_on(put).expect("put");
     }
 
     fn put_batch(&mut self, pairs: &[(&[u8], &[u8])]) {
@@ -207,22 +212,27 @@ impl Subject for Shingle<'_> {
                 taken += 1;
             }
             assert!(taken > 0, "a value is longer than the batch's memory");
-            self.drive.block_on(self.store.write(&batch, Durability::Buffered)).expect("write");
+            self.host.block_on(self.store.write(&batch, Durability::Buffered)).expect("write");
             left = &left[taken..];
         }
     }
 
     fn delete(&mut self, key: &[u8]) {
-        self.drive.block_on(self.store.delete(key, WriteOptions::BUFFERED)).expect("delete");
+        self.host.block_on(self.store.delete(key, WriteOptions::BUFFERED)).expect("delete");
     }
 
     fn sync(&mut self) {
-        self.drive.block_on(self.store.sync()).expect("sync");
+        self.host.block_on(self.store.sync()).expect("sync");
+    }
+
+    fn settle(&mut self) {
+        const STEPS_MAX: u32 = 1 << 20;
+        self.host.block_on(self.store.maintain(STEPS_MAX)).expect("maintain");
     }
 
     fn get(&mut self, key: &[u8], out: &mut Vec<u8>) -> bool {
         out.resize(self.store.read_room(self.value_len_max as u64) as usize, 0);
-        let found = self.drive.block_on(self.store.get(key, out, ReadOptions::default()));
+        let found = self.host.block_on(self.store.get(key, out, ReadOptions::default()));
         let found = found.expect("get");
         let len = found.map_or(0, |found| found.value_len as usize);
         out.truncate(len);
@@ -242,7 +252,7 @@ impl Subject for Shingle<'_> {
         } else {
             (Bound::Included(from), Bound::Unbounded, Direction::Forward)
         };
-        self.drive.block_on(async {
+        self.host.block_on(async {
             let options = ReadOptions::default();
             let scan = self.store.scan(start, end, direction, &mut self.scratch, options).await;
             let mut scan = scan.expect("scan");
@@ -263,12 +273,12 @@ impl Subject for Shingle<'_> {
     }
 
     fn now_ns(&self) -> u64 {
-        self.drive.now_ns()
+        self.host.now_ns()
     }
 
     fn reading(&self) -> Reading {
         let media = self.store.media_stats();
-        let geometry = self.drive.geometry();
+        let geometry = self.host.device().geometry();
         let block_len = u64::from(geometry.block_len_bytes);
         let occupied = (0..geometry.zone_count)
             .filter_map(|zone| self.store.zone_use(ZoneId(zone)))
@@ -276,7 +286,7 @@ impl Subject for Shingle<'_> {
             .map(|usage| u64::from(usage.capacity_blocks) * block_len)
             .sum();
         Reading {
-            now_ns: self.drive.now_ns(),
+            now_ns: self.host.now_ns(),
             reads: media.reads,
             read_bytes: media.read_bytes,
             written_bytes: media.written_bytes,
