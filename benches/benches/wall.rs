@@ -4,6 +4,7 @@
 //! cargo bench -p shingle-benches --bench wall                  all of it, into target/report
 //! cargo bench -p shingle-benches --bench wall -- --quick       little, to see that it runs
 //! cargo bench -p shingle-benches --bench wall -- --values 100 --rounds 5
+//! cargo bench -p shingle-benches --bench wall --features cpp   against RocksDB, too
 //! ```
 //!
 //! Figures are this machine's, of this run. Keep the machine quiet.

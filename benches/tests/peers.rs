@@ -128,6 +128,16 @@ mod wall {
         }
     }
 
+    #[cfg(feature = "cpp")]
+    #[test]
+    fn rocksdb_gives_back_what_it_was_given() {
+        use shingle_benches::subject::rocksdb::RocksDb;
+        for values_apart in [false, true] {
+            let folder = tempdir().expect("a folder");
+            check(&mut RocksDb::new(folder.path(), 3 << 20, values_apart), 3000);
+        }
+    }
+
     #[test]
     fn redb_in_a_file_gives_back_what_it_was_given() {
         let folder = tempdir().expect("a folder");

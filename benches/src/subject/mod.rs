@@ -17,6 +17,8 @@ pub mod leveldb;
 pub mod on_flash;
 pub mod ram;
 pub mod redb;
+#[cfg(all(target_os = "linux", feature = "cpp"))]
+pub mod rocksdb;
 pub mod sequential;
 pub mod shingle;
 

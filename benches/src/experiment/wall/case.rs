@@ -11,6 +11,8 @@ use crate::subject::fjall::Fjall;
 use crate::subject::host::Host;
 use crate::subject::ram::Ram;
 use crate::subject::redb::Redb;
+#[cfg(feature = "cpp")]
+use crate::subject::rocksdb::RocksDb;
 use crate::subject::shingle;
 
 /// Bytes of the engine's device a byte that will be there.
@@ -50,6 +52,12 @@ pub enum Kind {
     FjallApart,
     /// redb.
     Redb,
+    /// RocksDB.
+    #[cfg(feature = "cpp")]
+    RocksDb,
+    /// RocksDB with values apart.
+    #[cfg(feature = "cpp")]
+    RocksDbApart,
 }
 
 /// The cases.
@@ -99,10 +107,9 @@ impl Case {
     /// Who takes part.
     #[must_use]
     pub fn kinds(&self) -> Vec<Kind> {
-        let all = [Kind::Memory, Kind::File, Kind::Fjall, Kind::FjallApart, Kind::Redb];
-        // Of short values fjall has none to put apart.
-        let takes_part = |kind: &Kind| *kind != Kind::FjallApart || self.job.value_len >= 1 << 10;
-        all.into_iter().filter(takes_part).collect()
+        // Of short values there are none to put apart.
+        let takes_part = |kind: &Kind| !kind.is_apart() || self.job.value_len >= 1 << 10;
+        Kind::value_variants().iter().copied().filter(takes_part).collect()
     }
 
     /// Zones of the engine's device, and bytes of each.
@@ -129,6 +136,10 @@ impl Case {
             Kind::Fjall => Life::of(&mut Fjall::new(path, memory_len, false), &self.job),
             Kind::FjallApart => Life::of(&mut Fjall::new(path, memory_len, true), &self.job),
             Kind::Redb => Life::of(&mut Redb::in_folder(path, memory_len), &self.job),
+            #[cfg(feature = "cpp")]
+            Kind::RocksDb => Life::of(&mut RocksDb::new(path, memory_len, false), &self.job),
+            #[cfg(feature = "cpp")]
+            Kind::RocksDbApart => Life::of(&mut RocksDb::new(path, memory_len, true), &self.job),
         }
     }
 
@@ -144,6 +155,16 @@ impl Kind {
         matches!(self, Self::Memory | Self::File)
     }
 
+    /// Whether it keeps values of 1 KiB and more apart, and is there without, too.
+    fn is_apart(self) -> bool {
+        match self {
+            Self::FjallApart => true,
+            #[cfg(feature = "cpp")]
+            Self::RocksDbApart => true,
+            _ => false,
+        }
+    }
+
     /// What it is called in a table.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -153,6 +174,10 @@ impl Kind {
             Self::Fjall => "fjall",
             Self::FjallApart => "fjall, values apart",
             Self::Redb => "redb",
+            #[cfg(feature = "cpp")]
+            Self::RocksDb => "rocksdb",
+            #[cfg(feature = "cpp")]
+            Self::RocksDbApart => "rocksdb, values apart",
         }
     }
 }
