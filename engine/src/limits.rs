@@ -53,8 +53,8 @@ pub const VALUE_BUFFERS_MAX: usize = 4;
 /// Bytes that reclaim reads of a zone at once, at most: to a disk, the arm's way there and back is
 /// little beside it.
 pub const SWEEP_LEN_MAX: usize = 16 << 20;
-/// Bytes after which writes are synced though nobody asks for it: the more a drive has in its cache,
-/// the longer the next sync takes that somebody waits for.
+/// Bytes after which writes are synced though nobody asks for it: the more a drive has in its
+/// cache, the longer the next sync takes that somebody waits for.
 pub const UNSYNCED_BYTES_MAX: u64 = 10 << 20;
 /// How often a read starts over because what it read from was moved under it.
 pub const READ_ATTEMPTS_MAX: usize = 64;

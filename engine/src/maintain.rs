@@ -259,8 +259,8 @@ impl<D: Device> Core<'_, D> {
         self.state.borrow_mut().debt += owed;
         self.earn_effort(bytes);
         let step = self.step_bytes();
-        // Who waited for a sync leaves the rest to others, if there is time, and nobody pays much at
-        // once: the debt of a few writes that came while much was due is paid by those behind, too.
+        // Who waited for a sync leaves the rest to others, if there is time, and nobody pays much
+        // at once: what a few writes owe that came while much was due is paid by those behind, too.
         let most = (2 * step).max(self.state.borrow().debt / DEBT_SHARE);
         if self.paid.take() && self.state.borrow().debt < DEBT_SHARE * step {
             return Ok(());

@@ -416,7 +416,7 @@ impl<'m, D: Device> Core<'m, D> {
 }
 
 impl State<'_> {
-    /// Whether no tier has anything, and the bottom holds what was kept for snapshots that are gone.
+    /// Whether no tier has anything, and the bottom has what was kept for snapshots now gone.
     pub(crate) fn is_held_for_nobody(&self) -> bool {
         let oldest = self.snapshots.iter().flatten().min();
         let gone = |newest: u64| oldest.is_none_or(|&oldest| oldest > newest);

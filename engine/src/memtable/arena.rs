@@ -1,4 +1,4 @@
-//! The memtable's bytes: entries in the order they came, each linked to its neighbours in key order.
+//! The memtable's bytes: entries in the order they came, each linked to its neighbours by key.
 //!
 //! ```text
 //! 0   the ends: what looks like an entry, before the first and after the last

@@ -1,7 +1,7 @@
 //! The memtable's index: a B+-tree over the entries of its arena, which leads to one by its key.
 //!
 //! ```text
-//! node: count u16, zero 6, prefix u64 * slots, entry u32 * slots, child u32 * slots (not in a leaf)
+//! node: count u16, zero 6, prefix u64 * slots, entry u32 * slots, child u32 * slots (no leaf)
 //! ```
 //!
 //! A slot of a leaf is an entry and the first 8 bytes of its key, as a number; one of an inner node
