@@ -200,19 +200,24 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
         match result {
             Ok(()) => Ok(()),
             Err(_) if self.is_cut() => Err(Stop::Cut),
-            Err(WriteError::Full) => self.full("background work"),
+            Err(WriteError::Full) => {
+                let live = self.oracle.borrow().live_bytes();
+                self.full("background work", live, live)
+            }
             Err(error) => wrong(format!("failed with {error:?}")),
         }
     }
 
-    fn full(&self, what: &str) -> Step {
+    /// Whether the store may say so, with what is live now and what would be afterwards.
+    fn full(&self, what: &str, now: u64, then: u64) -> Step {
         self.full_count.set(self.full_count.get() + 1);
-        let live = self.oracle.borrow().live_bytes();
+        let live = now.max(u64::midpoint(now, then));
         let stats = self.store.stats();
         // Also a scan beside this write holds a snapshot.
         let reclaims = stats.snapshots == 0 && self.streams.get() == 0;
         if reclaims && live * 100 < stats.capacity_bytes * self.full_percent {
-            return wrong(format!("{what} is refused as full with {live} live bytes: {stats:?}"));
+            let live = format!("{now} live bytes, {then} with it");
+            return wrong(format!("{what} is refused as full with {live}: {stats:?}"));
         }
         Ok(())
     }
@@ -353,11 +358,13 @@ impl<'a, 'm, 'd> Life<'a, 'm, 'd> {
             // Whether it took effect is unknown.
             Err(_) if self.is_cut() => Err(Stop::Cut),
             Err(error) => {
+                let then = self.oracle.borrow().live_bytes();
                 self.oracle.borrow_mut().withdraw(lane);
+                let now = self.oracle.borrow().live_bytes();
                 match error {
                     WriteError::ConditionFailed if !holds => Ok(()),
                     WriteError::Stream if stream_fails => Ok(()),
-                    WriteError::Full => self.full("a write"),
+                    WriteError::Full => self.full("a write", now, then),
                     error => wrong(format!("failed with {error:?}")),
                 }
             }
