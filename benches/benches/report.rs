@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use clap::{Parser, ValueEnum};
 use shingle_benches::experiment::{
-    Scale, deletes, depth, growth, large, nor, small, writers, ycsb,
+    Scale, deletes, depth, growth, large, nor, small, urgent, writers, ycsb,
 };
 use shingle_benches::goal::Goal;
 use shingle_benches::report::{Report, Section};
@@ -44,6 +44,8 @@ enum Experiment {
     Small,
     /// Gets at several depths.
     Depth,
+    /// Urgent gets beside overwriting.
+    Urgent,
     /// Durable puts by several writers.
     Writers,
     /// Ranges among deleted keys.
@@ -62,6 +64,7 @@ impl Experiment {
             Self::Large => large::run(scale),
             Self::Small => small::run(scale),
             Self::Depth => depth::run(scale),
+            Self::Urgent => urgent::run(scale),
             Self::Writers => writers::run(scale),
             Self::Deletes => deletes::run(scale),
             Self::Ycsb => ycsb::run(scale),

@@ -9,6 +9,7 @@ pub mod growth;
 pub mod large;
 pub mod nor;
 pub mod small;
+pub mod urgent;
 pub mod values;
 #[cfg(target_os = "linux")]
 pub mod wall;

@@ -1,5 +1,7 @@
 //! Values of one length on a disk: fill in random order, overwrite, read, and go through ranges.
 
+use std::cell::{Cell, RefCell};
+
 use shingle_hal::{Class, Device, Lba, Request, ZoneId};
 use shingle_sim::Drive;
 use shingle_sim::media::MediaSpec;
@@ -287,6 +289,60 @@ impl Work {
     }
 
     /// Puts the next version of a key; gives the bytes.
+    /// Gets `count` values of random keys, one at a time and urgent, while `writers` overwrite
+    /// random keys, each those of its own; their bytes are not among the phase's.
+    ///
+    /// # Panics
+    /// If a value is not one that its key had during the get.
+    pub fn get_beside_puts(
+        &mut self,
+        subject: &mut Shingle<'_>,
+        count: u64,
+        writers: usize,
+    ) -> Phase {
+        let name = if writers == 0 { "urgent get at rest" } else { "urgent get beside puts" };
+        let mut phase = Phase::begin(subject, name);
+        let (keys, user_len, live) = (self.count(), self.user_len(), self.live_bytes());
+        // What was put, and what is known to be in the store.
+        let put: Vec<Cell<u32>> = self.versions.iter().copied().map(Cell::new).collect();
+        let there = put.clone();
+        let left = Cell::new(count);
+        let under_way: Vec<Cell<Option<u64>>> = vec![Cell::new(None); writers];
+        let random = RefCell::new(&mut self.random);
+        let from = Cell::new(0);
+        let next = || {
+            left.set(left.get().checked_sub(1)?);
+            let index = random.borrow_mut().below(keys);
+            from.set(there[index as usize].get());
+            Some((index, load::key(index)))
+        };
+        let each = |index: u64, value: &[u8], took_ns: u64| {
+            let mut versions = from.get()..=put[index as usize].get();
+            assert!(versions.any(|version| load::is_value(index, version, value)), "key {index}");
+            phase.note(user_len, took_ns);
+        };
+        let value_len = self.value_len;
+        let overwrite = |writer: usize| {
+            if let Some(index) = under_way[writer].take() {
+                there[index as usize].set(put[index as usize].get());
+            }
+            if left.get() == 0 {
+                return None;
+            }
+            let of_each = keys / writers as u64;
+            let index = random.borrow_mut().below(of_each) * writers as u64 + writer as u64;
+            let version = put[index as usize].get() + 1;
+            put[index as usize].set(version);
+            under_way[writer].set(Some(index));
+            let mut value = vec![0; value_len];
+            load::fill_value(index, version, &mut value);
+            Some((load::key(index), value))
+        };
+        subject.get_beside_puts(writers, next, each, &overwrite);
+        self.versions = put.into_iter().map(Cell::into_inner).collect();
+        phase.end(subject, live)
+    }
+
     fn put_one(&mut self, subject: &mut dyn Subject, index: u64) -> usize {
         let version = &mut self.versions[index as usize];
         *version += 1;

@@ -7,7 +7,7 @@ use shingle_engine::{
     Batch, Direction, Durability, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store,
     WriteOptions, format,
 };
-use shingle_hal::{Device, ZoneId};
+use shingle_hal::{Class, Device, ZoneId};
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Executor};
 
@@ -91,21 +91,9 @@ impl Shingle<'_> {
         each: impl FnMut(u64, &[u8], u64),
     ) {
         let (next, each) = (RefCell::new(next), RefCell::new(each));
-        let (next, each) = (&next, &each);
         let executor = Executor::new(self.host);
-        let room = self.store.read_room(self.value_len_max as u64) as usize;
         for _ in 0..depth {
-            executor.spawn(async move {
-                let mut value = vec![0; room];
-                loop {
-                    let Some((index, key)) = (next.borrow_mut())() else { break };
-                    let began = self.host.now_ns();
-                    let found = self.store.get(&key, &mut value, ReadOptions::default()).await;
-                    let found = found.expect("get").expect("the key is there");
-                    let took_ns = self.host.now_ns() - began;
-                    (each.borrow_mut())(index, &value[..found.value_len as usize], took_ns);
-                }
-            });
+            executor.spawn(self.gets(&next, &each, ReadOptions::default()));
         }
         executor.run();
     }
@@ -122,20 +110,68 @@ impl Shingle<'_> {
         each: impl FnMut(u64),
     ) {
         let (next, each) = (RefCell::new(next), RefCell::new(each));
-        let (next, each) = (&next, &each);
+        let next = |_| (next.borrow_mut())();
         let executor = Executor::new(self.host);
-        for _ in 0..writers {
-            executor.spawn(async move {
-                loop {
-                    let Some((key, value)) = (next.borrow_mut())() else { break };
-                    let began = self.host.now_ns();
-                    let put = self.store.put(&key, Meta::NONE, &value, WriteOptions::DURABLE);
-                    put.await.expect("put");
-                    (each.borrow_mut())(self.host.now_ns() - began);
-                }
-            });
+        for writer in 0..writers {
+            executor.spawn(self.puts(writer, &next, &each, WriteOptions::DURABLE));
         }
         executor.run();
+    }
+
+    /// As [`get_together`](Self::get_together), one at a time and as urgent as there is, while
+    /// `writers` put pairs without a pause: `put` gives writer number so and so its next one, and
+    /// is asked again when that is in the store.
+    ///
+    /// # Panics
+    /// If a key is absent, or a put fails.
+    pub fn get_beside_puts(
+        &self,
+        writers: usize,
+        next: impl FnMut() -> Option<(u64, [u8; KEY_LEN])>,
+        each: impl FnMut(u64, &[u8], u64),
+        put: &impl Fn(usize) -> Option<([u8; KEY_LEN], Vec<u8>)>,
+    ) {
+        let (next, each, put_each) =
+            (RefCell::new(next), RefCell::new(each), RefCell::new(|_: u64| {}));
+        let executor = Executor::new(self.host);
+        let urgent = ReadOptions { class: Class::Urgent, ..ReadOptions::default() };
+        executor.spawn(self.gets(&next, &each, urgent));
+        for writer in 0..writers {
+            executor.spawn(self.puts(writer, put, &put_each, WriteOptions::BUFFERED));
+        }
+        executor.run();
+    }
+
+    async fn gets(
+        &self,
+        next: &RefCell<impl FnMut() -> Option<(u64, [u8; KEY_LEN])>>,
+        each: &RefCell<impl FnMut(u64, &[u8], u64)>,
+        options: ReadOptions<'_>,
+    ) {
+        let mut value = vec![0; self.store.read_room(self.value_len_max as u64) as usize];
+        loop {
+            let Some((index, key)) = (next.borrow_mut())() else { break };
+            let began = self.host.now_ns();
+            let found = self.store.get(&key, &mut value, options).await;
+            let found = found.expect("get").expect("the key is there");
+            let took_ns = self.host.now_ns() - began;
+            (each.borrow_mut())(index, &value[..found.value_len as usize], took_ns);
+        }
+    }
+
+    async fn puts(
+        &self,
+        writer: usize,
+        next: &impl Fn(usize) -> Option<([u8; KEY_LEN], Vec<u8>)>,
+        each: &RefCell<impl FnMut(u64)>,
+        options: WriteOptions<'_>,
+    ) {
+        while let Some((key, value)) = next(writer) {
+            let began = self.host.now_ns();
+            let put = self.store.put(&key, Meta::NONE, &value, options);
+            put.await.expect("put");
+            (each.borrow_mut())(self.host.now_ns() - began);
+        }
     }
 
     /// The keys from `from` on upwards, `count` at most; no value is read.
