@@ -208,3 +208,75 @@ impl<D: Device> Core<'_, D> {
         Ok(Err(Fault::Damaged(Damage { extent, structure, check: Check::Malformed })))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shingle_hal::{Lba, block_on};
+
+    use super::*;
+    use crate::format::superblock::{Limits, MAGIC, Redundancy, VERSION};
+    use crate::ram::Ram;
+
+    fn superblock() -> Superblock {
+        Superblock {
+            magic: MAGIC,
+            version: VERSION,
+            ordinal: 3,
+            store_id: [1; 16],
+            block_len_bytes: 512,
+            zone_count: 8,
+            zone_blocks: 64,
+            limits: Limits::for_geometry(&Ram::GEOMETRY),
+            manifest: [ManifestPlace { zone: 2, generation: 1 }; 2],
+            first_edit: 1,
+            redundancy: Redundancy::NONE,
+        }
+    }
+
+    fn write(media: &Media<Ram>, anchor: &mut Anchor) -> Result<(), ErrorKind> {
+        block_on(write_superblock(media, anchor, &superblock(), &mut [0; 512]))
+    }
+
+    fn pointer_at(lba: u64) -> Result<(), ErrorKind> {
+        Err(ErrorKind::UnalignedWrite { write_pointer: Some(Lba(lba)) })
+    }
+
+    fn anchor(next: u32) -> Anchor {
+        Anchor { zone: ZoneId(1), next, blocks: 16, newest: 2, ..Anchor::EMPTY }
+    }
+
+    #[test]
+    fn blocks_of_nobody_are_passed_over() {
+        let media = Media::new(Ram::new());
+        media.device.answers.borrow_mut().push_back(pointer_at(64 + 9));
+        let mut anchor = anchor(4);
+        write(&media, &mut anchor).unwrap();
+        assert_eq!(anchor.next, 10);
+        assert_eq!(*media.device.asked.borrow(), [("write", 68), ("write", 73), ("close", 1)]);
+        let block = media.device.blocks(73, 1);
+        assert!(Superblock::decode(&block, 9).is_some_and(|found| found.ordinal == 3));
+    }
+
+    #[test]
+    fn full_anchor_is_reset_first() {
+        let media = Media::new(Ram::new());
+        // Its pointer is behind the blocks that are used.
+        media.device.answers.borrow_mut().push_back(pointer_at(64 + 20));
+        let mut anchor = anchor(15);
+        write(&media, &mut anchor).unwrap();
+        assert_eq!((anchor.next, anchor.newest), (1, 0));
+        let asked = [("write", 79), ("reset", 1), ("write", 64), ("close", 1)];
+        assert_eq!(*media.device.asked.borrow(), asked);
+    }
+
+    #[test]
+    fn pointer_that_goes_back_or_on_and_on_is_an_error() {
+        let media = Media::new(Ram::new());
+        media.device.answers.borrow_mut().push_back(pointer_at(64 + 4));
+        assert!(write(&media, &mut anchor(4)).is_err());
+        media.device.answers.borrow_mut().extend((5..9).map(|at| pointer_at(64 + at)));
+        assert!(write(&media, &mut anchor(4)).is_err());
+        let tries = media.device.asked.borrow().iter().filter(|(verb, _)| *verb == "write").count();
+        assert_eq!(tries, 1 + POINTER_TRIES as usize);
+    }
+}

@@ -605,3 +605,20 @@ pub(crate) fn is_behind(state: &State<'_>, id: ZoneId) -> bool {
 }
 
 const _: () = assert!(ANCHORS == 2 && BLOCK_LEN_MIN >= 256);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::memory_len;
+
+    #[test]
+    fn generations_are_reserved_before_there_are_too_few() {
+        let mut memory = vec![0; memory_len(2)];
+        let mut zones = Zones::new(&mut memory, 2, 64);
+        (zones.next_generation, zones.generation_limit) = (100, 105);
+        assert!(!needs_generations(&zones, 5) && needs_generations(&zones, 6));
+        // A snapshot's own zones are taken beyond the limit.
+        zones.next_generation = 107;
+        assert!(!needs_generations(&zones, 0) && needs_generations(&zones, 1));
+    }
+}

@@ -7,7 +7,7 @@
 //! Where does a put go?
 //!
 //! 1. `store/write.rs` checks it, decides its condition, and waits for room.
-//! 2. `log/head.rs` takes the record into a buffer of blocks; `memtable.rs` takes the entry.
+//! 2. `log/head.rs` takes the record into a buffer of blocks; `memtable/` takes the entry.
 //! 3. `append.rs` writes the buffer and syncs, once for all who wait.
 //! 4. `flush.rs` turns memtables into runs (`run/`), `merge.rs` merges runs, `reclaim.rs` empties
 //!    log zones, all a step at a time (`compact.rs`), paced by `maintain.rs`.
@@ -45,6 +45,8 @@ mod mirror;
 mod open;
 mod parity;
 pub mod plan;
+#[cfg(test)]
+mod ram;
 mod reclaim;
 mod recover;
 mod refill;

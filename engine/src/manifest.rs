@@ -267,3 +267,122 @@ impl Cursor {
         Next::Changes { start: EDIT_HEADER_LEN, end: EDIT_HEADER_LEN + body.len() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shingle_hal::block_on;
+
+    use super::*;
+    use crate::format::edit::Changes;
+    use crate::ram::Ram;
+
+    const LEN: usize = 512;
+    const FIRST_EDIT: u64 = 7;
+
+    fn copies() -> [Copy; 2] {
+        let of = |zone: u32, generation| {
+            Copy::new(ZoneId(zone), Ram::GEOMETRY.zone_start(ZoneId(zone)), generation, 64)
+        };
+        [of(2, 11), of(3, 12)]
+    }
+
+    fn free(zone: u32) -> Change<'static> {
+        Change::Free { zone }
+    }
+
+    fn append_all(media: &Media<Ram>, copies: &mut [Copy; 2], edits: &[(u64, &[u32], bool)]) {
+        let mut memory = [0; 8 * LEN];
+        let mut builder = EditBuilder::new(&mut memory, LEN);
+        let mut part = 0;
+        for &(edit, zones, last) in edits {
+            zones.iter().for_each(|&zone| builder.push(&free(zone)));
+            assert!(!builder.overflowed());
+            block_on(append(media, copies, &mut builder, edit, &mut part, last)).unwrap();
+            part = if last { 0 } else { part };
+        }
+    }
+
+    /// The zones that the edits of a copy free, in order; what each read block is goes to `take`.
+    fn read(media: &Media<Ram>, copy: &Copy, mut cursor: Cursor) -> (Vec<u32>, u64) {
+        let mut zones = Vec::new();
+        loop {
+            let at = copy.start.0 + u64::from(cursor.block());
+            let block = media.device.blocks(at, 1);
+            let Next::Changes { start, end } = cursor.take(media, &block) else { break };
+            let mut changes = Changes::new(&block[start..end]);
+            while let Some(change) = changes.next() {
+                match change {
+                    Change::Free { zone } => zones.push(zone),
+                    _ => panic!("nothing else was put in"),
+                }
+            }
+        }
+        (zones, cursor.edit())
+    }
+
+    #[test]
+    fn edits_of_many_blocks_come_back_from_both_copies() {
+        let media = Media::new(Ram::new());
+        let mut copies = copies();
+        // Changes of two to six bytes, so that some block is filled to its last one.
+        let zones: Vec<u32> = (0..900u32).map(|index| index * index * 4321).collect();
+        let (first, rest) = zones.split_at(300);
+        let (second, third) = rest.split_at(500);
+        let edits = [(FIRST_EDIT, first, false), (FIRST_EDIT, second, true), (8, third, true)];
+        append_all(&media, &mut copies, &edits);
+        assert!(copies[0].next > 8, "several blocks each: {copies:?}");
+        assert_eq!(copies[0].next, copies[1].next);
+        for copy in &copies {
+            let cursor = Cursor::new(copy.start, copy.generation, copy.next, FIRST_EDIT);
+            assert_eq!(read(&media, copy, cursor), (zones.clone(), 9));
+        }
+    }
+
+    #[test]
+    fn block_of_another_edit_or_part_or_chain_ends_the_manifest() {
+        let media = Media::new(Ram::new());
+        let mut copies = copies();
+        append_all(&media, &mut copies, &[(FIRST_EDIT, &[1], true), (8, &[2], true)]);
+        let copy = copies[0];
+        let cursor = |edit, part, chain| {
+            let cursor = Cursor::new(copy.start, copy.generation, copy.next, edit);
+            Cursor { part, chain, ..cursor }
+        };
+        assert_eq!(read(&media, &copy, cursor(FIRST_EDIT, 0, 0)), (vec![1, 2], 9));
+        for wrong in [cursor(8, 0, 0), cursor(FIRST_EDIT, 1, 0), cursor(FIRST_EDIT, 0, 1)] {
+            assert_eq!(read(&media, &copy, wrong).0, []);
+        }
+        // Nor is what lies behind the end looked at.
+        let short = Cursor::new(copy.start, copy.generation, 2, FIRST_EDIT);
+        assert_eq!(read(&media, &copy, short), (vec![1], 8));
+    }
+
+    #[test]
+    fn copies_have_room_up_to_the_zone_and_the_bound() {
+        let with = |next: u32, snapshot_blocks: u32, capacity: u32| {
+            let copies = copies().map(|copy| Copy { next, capacity, ..copy });
+            Manifest { copies: Some(copies), snapshot_blocks, ..Manifest::default() }
+        };
+        assert!(with(60, 64, 64).has_room(4) && !with(60, 64, 64).has_room(5), "the zone");
+        assert!(with(30, 1, 64).has_room(4) && !with(30, 1, 64).has_room(5), "32 of edits");
+        assert!(with(70, 40, 99).has_room(11) && !with(70, 40, 99).has_room(12), "as many again");
+        assert!(!Manifest::default().has_room(1));
+    }
+
+    #[test]
+    fn edit_is_nearly_full_when_a_block_is_left() {
+        let mut memory = [0; 5 * LEN];
+        let mut builder = EditBuilder::new(&mut memory, LEN);
+        let mut zone = 0;
+        while !builder.is_nearly_full() {
+            builder.push(&free(zone));
+            zone += 1;
+        }
+        assert_eq!(builder.block_count(), 5, "four are full, and one is begun");
+        while !builder.overflowed() {
+            builder.push(&free(zone));
+            zone += 1;
+        }
+        assert!(!builder.is_empty());
+    }
+}

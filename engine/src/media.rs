@@ -419,3 +419,81 @@ impl<D: Device> Media<D> {
         ask().await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shingle_hal::block_on;
+
+    use super::*;
+    use crate::ram::Ram;
+
+    fn asked(media: &Media<Ram>) -> Vec<(&'static str, u64)> {
+        core::mem::take(&mut *media.device.asked.borrow_mut())
+    }
+
+    fn answer(media: &Media<Ram>, answers: impl IntoIterator<Item = Result<(), ErrorKind>>) {
+        *media.device.answers.borrow_mut() = answers.into_iter().collect();
+    }
+
+    #[test]
+    fn read_that_no_answer_came_to_is_asked_again_until_its_deadline() {
+        let media = Media::new(Ram::new());
+        let request = Request { deadline_us: Some(100), ..Request::default() };
+        let mut buf = [0; 6 * 512];
+        let mut read = || block_on(media.read_blocks(Lba(8), &mut buf, request));
+        answer(&media, [Err(ErrorKind::Timeout), Ok(()), Ok(())]);
+        assert!(read().is_ok());
+        assert_eq!(asked(&media), [("read", 8), ("read", 8), ("read", 12)]);
+        // In time, what the device says in the end is what it comes to.
+        answer(&media, (0..9).map(|_| Err(ErrorKind::Timeout)));
+        assert!(matches!(read(), Err(Fault::Device(ErrorKind::Timeout))));
+        assert_eq!(asked(&media).len(), 1 + RETRIES as usize);
+        let broken = ErrorKind::UnrecoveredRead { first: None };
+        answer(&media, [Err(broken)]);
+        assert!(matches!(read(), Err(Fault::Device(kind)) if kind == broken));
+        assert_eq!(asked(&media).len(), 1);
+        media.device.now_us.set(100);
+        assert!(matches!(read(), Err(Fault::DeadlineExceeded)));
+        assert_eq!(asked(&media), [], "nothing is begun any more");
+    }
+
+    #[test]
+    fn reset_that_no_answer_came_to_is_asked_again() {
+        let media = Media::new(Ram::new());
+        answer(&media, [Err(ErrorKind::Timeout)]);
+        assert!(block_on(media.reset(ZoneId(3))).is_ok());
+        assert_eq!(asked(&media), [("reset", 3), ("reset", 3)]);
+        answer(&media, (0..9).map(|_| Err(ErrorKind::Timeout)));
+        assert_eq!(block_on(media.reset(ZoneId(3))), Err(ErrorKind::Timeout));
+        assert_eq!(asked(&media).len(), 1 + RETRIES as usize);
+        answer(&media, [Err(ErrorKind::Hardware)]);
+        assert_eq!(block_on(media.reset(ZoneId(3))), Err(ErrorKind::Hardware));
+        assert_eq!(asked(&media).len(), 1);
+    }
+
+    #[test]
+    fn bytes_are_unsynced_until_a_sync_begins() {
+        let media = Media::new(Ram::new());
+        let write = |at, blocks: usize| {
+            let data = vec![1; blocks * 512];
+            block_on(media.write(Lba(at), &data, Class::Foreground)).unwrap();
+        };
+        write(0, 3);
+        assert_eq!(media.unsynced_bytes(), 3 * 512);
+        block_on(media.sync()).unwrap();
+        assert_eq!(media.unsynced_bytes(), 0);
+        write(3, 1);
+        assert_eq!(media.unsynced_bytes(), 512);
+    }
+
+    #[test]
+    fn zone_has_so_many_extents_and_no_more() {
+        let mut map = ZoneMap::of(Lba(0));
+        for extent in 1..EXTENTS_MAX as u32 {
+            assert!(map.extend(extent * 10, Lba(u64::from(extent) * 1000)));
+        }
+        assert!(!map.extend(990, Lba(9)));
+        assert_eq!((map.lba(9), map.lba(10), map.lba(75)), (Lba(9), Lba(1000), Lba(7005)));
+        assert_eq!((map.together(5, 9), map.together(5, 2), map.together(75, 9)), (5, 2, 9));
+    }
+}

@@ -793,3 +793,6 @@ impl Zones<'_> {
         (needs, zone.is_conventional())
     }
 }
+
+#[cfg(test)]
+mod tests;

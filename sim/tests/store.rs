@@ -24,6 +24,7 @@ mod mirror_log;
 mod model;
 mod mount;
 mod overwrite;
+mod pacing;
 mod parity;
 mod parts;
 mod rebuild;
