@@ -215,11 +215,13 @@ impl<'a, B: Bench> Rig<'a, B> {
         match self.bench.device().report(first, out).await {
             Ok(count) => {
                 number("count a report", Bound::AtMost(room as u64), count as u64)?;
-                // Zones are counted from here: one that is nowhere must not end the checks.
-                let end = self.geometry.end().0;
+                // Zones and blocks are counted from here: what is nowhere must not end the checks.
+                let (end, size) = (self.geometry.end().0, u64::from(self.geometry.zone_blocks));
                 for (zone, expected) in out[..count].iter().zip(u64::from(first.0)..) {
                     number("number of a zone", Bound::Is(expected), zone.zone.0.into())?;
                     number("start of a zone", Bound::AtMost(end), zone.start.0)?;
+                    number("capacity of a zone", Bound::AtMost(size), zone.capacity.0.into())?;
+                    pointer("write pointer of a zone", zone, Bound::AtMost(size))?;
                 }
                 Ok(count)
             }
