@@ -309,8 +309,7 @@ mod tests {
             let at = copy.start.0 + u64::from(cursor.block());
             let block = media.device.blocks(at, 1);
             let Next::Changes { start, end } = cursor.take(media, &block) else { break };
-            let mut changes = Changes::new(&block[start..end]);
-            while let Some(change) = changes.next() {
+            for change in Changes::new(&block[start..end]) {
                 match change {
                     Change::Free { zone } => zones.push(zone),
                     _ => panic!("nothing else was put in"),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// layer and from those before it.
 const RANKS: &[&[&str]] = &[
     &["limits", "canary"],
-    &["error", "sync"],
+    &["error", "ram", "sync"],
     &["format"],
     &["media"],
     &["zone"],

@@ -1,3 +1,5 @@
+//! What a table of zones does by itself: use, extents, resources, pins.
+
 use shingle_hal::{BlockCount, ElementId};
 
 use super::*;
