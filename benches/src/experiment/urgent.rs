@@ -22,7 +22,7 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
     let media = if full {
         [
             ("SMR", "smr:zones=400,zone-mib=64,conventional=0", 1 << 20),
-            ("ZNS", "zns-zn540:zones=60", 64 << 10),
+            ("ZNS", "zns-zn540:zones=100,zone-mib=64,capacity-mib=64", 64 << 10),
         ]
     } else {
         [
