@@ -288,7 +288,6 @@ impl Work {
         phase.end(subject, self.live_bytes())
     }
 
-    /// Puts the next version of a key; gives the bytes.
     /// Gets `count` values of random keys, one at a time and urgent, while `writers` overwrite
     /// random keys, each those of its own; their bytes are not among the phase's.
     ///
@@ -343,6 +342,7 @@ impl Work {
         phase.end(subject, live)
     }
 
+    /// Puts the next version of a key; gives the bytes.
     fn put_one(&mut self, subject: &mut dyn Subject, index: u64) -> usize {
         let version = &mut self.versions[index as usize];
         *version += 1;
