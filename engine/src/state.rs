@@ -351,7 +351,7 @@ impl<'m> State<'m> {
     /// # Panics
     /// If there is no room; callers ask first.
     pub(crate) fn insert(&mut self, key: &[u8], entry: &Entry<'_>) {
-        let Self { tables, active, zones, .. } = self;
+        let Self { tables, active, zones, none_loose, .. } = self;
         let table = &mut tables[*active];
         if let Some(old) = table.get(key, entry.seq).filter(|old| old.seq == entry.seq) {
             for (generation, span) in spans(key, &old) {
@@ -360,7 +360,10 @@ impl<'m> State<'m> {
         }
         assert!(table.insert(key, entry).is_ok(), "room was asked for");
         for (generation, span) in spans(key, entry) {
-            zones.add_live_mem(generation, span);
+            // A value that was long in writing: its zone may be full by now.
+            if zones.add_live_mem(generation, span) {
+                *none_loose = None;
+            }
         }
     }
 

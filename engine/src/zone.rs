@@ -728,14 +728,16 @@ impl<'m> Zones<'m> {
         *delta = I32::new(delta.get().saturating_add(bytes));
     }
 
-    /// A memtable entry begins or ceases to refer to `bytes` of a zone.
-    pub(crate) fn add_live_mem(&mut self, generation: u32, bytes: i32) {
+    /// A memtable entry begins or ceases to refer to `bytes` of a zone: whether nothing did before.
+    pub(crate) fn add_live_mem(&mut self, generation: u32, bytes: i32) -> bool {
         let Some(id) = self.find(generation) else {
-            return;
+            return false;
         };
         let zone = self.get_mut(id);
-        let live = zone.live_mem.get().checked_add_signed(bytes);
-        zone.live_mem = U32::new(live.expect("Z3: memtable liveness is exact"));
+        let before = zone.live_mem.get();
+        let live = before.checked_add_signed(bytes).expect("Z3: memtable liveness is exact");
+        zone.live_mem = U32::new(live);
+        before == 0 && zone.live.get() == 0
     }
 
     /// A snapshot is gone: zones that waited for it may be reclaimed.

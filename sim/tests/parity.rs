@@ -5,8 +5,10 @@
 //! acknowledged. Nothing may be lost, neither by reading nor by the list of lost keys.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::Bound;
 
+use embedded_io_async::{ErrorType, Read};
 use shingle_engine::zone::Role;
 use shingle_engine::{
     Direction, FormatError, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Stats, Store,
@@ -315,4 +317,50 @@ fn parity_costs_two_writes_and_a_share_and_the_share_in_space() {
             assert!(space < space_alone * (1.0 + share) + 0.15, "{parity}+1: {space}");
         }
     }
+}
+
+/// A value that takes so long in writing that all else in its first zones is overwritten meanwhile.
+struct Slow<'a, 'd, 'm> {
+    store: &'a Store<'m, &'d Drive>,
+    value: &'a [u8],
+    at: usize,
+}
+
+impl ErrorType for Slow<'_, '_, '_> {
+    type Error = Infallible;
+}
+
+impl Read for Slow<'_, '_, '_> {
+    async fn read(&mut self, out: &mut [u8]) -> Result<usize, Infallible> {
+        if self.at > 0 {
+            for round in 0..100 {
+                let other = synthetic::value(round, 8000);
+                self.store.put(&key(1), Meta::NONE, &other, DURABLE).await.expect("put");
+            }
+            self.store.checkpoint().await.expect("checkpoint");
+            self.store.maintain(100_000).await.expect("maintain");
+        }
+        let part = out.len().min(self.value.len() - self.at);
+        out[..part].copy_from_slice(&self.value[self.at..][..part]);
+        self.at += part;
+        Ok(part)
+    }
+}
+
+#[test]
+fn value_that_was_long_in_writing_comes_into_a_group() {
+    let drive = new_drive(240, 4, 2);
+    let mut memory = vec![0; MEMORY_LEN];
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    let value = synthetic::value(7, 40_000);
+    let (name, mut buffer) = (key(0), [0; 8192]);
+    let mut reader = Slow { store: &store, value: &value, at: 0 };
+    let streamed = store.put_from(&name, Meta::NONE, 40_000, &mut reader, &mut buffer, DURABLE);
+    drive.block_on(streamed).expect("put in fragments");
+    store.check_invariants();
+    let stats = maintain(&drive, &store);
+    assert!(stats.regroups > 0, "{stats:?}");
+    kill(&drive, 1, 0);
+    let model = Model::from([(0, (7, 40_000)), (1, (99, 8000))]);
+    all_there(&drive, &store, &model, "an element died");
 }
