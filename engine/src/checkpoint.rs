@@ -21,11 +21,12 @@ use crate::format::edit::{Change, KEY_PART_LEN};
 use crate::format::marks::LEAVE;
 use crate::format::seal::seal;
 use crate::format::superblock::{ManifestPlace, Superblock, VERSION};
-use crate::limits::{ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, TIERS, ZONE_FAILURES_MAX};
+use crate::limits::{
+    ANCHORS, BLOCK_LEN_MIN, GENERATIONS_RESERVED, RELEASED_AT_ONCE, TIERS, ZONE_FAILURES_MAX,
+};
 use crate::manifest::{self, Copy, EditBuilder};
 use crate::mirror::is_spent;
 use crate::state::{Core, State};
-use crate::sync::For;
 use crate::zone::{Role, Zone, Zones, prepare};
 
 /// Where the snapshot of the state is written from.
@@ -477,17 +478,24 @@ impl<D: Device> Core<'_, D> {
         state.zones.iter().filter(|(id, _)| is_dead(&state, *id)).count() as u32
     }
 
-    /// Frees zones that nothing refers to: edit, sync, and only then are they free.
+    /// Frees zones that nothing refers to: edit, sync, and only then are they free. The sync is
+    /// the next that comes by itself, or comes `now`.
     ///
     /// Returns how many.
-    pub(crate) async fn release_dead(&self) -> Result<u32, Fault<D::Error>> {
-        const AT_ONCE: usize = 64;
-        let mut dead = heapless::Vec::<ZoneId, AT_ONCE>::new();
+    pub(crate) async fn release_dead(&self, now: bool) -> Result<u32, Fault<D::Error>> {
+        let room = {
+            let state = self.state.borrow();
+            state.releasing.capacity() - state.releasing.len()
+        };
+        let mut dead = heapless::Vec::<ZoneId, RELEASED_AT_ONCE>::new();
         {
             let state = self.state.borrow();
             for (id, _) in state.zones.iter() {
-                if is_dead(&state, id) && dead.push(id).is_err() {
+                if dead.len() == room {
                     break;
+                }
+                if is_dead(&state, id) {
+                    let _ = dead.push(id);
                 }
             }
         }
@@ -520,13 +528,10 @@ impl<D: Device> Core<'_, D> {
             state.tree.version += 1;
         })
         .await?;
-        self.sync_device().await?;
-        let mut state = self.state.borrow_mut();
-        for &zone in &dead {
-            freed(&mut state, zone);
+        let _ = self.state.borrow_mut().releasing.extend_from_slice(&dead);
+        if now {
+            self.sync_device().await?;
         }
-        drop(state);
-        self.lot.wake_all(For::Progress);
         Ok(dead.len() as u32)
     }
 }
@@ -546,15 +551,6 @@ pub(crate) fn push_release(state: &mut State<'_>, edit: &mut EditBuilder<'_>, id
             state.zones.release(zone);
             let zone = zone.0;
             edit.push(&if sick { Change::Retire { zone } } else { Change::Free { zone } });
-        }
-    }
-}
-
-/// The edit that released a logical zone is durable.
-pub(crate) fn freed(state: &mut State<'_>, id: ZoneId) {
-    for zone in state.zones.group(id) {
-        for zone in state.zones.members(zone) {
-            state.zones.freed(zone);
         }
     }
 }

@@ -32,7 +32,7 @@
 use shingle_hal::{Device, ElementId, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{freed, is_behind, is_dead, push_release};
+use crate::checkpoint::{is_behind, is_dead, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::edit::Change;
@@ -160,7 +160,7 @@ impl<D: Device> Core<'_, D> {
             let state = self.state.borrow();
             state.zones.iter().any(|(id, _)| is_spent(&state, id))
         };
-        if is_spent && self.release_dead().await? > 0 {
+        if is_spent && self.release_dead(true).await? > 0 {
             return Ok(Step::Did(1));
         }
         let (wants_flush, wants_roll) = {
@@ -243,7 +243,7 @@ impl<D: Device> Core<'_, D> {
         .await?;
         self.sync_device().await?;
         for &id in &bad {
-            freed(&mut self.state.borrow_mut(), id);
+            self.state.borrow_mut().freed(id);
         }
         Ok(true)
     }

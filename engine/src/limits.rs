@@ -60,6 +60,8 @@ pub const UNSYNCED_BYTES_MAX: u64 = 10 << 20;
 pub const READ_ATTEMPTS_MAX: usize = 64;
 /// Generations that one manifest edit reserves.
 pub const GENERATIONS_RESERVED: u32 = 1024;
+/// Zones whose release is written and not durable yet.
+pub const RELEASED_AT_ONCE: usize = 64;
 /// Extents of a logical zone: the zone it began in, and those it went on in when writes failed.
 pub const EXTENTS_MAX: usize = 8;
 /// Zones that fail one after the other before a step gives up.

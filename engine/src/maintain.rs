@@ -103,9 +103,18 @@ impl<D: Device> Core<'_, D> {
         self.learn_events().await?;
         self.learn_efforts();
         self.record_marks().await?;
-        let free = self.state.borrow().zones.free_count();
-        if free < self.low_water() * 2 && self.dead_zones() >= self.release_least(free) {
-            let freed = self.release_dead().await?;
+        let (free, releasing) = {
+            let state = self.state.borrow();
+            (state.zones.free_count(), !state.releasing.is_empty())
+        };
+        let urgent = free <= self.reserve() + 1;
+        if urgent && releasing {
+            self.sync_device().await?;
+            return Ok(Step::Did(1));
+        }
+        let is_due = free < self.low_water() * 2 && self.dead_zones() >= self.release_least(free);
+        if is_due && (urgent || self.are_moves_durable()) {
+            let freed = self.release_dead(urgent).await?;
             if freed > 0 {
                 return Ok(Step::Did(u64::from(freed) * u64::from(self.payload())));
             }
@@ -140,7 +149,6 @@ impl<D: Device> Core<'_, D> {
         }
         // A flush goes before all else, and levels are kept short, or the survivors' own entries
         // would pile up; any other merge gives way to reclaim when zones run out.
-        let urgent = free <= self.reserve() + 1;
         let (flushing, crowded) = {
             let state = self.state.borrow();
             let over = (0..BOTTOM).any(|level| state.tree.level(level).count() >= FANOUT);
@@ -165,9 +173,18 @@ impl<D: Device> Core<'_, D> {
             did => return Ok(did),
         }
         match self.effort_step(budget).await? {
-            Step::Idle => self.scrub_due().await,
-            did => Ok(did),
+            Step::Idle => {}
+            did => return Ok(did),
         }
+        // Where nothing else is due no sync comes by itself.
+        if releasing {
+            self.sync_device().await?;
+            return Ok(Step::Did(1));
+        }
+        if is_due && self.release_dead(true).await? > 0 {
+            return Ok(Step::Did(1));
+        }
+        self.scrub_due().await
     }
 
     /// Writes anew what is read with effort, when nothing else is due.
@@ -370,7 +387,7 @@ impl<D: Device> Core<'_, D> {
     /// few. Under `jobs`.
     async fn large_step(&self) -> Result<Step, Fault<D::Error>> {
         if self.state.borrow().zones.free_count() < self.low_water() {
-            self.release_dead().await?;
+            self.release_dead(true).await?;
         }
         self.job_step(u64::MAX).await
     }
@@ -452,7 +469,7 @@ impl<D: Device> Core<'_, D> {
         }
         self.state.borrow_mut().full_merge = false;
         let _guard = self.jobs.enter(&self.lot).await;
-        while self.release_dead().await? > 0 {}
+        while self.release_dead(true).await? > 0 {}
         Ok(())
     }
 

@@ -36,7 +36,7 @@
 use shingle_hal::{Class, Device, Error as _, ErrorKind, Request, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{freed, is_behind, push_release};
+use crate::checkpoint::{is_behind, push_release};
 use crate::compact::Step;
 use crate::error::{Check, Fault, Structure, is_of_zone};
 use crate::format::edit::Change;
@@ -112,10 +112,7 @@ impl<D: Device> Core<'_, D> {
 
     /// Makes what reclaim moved durable, and the writes that made the rest dead.
     pub(crate) async fn make_moves_durable(&self) -> Result<(), Fault<D::Error>> {
-        let tickets = {
-            let mut state = self.state.borrow_mut();
-            [state.head(Side::Log).appended, state.head(Side::Cold).appended]
-        };
+        let tickets = self.emptied_at.get();
         if !planted(Bug::FreeBeforeOverwritesSynced) {
             self.make_durable(Side::Log, tickets[0]).await?;
         }
@@ -123,6 +120,13 @@ impl<D: Device> Core<'_, D> {
             self.make_durable(Side::Cold, tickets[1]).await?;
         }
         Ok(())
+    }
+
+    /// Whether it is so already.
+    pub(crate) fn are_moves_durable(&self) -> bool {
+        let [log, cold] = self.emptied_at.get();
+        let mut state = self.state.borrow_mut();
+        state.head(Side::Log).synced >= log && state.head(Side::Cold).synced >= cold
     }
 
     /// A zone for the copy of `zone`, on another element; `None` if there is none, or none wanted.
@@ -181,7 +185,7 @@ impl<D: Device> Core<'_, D> {
         })
         .await?;
         self.sync_device().await?;
-        freed(&mut self.state.borrow_mut(), copy);
+        self.state.borrow_mut().freed(copy);
         Ok(())
     }
 
@@ -587,7 +591,7 @@ impl<D: Device> Core<'_, D> {
         .await?;
         self.sync_device().await?;
         for zone in old {
-            freed(&mut self.state.borrow_mut(), zone);
+            self.state.borrow_mut().freed(zone);
         }
         self.lot.wake_all(For::Progress);
         let full = {

@@ -25,7 +25,7 @@
 use shingle_hal::{Class, Device, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{forgets_open_record, freed, is_behind, is_emptied, push_release};
+use crate::checkpoint::{forgets_open_record, is_behind, is_emptied, push_release};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::entry::{Entry, Fragment, Kind, Place, encode_fragments, encode_place};
@@ -242,7 +242,7 @@ impl<D: Device> Core<'_, D> {
         }
         let _guard = self.jobs.enter(&self.lot).await;
         if !self.is_read_only() {
-            self.release_dead().await?;
+            self.release_dead(true).await?;
         }
         Ok(())
     }
@@ -491,6 +491,8 @@ impl<D: Device> Core<'_, D> {
             let mut state = self.state.borrow_mut();
             state.zones.get_mut(id).set_emptied(true);
             state.counters.reclaims += 1;
+            let appended = [Side::Log, Side::Cold].map(|side| state.head(side).appended);
+            self.emptied_at.set(appended);
             // In a group it stays until the others are emptied too.
             let group = state.zones.group(id);
             let mut values = group.iter().filter(|id| state.zones.get(**id).role() != Role::Parity);
@@ -499,13 +501,16 @@ impl<D: Device> Core<'_, D> {
         let waits = {
             let state = self.state.borrow();
             let is_plain = !victim.damaged && !state.zones.is_grouped(id) && !state.failed;
-            is_plain && self.release_least(state.zones.free_count()) > 1
+            is_plain && state.zones.free_count() > self.reserve() + 1
         };
         if !freed_now || waits {
             self.lot.wake_all(For::Progress);
             return Ok(());
         }
         self.make_moves_durable().await?;
+        if self.state.borrow().releasing.is_full() {
+            self.sync_device().await?;
+        }
         if planted(Bug::MemberFreedAlone) {
             self.state.borrow_mut().zones.leave_alone(id);
         }
@@ -514,10 +519,8 @@ impl<D: Device> Core<'_, D> {
             state.tree.version += 1;
         })
         .await?;
-        self.sync_device().await?;
-        freed(&mut self.state.borrow_mut(), id);
-        self.lot.wake_all(For::Progress);
-        Ok(())
+        let _ = self.state.borrow_mut().releasing.push(id);
+        self.sync_device().await
     }
 }
 

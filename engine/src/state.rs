@@ -20,7 +20,8 @@ use crate::format::edit::{LogPlace, PieceRecord};
 use crate::format::entry::{Entry, Kind};
 use crate::format::superblock::{Limits, Superblock};
 use crate::limits::{
-    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, PARITY_MAX, SNAPSHOTS_MAX, TORN_MAX, VALUE_BUFFERS_MAX,
+    LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, PARITY_MAX, RELEASED_AT_ONCE, SNAPSHOTS_MAX, TORN_MAX,
+    VALUE_BUFFERS_MAX,
 };
 use crate::log::Head;
 use crate::log::mirror::Mirror;
@@ -250,6 +251,9 @@ pub(crate) struct State<'m> {
     /// What recovery read may still be in the device's cache: the store may have been opened again
     /// without a power cut.
     pub(crate) unsynced: bool,
+    /// Zones whose release is in the manifest and not durable, and how many there were before them.
+    pub(crate) releasing: heapless::Vec<ZoneId, RELEASED_AT_ONCE>,
+    pub(crate) released: u64,
     /// Recovery is still reading the logs.
     pub(crate) replaying: bool,
     /// Records of the log could not be read: the last sequence number before them.
@@ -297,6 +301,29 @@ pub(crate) struct State<'m> {
 }
 
 impl<'m> State<'m> {
+    /// Releases whose edits were written so far.
+    fn released_so_far(&self) -> u64 {
+        self.released + self.releasing.len() as u64
+    }
+
+    /// The edits of the first `until` releases are durable: those zones are free.
+    fn end_releases(&mut self, until: u64) {
+        while self.released < until && !self.releasing.is_empty() {
+            let id = self.releasing.remove(0);
+            self.released += 1;
+            self.freed(id);
+        }
+    }
+
+    /// The edit that released a logical zone is durable.
+    pub(crate) fn freed(&mut self, id: ZoneId) {
+        for zone in self.zones.group(id) {
+            for zone in self.zones.members(zone) {
+                self.zones.freed(zone);
+            }
+        }
+    }
+
     /// The head of a side; survivors share the log where memory is small.
     pub(crate) fn head(&mut self, side: Side) -> &mut Head<'m> {
         match (side, &mut self.cold, &mut self.mirror) {
@@ -473,6 +500,8 @@ pub(crate) struct Core<'m, D> {
     pub(crate) meta: Pool<'m, 1>,
     /// The write under way waited for a sync already.
     pub(crate) paid: Cell<bool>,
+    /// What the log and the survivors' log had appended when the last zone was emptied.
+    pub(crate) emptied_at: Cell<[u64; 2]>,
     pub(crate) jobs: Lock,
     pub(crate) rolls: Lock,
     pub(crate) edits: Lock,
@@ -536,6 +565,7 @@ impl<D: Device> Core<'_, D> {
             let covered = (log.min(state.mirrored()), place);
             (covered, log, state.cold.as_ref().map(written), mirror)
         };
+        let released = self.state.borrow().released_so_far();
         if let Err(error) = self.media.sync().await
             && !planted(Bug::SyncErrorIgnored)
         {
@@ -555,6 +585,7 @@ impl<D: Device> Core<'_, D> {
             synced(&mut mirror.head, written);
             mirror.settled = mirror.settled.max(log_written);
         }
+        state.end_releases(released);
         drop(state);
         self.lot.wake_all(For::Progress);
         Ok(())

@@ -26,7 +26,7 @@
 use shingle_hal::{Class, Device, Error as _, Request, ZoneId};
 
 use crate::canary::{Bug, planted};
-use crate::checkpoint::{freed, push_release};
+use crate::checkpoint::push_release;
 use crate::compact::Step;
 use crate::error::{Check, Fault, Structure};
 use crate::format::edit::Change;
@@ -290,7 +290,7 @@ impl<D: Device> Core<'_, D> {
         .await?;
         self.sync_device().await?;
         if let Some(zone) = given_up {
-            freed(&mut self.state.borrow_mut(), zone);
+            self.state.borrow_mut().freed(zone);
         }
         self.give_back(into).await
     }
