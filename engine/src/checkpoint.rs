@@ -481,8 +481,20 @@ impl<D: Device> Core<'_, D> {
     /// Frees zones that nothing refers to: edit, sync, and only then are they free. The sync is
     /// the next that comes by itself, or comes `now`.
     ///
-    /// Returns how many.
+    /// Returns how many are released, or now free.
     pub(crate) async fn release_dead(&self, now: bool) -> Result<u32, Fault<D::Error>> {
+        let mut released = self.write_releases().await?;
+        if now {
+            released = self.state.borrow().releasing.len() as u32;
+            if released > 0 {
+                self.sync_device().await?;
+            }
+        }
+        Ok(released)
+    }
+
+    /// Says in the manifest that the zones which nothing refers to are free; gives how many.
+    async fn write_releases(&self) -> Result<u32, Fault<D::Error>> {
         let room = {
             let state = self.state.borrow();
             state.releasing.capacity() - state.releasing.len()
@@ -529,9 +541,6 @@ impl<D: Device> Core<'_, D> {
         })
         .await?;
         let _ = self.state.borrow_mut().releasing.extend_from_slice(&dead);
-        if now {
-            self.sync_device().await?;
-        }
         Ok(dead.len() as u32)
     }
 }

@@ -8,16 +8,16 @@
 //!            begin_flush             install_flush
 //!   Idle ───────────────> Flush ──────────────────────> Idle
 //!    │                                                    ^
-//!    │ begin_merge             finish_merge_piece (last, or a flush waits)
+//!    │ begin_merge             install_merge_piece (last, or a flush waits)
 //!    └───────────> Merging ───────────────────────────────┘
-//!                  │    ^ finish_merge_piece: installed so far, go on
+//!                  │    ^ install_merge_piece: installed so far, go on
 //!                  └────┘
 //! ```
 //!
 //! Order of an install: nodes (and for a flush the log records they point to), sync, edit, (a later
 //! sync), and only then are the inputs' zones released (`checkpoint::release_dead`). Were the edit
 //! before the sync, a cut between them would leave a tree that names nodes which were never written
-//! (canary `CheckpointBeforeSync`).
+//! (canary `CheckpointBeforeSync`). The sync is one that comes anyway, where other work brings one.
 //!
 //! When a device write fails or a step's future is dropped, [`JobGuard`] forgets the half-built
 //! piece and the job starts over from what is installed.
@@ -30,6 +30,7 @@
 use shingle_hal::{Device, Error as _, ZoneId};
 
 use crate::cache::Cache;
+use crate::canary::{Bug, planted};
 use crate::error::{Fault, is_of_zone};
 use crate::flush::Flush;
 use crate::format::edit::{Change, PieceRecord};
@@ -126,6 +127,8 @@ pub(crate) enum Step {
     Idle,
     /// About so many bytes of media traffic.
     Did(u64),
+    /// Nothing: a job goes on once what it wrote is durable.
+    Waits,
 }
 
 impl<'m, D: Device> Core<'m, D> {
@@ -148,7 +151,8 @@ impl<'m, D: Device> Core<'m, D> {
         }
     }
 
-    /// One step of the flush or merge under way, or of the next one that is due. Under `jobs`.
+    /// One step of the flush or merge under way, or of the next one that is due; without a bound it
+    /// does not wait for a sync that comes anyway. Under `jobs`.
     pub(crate) async fn job_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
         for _ in 0..ZONE_FAILURES_MAX {
             match self.try_job_step(budget).await {
@@ -180,12 +184,17 @@ impl<'m, D: Device> Core<'m, D> {
                 }
             },
         }
-        let did = match &job.work {
+        let step = match &job.work {
             Work::Flush(_) => self.flush_step(job, budget).await?,
             _ => self.merge_step(job, budget).await?,
         };
         guard.whole = true;
-        Ok(Step::Did(did.max(1)))
+        Ok(step)
+    }
+
+    /// Whether what was written when so many syncs had begun is durable.
+    pub(crate) fn is_durable_since(&self, syncs: u64) -> bool {
+        self.state.borrow().synced > syncs || planted(Bug::CheckpointBeforeSync)
     }
 
     /// Gives back what the cache lent to a merge that rests, if readers could use it better.

@@ -183,7 +183,10 @@ impl<D: Device> Core<'_, D> {
                 state.freeze();
             }
         }
-        self.job_step(budget).await
+        match self.job_step(budget).await? {
+            Step::Waits => self.job_step(u64::MAX).await,
+            step => Ok(step),
+        }
     }
 
     fn is_manifest_bad(&self) -> bool {

@@ -11,7 +11,7 @@
 use shingle_hal::Device;
 
 use crate::canary::{Bug, planted};
-use crate::compact::{FLUSH_PIECES_MAX, Job, Work, add_piece, fill_zones, liveness_holds};
+use crate::compact::{FLUSH_PIECES_MAX, Job, Step, Work, add_piece, fill_zones, liveness_holds};
 use crate::error::Fault;
 use crate::format::edit::{Change, PieceRecord};
 use crate::format::entry::Entry;
@@ -33,6 +33,8 @@ pub(crate) struct Flush {
     /// The range-delete events up to this one have been passed.
     event: Option<Event>,
     pieces: heapless::Vec<PieceRecord, FLUSH_PIECES_MAX>,
+    /// All is written: how many syncs had begun by then.
+    written: Option<u64>,
 }
 
 /// Where a range deletion begins or ends, as its place in the memtable's list.
@@ -57,6 +59,7 @@ impl<'m, D: Device> Core<'m, D> {
             before: None,
             event: None,
             pieces: heapless::Vec::new(),
+            written: None,
         });
     }
 
@@ -65,10 +68,20 @@ impl<'m, D: Device> Core<'m, D> {
         &self,
         job: &mut Job<'m>,
         budget: u64,
-    ) -> Result<u64, Fault<D::Error>> {
+    ) -> Result<Step, Fault<D::Error>> {
         let mut did = 0;
         loop {
             let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
+            if let Some(syncs) = flush.written {
+                if !self.is_flush_durable(syncs) {
+                    if budget != u64::MAX {
+                        return Ok(if did > 0 { Step::Did(did) } else { Step::Waits });
+                    }
+                    self.make_flush_durable(syncs).await?;
+                }
+                self.install_flush(job).await?;
+                return Ok(Step::Did(did + 1));
+            }
             let versions = flush.filter.versions_max();
             if !job.builder.is_begun() {
                 let ranged = {
@@ -84,12 +97,12 @@ impl<'m, D: Device> Core<'m, D> {
                 Filled::KeyBoundary => did += self.end_flush_piece(job).await?,
                 Filled::End => {
                     did += self.end_flush_piece(job).await?;
-                    self.install_flush(job).await?;
-                    return Ok(did);
+                    let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
+                    flush.written = Some(self.state.borrow().syncs);
                 }
             }
             if did >= budget {
-                return Ok(did);
+                return Ok(Step::Did(did));
             }
         }
     }
@@ -109,17 +122,35 @@ impl<'m, D: Device> Core<'m, D> {
         Ok(did)
     }
 
-    async fn install_flush(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
-        let tickets = self.state.borrow().frozen.map_or([0; 2], |mark| mark.tickets);
-        if !planted(Bug::CheckpointBeforeSync) {
-            // Before the sync that makes the log durable, which does for both.
-            if self.state.borrow_mut().head(Side::Cold).written < tickets[1] {
-                self.write_out(Side::Cold, true).await?;
-            }
-            self.make_durable(Side::Log, tickets[0]).await?;
-            self.make_durable(Side::Cold, tickets[1]).await?;
+    /// Whether the run is durable, and the log that it refers to.
+    fn is_flush_durable(&self, syncs: u64) -> bool {
+        let [log, cold] = self.frozen_tickets();
+        let heads = {
+            let mut state = self.state.borrow_mut();
+            state.head(Side::Log).synced >= log && state.head(Side::Cold).synced >= cold
+        };
+        self.is_durable_since(syncs) && (heads || planted(Bug::CheckpointBeforeSync))
+    }
+
+    fn frozen_tickets(&self) -> [u64; 2] {
+        self.state.borrow().frozen.map_or([0; 2], |mark| mark.tickets)
+    }
+
+    async fn make_flush_durable(&self, syncs: u64) -> Result<(), Fault<D::Error>> {
+        let [log, cold] = self.frozen_tickets();
+        // Before the sync that makes the log durable, which does for both.
+        if self.state.borrow_mut().head(Side::Cold).written < cold {
+            self.write_out(Side::Cold, true).await?;
+        }
+        self.make_durable(Side::Log, log).await?;
+        self.make_durable(Side::Cold, cold).await?;
+        if !self.is_durable_since(syncs) {
             self.sync_device().await?;
         }
+        Ok(())
+    }
+
+    async fn install_flush(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
         let Work::Flush(flush) = &job.work else { unreachable!("a flush") };
         let node_len = self.shape.node_len as u32;
         if !liveness_holds(&self.state.borrow()) {

@@ -156,7 +156,7 @@ impl<D: Device> Core<'_, D> {
         };
         if !urgent || flushing || crowded {
             match self.job_step(budget).await? {
-                Step::Idle => {}
+                Step::Idle | Step::Waits => {}
                 did => return Ok(did),
             }
         }
@@ -168,20 +168,19 @@ impl<D: Device> Core<'_, D> {
                 did => return Ok(did),
             }
         }
-        match self.job_step(budget).await? {
-            Step::Idle => {}
-            did => return Ok(did),
+        let job = self.job_step(budget).await?;
+        if let Step::Did(_) = job {
+            return Ok(job);
         }
         match self.effort_step(budget).await? {
             Step::Idle => {}
             did => return Ok(did),
         }
         // Where nothing else is due no sync comes by itself.
-        if releasing {
-            self.sync_device().await?;
-            return Ok(Step::Did(1));
+        if job == Step::Waits {
+            return self.job_step(u64::MAX).await;
         }
-        if is_due && self.release_dead(true).await? > 0 {
+        if (is_due || releasing) && self.release_dead(true).await? > 0 {
             return Ok(Step::Did(1));
         }
         self.scrub_due().await
@@ -283,9 +282,11 @@ impl<D: Device> Core<'_, D> {
             return Ok(());
         }
         let (mut paid, read) = (0, self.media.stats().read_bytes);
-        // A long read is enough for one write, too.
-        let has_read = || self.media.stats().read_bytes - read > step;
-        while self.state.borrow().debt >= step && paid < most && !self.paid.get() && !has_read() {
+        let syncs = self.state.borrow().syncs;
+        // A long read or a sync is enough for one write, too.
+        let has_waited =
+            || self.media.stats().read_bytes - read > step || self.state.borrow().syncs > syncs;
+        while self.state.borrow().debt >= step && paid < most && !has_waited() {
             let Some(_guard) = self.jobs.try_enter(&self.lot) else {
                 return Ok(());
             };
@@ -295,7 +296,7 @@ impl<D: Device> Core<'_, D> {
                     state.debt = state.debt.saturating_sub(did.max(step / 4));
                     paid += did.max(step / 4);
                 }
-                Step::Idle => self.state.borrow_mut().debt = 0,
+                Step::Idle | Step::Waits => self.state.borrow_mut().debt = 0,
             }
         }
         self.paid.set(false);

@@ -21,12 +21,11 @@ use core::cmp::Ordering;
 
 use shingle_hal::Device;
 
-use crate::canary::{Bug, planted};
 use crate::compact::{
-    FLUSH_PIECES_MAX, Job, Work, add_piece, change_run_live, fill_zones, liveness_holds,
+    FLUSH_PIECES_MAX, Job, Step, Work, add_piece, change_run_live, fill_zones, liveness_holds,
 };
 use crate::error::Fault;
-use crate::format::edit::{Change, KEY_PART_LEN};
+use crate::format::edit::{Change, KEY_PART_LEN, PieceRecord};
 use crate::format::entry::{Entry, Kind, Rank};
 use crate::limits::{BOTTOM, MERGE_INPUTS_MAX};
 use crate::manifest::EditBuilder;
@@ -59,6 +58,8 @@ pub(crate) struct Merging<'m> {
     pub(crate) hurry: bool,
     /// A piece begins inside a range deletion: its first key gets a Boundary.
     cover_due: bool,
+    /// A piece that is written, if it came to anything, and how many syncs had begun by then.
+    written: Option<(Option<PieceRecord>, u64)>,
 }
 
 impl<'m, D: Device> Core<'m, D> {
@@ -133,6 +134,7 @@ impl<'m, D: Device> Core<'m, D> {
             sources: heapless::Vec::new(),
             hurry: false,
             cover_due: false,
+            written: None,
         };
         for run in runs {
             let Some(mut memory) = job.inputs.pop() else { unreachable!("inputs are bounded") };
@@ -217,8 +219,17 @@ impl<'m, D: Device> Core<'m, D> {
         &self,
         job: &mut Job<'m>,
         budget: u64,
-    ) -> Result<u64, Fault<D::Error>> {
+    ) -> Result<Step, Fault<D::Error>> {
         let mut did = 0;
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        if let Some((_, syncs)) = merging.written
+            && !self.is_durable_since(syncs)
+        {
+            if budget != u64::MAX {
+                return Ok(Step::Waits);
+            }
+            self.sync_device().await?;
+        }
         self.wake_sources(job).await?;
         let mut scratch = self.scratch.take(&self.lot).await;
         let key_room = usize::from(self.limits.key_len_max) + 1;
@@ -226,14 +237,20 @@ impl<'m, D: Device> Core<'m, D> {
         loop {
             let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
             let holders = at_least_key(&merging.sources);
-            if holders == 0 {
-                self.finish_merge_piece(job, None).await?;
-                return Ok(did + 1);
+            let key = (holders != 0).then(|| {
+                let least = merging.sources[holders.trailing_zeros() as usize].key();
+                let key = &mut key_room[..least.len()];
+                key.copy_from_slice(least);
+                &*key
+            });
+            if let Some((piece, _)) = merging.written.take() {
+                self.install_merge_piece(job, piece.as_ref(), key).await?;
+                return Ok(Step::Did(did + 1));
             }
-            let least = holders.trailing_zeros() as usize;
-            let key_len = merging.sources[least].key().len();
-            let key = &mut key_room[..key_len];
-            key.copy_from_slice(merging.sources[least].key());
+            let Some(key) = key else {
+                self.write_merge_piece(job, None).await?;
+                return Ok(Step::Did(did + 1));
+            };
             let role = if merging.into == BOTTOM { Role::Bottom } else { Role::Run };
             let versions = merging.filter.versions_max();
             if !job.builder.is_begun() {
@@ -250,11 +267,11 @@ impl<'m, D: Device> Core<'m, D> {
                     job.builder.has_room_for(key.len(), item_len)
                 });
             if !room || (merging.hurry && !job.builder.is_empty()) {
-                self.finish_merge_piece(job, Some(key)).await?;
-                return Ok(did + 1);
+                self.write_merge_piece(job, Some(key)).await?;
+                return Ok(Step::Did(did + 1));
             }
             if did >= budget {
-                return Ok(did);
+                return Ok(Step::Did(did));
             }
             did += self.merge_key(job, key, holders).await?;
         }
@@ -337,9 +354,9 @@ impl<'m, D: Device> Core<'m, D> {
         }
     }
 
-    /// Ends the piece under way and installs it: everything below `reached` is merged now, or
-    /// everything if there is no more.
-    async fn finish_merge_piece(
+    /// Ends the piece under way: it has everything below `reached`, or everything if there is no
+    /// more.
+    async fn write_merge_piece(
         &self,
         job: &mut Job<'m>,
         reached: Option<&[u8]>,
@@ -362,17 +379,26 @@ impl<'m, D: Device> Core<'m, D> {
         let piece = job.builder.finish(run, into);
         self.write_output(job).await?;
         job.builder.set_cover(cover);
-        if !planted(Bug::CheckpointBeforeSync) {
-            self.sync_device().await?;
-        }
+        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        merging.written = Some((piece, self.state.borrow().syncs));
+        Ok(())
+    }
+
+    /// Installs a piece that is durable; see [`write_merge_piece`](Self::write_merge_piece).
+    async fn install_merge_piece(
+        &self,
+        job: &mut Job<'m>,
+        piece: Option<&PieceRecord>,
+        reached: Option<&[u8]>,
+    ) -> Result<(), Fault<D::Error>> {
         let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
         let node_len = self.shape.node_len as u32;
-        let level = merging.level;
+        let (level, into) = (merging.level, merging.into);
         if !liveness_holds(&self.state.borrow()) {
             return Err(malformed());
         }
         self.commit_edit(|state, edit| {
-            if let Some(record) = &piece {
+            if let Some(record) = piece {
                 add_piece(state, edit, record, node_len);
             }
             for source in &merging.sources {

@@ -142,6 +142,8 @@ fn assemble<D: Device>(
         debt: 0,
         counters: Counters::default(),
         unsynced: true,
+        syncs: 0,
+        synced: 0,
         releasing: heapless::Vec::new(),
         released: 0,
         replaying: false,

@@ -605,9 +605,9 @@ impl<D: Device> Core<'_, D> {
 }
 
 /// What changes whenever a zone may have become loose, but for its marks, and for what begins to
-/// live in it when it is full, which end what is known ([`State::note_mark`], [`State::insert`]): a
-/// zone is left by its head, emptied, freed, or taken. Each counter only grows, so their sum changes
-/// with any of them.
+/// live in it when it is full, which end what is known ([`State::note_mark`], [`State::insert`]):
+/// a zone is left by its head, emptied, freed, or taken. Each counter only grows, so their sum
+/// changes with any of them.
 fn moment(state: &State<'_>, wanted: Wanted) -> Moment {
     let head = |head: &Head<'_>| head.zone.map_or(0, |zone| u64::from(zone.generation) + 1);
     let sum = u64::from(state.zones.next_generation)

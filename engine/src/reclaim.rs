@@ -33,7 +33,7 @@ use crate::format::marks::EFFORT;
 use crate::format::record::{
     OP_HEADER_LEN, OpHeader, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind,
 };
-use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX};
+use crate::limits::{FRAGMENT_LEN_MAX, FRAGMENTS_MAX, UNSYNCED_BYTES_MAX};
 use crate::log::RecordReader;
 use crate::log::index::Note;
 use crate::log::mirror::Mirrored;
@@ -117,14 +117,11 @@ impl<D: Device> Core<'_, D> {
                 .next
         };
         let zone = state.zones.get(id);
+        let written = state.zones.written_here(id);
         let log_zone = LogZone {
             map: state.zones.map(id),
             generation: zone.generation.get(),
-            blocks: if zone.written.get() > 0 {
-                state.zones.written_here(id)
-            } else {
-                zone.capacity.get()
-            },
+            blocks: if written > 0 { written } else { zone.capacity.get() },
             sources: state.zones.sources(id),
         };
         Some(Victim {
@@ -197,6 +194,12 @@ impl<D: Device> Core<'_, D> {
         let mut reader = RecordReader::resume(victim.log_zone, window, block_len, victim.sweep);
         let mut did = 0;
         while did < budget {
+            // Nobody is to wait for a sweep, and for the sync that what is copied next would bring.
+            if budget < u64::MAX && self.media.unsynced_bytes() + budget > UNSYNCED_BYTES_MAX {
+                self.sync_device().await?;
+                did += 1;
+                break;
+            }
             if victim.ops_left == 0 {
                 let read = self.media.stats().read_bytes;
                 if !self.next_record(&mut victim, &mut reader).await? {

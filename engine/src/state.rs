@@ -251,6 +251,10 @@ pub(crate) struct State<'m> {
     /// What recovery read may still be in the device's cache: the store may have been opened again
     /// without a power cut.
     pub(crate) unsynced: bool,
+    /// Syncs that were begun, and the newest of them that ended: what was written before it began
+    /// is durable.
+    pub(crate) syncs: u64,
+    pub(crate) synced: u64,
     /// Zones whose release is in the manifest and not durable, and how many there were before them.
     pub(crate) releasing: heapless::Vec<ZoneId, RELEASED_AT_ONCE>,
     pub(crate) released: u64,
@@ -565,7 +569,11 @@ impl<D: Device> Core<'_, D> {
             let covered = (log.min(state.mirrored()), place);
             (covered, log, state.cold.as_ref().map(written), mirror)
         };
-        let released = self.state.borrow().released_so_far();
+        let (released, sync) = {
+            let mut state = self.state.borrow_mut();
+            state.syncs += 1;
+            (state.released_so_far(), state.syncs)
+        };
         if let Err(error) = self.media.sync().await
             && !planted(Bug::SyncErrorIgnored)
         {
@@ -585,6 +593,7 @@ impl<D: Device> Core<'_, D> {
             synced(&mut mirror.head, written);
             mirror.settled = mirror.settled.max(log_written);
         }
+        state.synced = state.synced.max(sync);
         state.end_releases(released);
         drop(state);
         self.lot.wake_all(For::Progress);

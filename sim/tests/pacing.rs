@@ -96,10 +96,10 @@ fn puts_pay_for_the_work_that_they_make() {
     let mut random = fastrand::Rng::with_seed(3);
     let over = puts(&drive, &store, (0..2 * count).map(|_| random.u64(0..count)));
     let bounds = Bounds {
-        rate: 12.5,
-        amplification: 2.35,
-        p99_ms: 100.0,
-        longest_ms: 220.0,
+        rate: 16.5,
+        amplification: 2.45,
+        p99_ms: 90.0,
+        longest_ms: 190.0,
         free_least: RESERVE + 1,
     };
     over.check("overwriting", &bounds);

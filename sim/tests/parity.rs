@@ -223,7 +223,7 @@ fn value_that_was_being_moved_at_a_cut_is_protected_where_it_was() {
             put(&drive, &store, &mut model, index, 1);
         }
         let before = store.stats().moved_bytes;
-        drive.cut_after(40 + seed * 5);
+        drive.cut_after(40 + seed * 40);
         let _ = drive.block_on(async {
             for index in (0..keys).map(|turn| turn * 11 % keys) {
                 // Of what power takes under way, either may be there.
