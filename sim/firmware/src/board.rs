@@ -92,7 +92,9 @@ fn serve() -> Result<(), ()> {
     Ok(())
 }
 
-#[cortex_m_rt::entry]
+#[cfg_attr(board = "an500", cortex_m_rt::entry)]
+#[cfg_attr(any(board = "an536", board = "versatile"), aarch32_rt::entry)]
+#[cfg_attr(board = "virt", riscv_rt::entry)]
 fn main() -> ! {
     let code = if serve().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     code.exit_process()

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use object::{Object as _, ObjectSection as _, SectionFlags, SectionKind};
 use shingle_engine::{FormatOptions, Limits, ReadOptions, Redundancy, Store, format};
 use shingle_firmware::app::{self, Memory, Task};
@@ -43,15 +43,42 @@ const KILL_MS_MAX: u32 = 600;
 struct Args {
     /// The board's program
     elf: PathBuf,
-    /// How the board is started; the program's path and the semihosting options are added
-    #[arg(long, default_value = "qemu-system-arm -M mps2-an500")]
-    qemu: String,
+    /// Which board it is for
+    #[arg(long, value_enum, default_value_t = Board::An500)]
+    board: Board,
     /// How often the board is killed, each time in a life of its own
     #[arg(long, default_value_t = 10)]
     kills: u32,
     /// Where to begin in the sequence of scripts and moments
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+/// A machine of QEMU.
+#[derive(Clone, Copy, ValueEnum)]
+enum Board {
+    /// Cortex-M7
+    An500,
+    /// Cortex-R52
+    An536,
+    /// Cortex-R5F
+    Versatile,
+    /// RISC-V, 32 bits
+    Virt,
+}
+
+impl Board {
+    /// The command that starts it, but for the program.
+    const fn qemu(self) -> &'static str {
+        match self {
+            Self::An500 => "qemu-system-arm -M mps2-an500",
+            Self::An536 => "qemu-system-arm -M mps3-an536",
+            Self::Versatile => {
+                "qemu-system-arm -M versatilepb -cpu cortex-r5f -net none -audio none"
+            }
+            Self::Virt => "qemu-system-riscv32 -M virt -bios none",
+        }
+    }
 }
 
 /// What the lives came to.
@@ -109,6 +136,10 @@ fn sizes(elf: &Path) -> Result<String, String> {
             SectionFlags::Elf { sh_flags } => sh_flags & u64::from(object::elf::SHF_ALLOC) != 0,
             _ => false,
         };
+        // Stacks and the like have their room from the memory map.
+        if matches!(section.name(), Ok(".stack" | ".stacks" | ".heap" | ".filler")) {
+            continue;
+        }
         match section.kind() {
             SectionKind::Text if is_loaded => code += section.size(),
             SectionKind::UninitializedData => ram += section.size(),
@@ -131,7 +162,7 @@ fn live_on(
     random: &mut Random,
     total: &mut Total,
 ) -> Result<(), String> {
-    let mut bench = Bench::new(folder, elf, &args.qemu, seed)?;
+    let mut bench = Bench::new(folder, elf, args.board, seed)?;
     for left in (0..=LIVES.min(args.kills - total.kills)).rev() {
         let kill_after = Duration::from_millis(u64::from(random.below(KILL_MS_MAX)));
         let life = bench.live((left > 0).then_some(kill_after))?;
@@ -167,7 +198,7 @@ struct Life {
 struct Bench<'a> {
     folder: &'a Path,
     elf: &'a Path,
-    qemu: &'a str,
+    board: Board,
     seed: u64,
     spec: MediaSpec,
     /// Operations that the store holds.
@@ -175,7 +206,7 @@ struct Bench<'a> {
 }
 
 impl<'a> Bench<'a> {
-    fn new(folder: &'a Path, elf: &'a Path, qemu: &'a str, seed: u64) -> Result<Self, String> {
+    fn new(folder: &'a Path, elf: &'a Path, board: Board, seed: u64) -> Result<Self, String> {
         let spec = MediaSpec::parse(MEDIA).map_err(|error| error.to_string())?;
         let mut image = Image::create(&folder.join("drive.image"), spec.clone(), seed)
             .map_err(|error| error.to_string())?;
@@ -187,7 +218,7 @@ impl<'a> Bench<'a> {
         let formatted = drive.block_on(format(&drive, &mut memory, &options));
         formatted.map_err(|error| error.to_string())?;
         image.save().map_err(|error| error.to_string())?;
-        Ok(Self { folder, elf, qemu, seed, spec, done: 0 })
+        Ok(Self { folder, elf, board, seed, spec, done: 0 })
     }
 
     /// Starts the board, kills it after a time unless it ends before, and compares.
@@ -226,7 +257,7 @@ impl<'a> Bench<'a> {
 
     /// Runs QEMU; whether it was killed.
     fn run_board(&self, kill_after: Option<Duration>) -> Result<bool, String> {
-        let mut words = self.qemu.split_whitespace();
+        let mut words = self.board.qemu().split_whitespace();
         let program = words.next().ok_or("no QEMU is named")?;
         let mut child = Command::new(program)
             .args(words)
