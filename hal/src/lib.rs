@@ -10,7 +10,8 @@
 //!              └─ geometry · read · write · sync · report · open · close · finish · reset · event
 //! ```
 //!
-//! For implementers: implement [`Device`], then run [`conformance`] against it.
+//! For implementers: implement [`Device`], then run [`conformance`] against it; `PORTING.md` goes
+//! through it step by step.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -35,3 +36,8 @@ pub use sense::Sense;
 pub use zone::{
     BlockCount, ElementId, Extent, Lba, ZoneCondition, ZoneDescriptor, ZoneId, ZoneType,
 };
+
+/// The guide's example is run as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../PORTING.md")]
+struct Porting;

@@ -168,7 +168,8 @@ impl<F: File> ImageDrive<F> {
         let old: [u8; ZONE_LEN] = core::array::from_fn(|i| table[at + i]);
         table[at] = rests as u8;
         // Whether the image has contents of it.
-        table[at + 1] = u8::from(entry.written > 0);
+        let conventional = entry.condition == ZoneCondition::NotWritePointer;
+        table[at + 1] = u8::from(entry.written > 0 || conventional);
         table[at + 4..][..4].copy_from_slice(&entry.capacity.to_le_bytes());
         table[at + 8..][..4].copy_from_slice(&entry.written.to_le_bytes());
         if table[at..][..ZONE_LEN] == old { Ok(()) } else { self.save(&table[..self.table_len]) }
@@ -286,7 +287,7 @@ impl<F: File> Device for ImageDrive<F> {
         }
         self.file.write_at(self.byte_at(start), data).map_err(ImageError::File)?;
         if !sequential {
-            return Ok(());
+            return self.set(zone, entry);
         }
         let condition = match entry.condition {
             _ if end == entry.capacity => ZoneCondition::Full,
