@@ -14,6 +14,8 @@ use shingle_firmware::image::{File, ImageDrive, Model};
 use shingle_firmware::script::VALUE_LEN_MAX;
 use shingle_hal::block_on;
 
+use crate::stack::Painted;
+
 /// Memory of the store.
 const STORE_LEN: usize = 256 << 10;
 
@@ -87,8 +89,13 @@ fn serve() -> Result<(), ()> {
             eprintln!("the journal takes no more");
         }
     };
-    block_on(app::run(drive, task, memory, ack)).map_err(|failure| eprintln!("{failure}"))?;
-    println!("did operations {} to {}", task.first, task.first + task.count);
+    // SAFETY: every board has more than that between its statics and the stack.
+    let painted = unsafe { Painted::new() };
+    let served = app::run(drive, task, memory, ack);
+    let future_len = size_of_val(&served);
+    block_on(served).map_err(|failure| eprintln!("{failure}"))?;
+    let used = painted.used_len().ok_or_else(|| eprintln!("the stack is deeper than is known"))?;
+    println!("stack {used} future {future_len}");
     Ok(())
 }
 

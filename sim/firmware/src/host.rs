@@ -88,6 +88,9 @@ struct Total {
     whole: u32,
     ops: u64,
     lost_undurable: u64,
+    stack_len: u32,
+    /// Bytes of the future that it serves with, which are part of these.
+    future_len: u32,
 }
 
 pub(crate) fn main() -> ExitCode {
@@ -96,8 +99,13 @@ pub(crate) fn main() -> ExitCode {
         Ok(total) => {
             println!(
                 "{} lives killed, {} to their end, {} operations acknowledged, {} of them not \
-                 durable and gone; nothing else lost",
-                total.kills, total.whole, total.ops, total.lost_undurable
+                 durable and gone; nothing else lost; stack {} bytes, its future {}",
+                total.kills,
+                total.whole,
+                total.ops,
+                total.lost_undurable,
+                total.stack_len,
+                total.future_len
             );
             ExitCode::SUCCESS
         }
@@ -170,6 +178,8 @@ fn live_on(
         total.whole += u32::from(!life.killed);
         total.ops += u64::from(life.acked);
         total.lost_undurable += u64::from(life.lost);
+        total.stack_len = total.stack_len.max(life.stack_len);
+        total.future_len = total.future_len.max(life.future_len);
         bench.take_turn()?;
     }
     Ok(())
@@ -192,6 +202,10 @@ struct Life {
     acked: u32,
     /// Operations that were acknowledged, were not durable, and are gone.
     lost: u32,
+    /// Bytes of stack that it used; 0 if it was killed.
+    stack_len: u32,
+    /// Bytes of the future that it serves with, which are part of these.
+    future_len: u32,
 }
 
 /// An image and the board on it.
@@ -252,11 +266,22 @@ impl<'a> Bench<'a> {
         let holds = self.find_prefix(end, killed)?;
         let lost = end.saturating_sub(holds);
         self.done = holds;
-        Ok(Life { killed, acked, lost })
+        let said = fs::read_to_string(self.folder.join("said")).unwrap_or_default();
+        let lens = match *said.split_whitespace().collect::<Vec<_>>() {
+            ["stack", stack, "future", future] => stack.parse().ok().zip(future.parse().ok()),
+            _ => None,
+        };
+        let (stack_len, future_len) = match lens {
+            Some(lens) => lens,
+            None if killed => (0, 0),
+            None => return Err(format!("the board said: {said}")),
+        };
+        Ok(Life { killed, acked, lost, stack_len, future_len })
     }
 
     /// Runs QEMU; whether it was killed.
     fn run_board(&self, kill_after: Option<Duration>) -> Result<bool, String> {
+        let said = fs::File::create(self.folder.join("said")).map_err(|error| error.to_string())?;
         let mut words = self.board.qemu().split_whitespace();
         let program = words.next().ok_or("no QEMU is named")?;
         let mut child = Command::new(program)
@@ -266,7 +291,7 @@ impl<'a> Bench<'a> {
             .arg(self.elf)
             .current_dir(self.folder)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(said)
             .spawn()
             .map_err(|error| format!("{program} does not start: {error}"))?;
         let begun = Instant::now();

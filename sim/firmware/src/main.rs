@@ -6,6 +6,8 @@
 mod board;
 #[cfg(not(target_os = "none"))]
 mod host;
+#[cfg(target_os = "none")]
+mod stack;
 
 #[cfg(not(target_os = "none"))]
 fn main() -> std::process::ExitCode {
