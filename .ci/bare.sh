@@ -40,11 +40,12 @@ find_qemu() {
     if command -v "qemu-system-$1" >/dev/null; then
         return
     fi
-    local archive codename
-    archive=$(apt-get indextargets --format '$(REPO_URI)' | grep '/debian/*$' | head -n 1)
+    local archive codename list=/etc/apt/sources.list.d/shingle-backports.list
+    apt-get update -qq
+    archive=$(apt-get indextargets --format '$(REPO_URI)' | awk '/debian\/*$/ && !found++')
     codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    echo "deb $archive $codename-backports main" >/etc/apt/sources.list.d/shingle-backports.list
+    echo "deb $archive $codename-backports main" >"$list"
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends -t "$codename-backports" \
-        qemu-system-arm qemu-system-misc
+        qemu-system-arm qemu-system-riscv >/dev/null
 }
