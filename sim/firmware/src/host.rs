@@ -185,7 +185,7 @@ fn live_on(
     Ok(())
 }
 
-/// Numbers that a seed decides (xorshift).
+/// Numbers that a seed decides.
 struct Random(u64);
 
 impl Random {
