@@ -9,7 +9,7 @@ use shingle_engine::zone::Role;
 use shingle_engine::{
     FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
 };
-use shingle_hal::{Device, Request, ZoneId};
+use shingle_hal::{Device, Error as _, ErrorKind, Geometry, Lba, Request, ZoneDescriptor, ZoneId};
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Outcome};
 
@@ -109,6 +109,80 @@ fn bad_block_in_a_long_group_of_a_conventional_log_costs_the_records_in_it() {
         };
         let missing = (0..puts + 2).filter(gone).count();
         assert!((1..=2).contains(&missing), "{puts} puts, block {bad}: {missing} records");
+    }
+}
+
+/// A drive that does not say which block of a read failed, as kernels do not.
+struct Vague<'d>(&'d Drive);
+
+impl Device for Vague<'_> {
+    type Error = ErrorKind;
+
+    fn geometry(&self) -> Geometry {
+        self.0.geometry()
+    }
+    async fn read(&self, start: Lba, buf: &mut [u8], request: Request) -> Result<(), ErrorKind> {
+        self.0.read(start, buf, request).await.map_err(|error| match error.kind() {
+            ErrorKind::UnrecoveredRead { .. } => ErrorKind::UnrecoveredRead { first: None },
+            kind => kind,
+        })
+    }
+    async fn write(&self, start: Lba, data: &[u8], request: Request) -> Result<(), ErrorKind> {
+        self.0.write(start, data, request).await.map_err(|error| error.kind())
+    }
+    async fn sync(&self) -> Result<(), ErrorKind> {
+        self.0.sync().await.map_err(|error| error.kind())
+    }
+    async fn report(&self, first: ZoneId, out: &mut [ZoneDescriptor]) -> Result<usize, ErrorKind> {
+        self.0.report(first, out).await.map_err(|error| error.kind())
+    }
+    async fn open(&self, zone: ZoneId) -> Result<(), ErrorKind> {
+        self.0.open(zone).await.map_err(|error| error.kind())
+    }
+    async fn close(&self, zone: ZoneId) -> Result<(), ErrorKind> {
+        self.0.close(zone).await.map_err(|error| error.kind())
+    }
+    async fn finish(&self, zone: ZoneId) -> Result<(), ErrorKind> {
+        self.0.finish(zone).await.map_err(|error| error.kind())
+    }
+    async fn reset(&self, zone: ZoneId) -> Result<(), ErrorKind> {
+        self.0.reset(zone).await.map_err(|error| error.kind())
+    }
+}
+
+/// Groups behind a bad block were cut off where the window that was looked through for their marks
+/// reached to a second one, of no one's, and the device named neither.
+#[test]
+fn seed_2003028_block_that_no_one_names_hides_none_before_it() {
+    for no_ones in 11..16 {
+        let drive = new_drive(DISK, true);
+        let mut memory = vec![0; 4 << 20];
+        let store = open(&drive, &mut memory);
+        for key in 0..10 {
+            put(&drive, &store, key, key);
+        }
+        let zone = log_zone(&store);
+        let window = store.plan().window_len / 4096;
+        assert!(window >= 11, "a window of {window} blocks reaches from the first to the second");
+        drop(store);
+        cut(&drive);
+        let start = drive.geometry().zone_start(zone).0;
+        let plan = [4, no_ones].map(|block| format!("read-error sticky lba={}", start + block));
+        drive.set_faults(&plan.join("; ").parse().expect("a plan"), 1);
+        let vague = Vague(&drive);
+        let missing: Vec<u32> = drive.block_on(async {
+            let store = Store::open(&vague, &mut memory).await.expect("open");
+            let mut missing = Vec::new();
+            for key in 0..10_u32 {
+                let (key_bytes, mut out) = (key.to_be_bytes(), [0; 200]);
+                let found = store.get(&key_bytes, &mut out, ReadOptions::default()).await;
+                if found.expect("get").is_none() {
+                    missing.push(key);
+                }
+            }
+            missing
+        });
+        assert_eq!(missing, [3], "block {no_ones} cannot be read either");
     }
 }
 

@@ -176,7 +176,10 @@ impl<'b> RecordReader<'b> {
                         Fault::Damaged(_) => {}
                         fault => return Err(fault),
                     }
-                    load_before(media, start, out, &error).await
+                    match load_before(media, start, out, &error).await {
+                        0 => load_singly(media, start, out).await,
+                        before => before,
+                    }
                 }
             };
             self.first = next;
@@ -606,4 +609,18 @@ async fn load_before<D: Device>(
     let out = &mut out[..before as usize * media.block_len()];
     let read = before > 0 && media.read_raw(start, out, Class::Maintenance).await.is_ok();
     if read { before } else { 0 }
+}
+
+/// Reads blocks one by one up to the first that fails; gives how many there are before it. A device
+/// may not say which block of a long read failed, or another each time.
+async fn load_singly<D: Device>(media: &Media<D>, start: Lba, out: &mut [u8]) -> u32 {
+    let mut loaded = 0;
+    for block in out.chunks_exact_mut(media.block_len()) {
+        let read = media.read_raw(start.plus(loaded.into()), block, Class::Maintenance).await;
+        if read.is_err() {
+            break;
+        }
+        loaded += 1;
+    }
+    loaded
 }
