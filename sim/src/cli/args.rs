@@ -66,11 +66,14 @@ pub(crate) enum Command {
     Media(MediaArgs),
 }
 
-/// Which image, and how much memory for the store on it.
+/// Which image or disk, and how much memory for the store on it.
 #[derive(Args, Debug)]
 pub(crate) struct Place {
-    /// The image file
+    /// The image file, or the disk with --device
     pub(crate) image: PathBuf,
+    /// It is a disk of this machine, zoned or not, or a file used like one: --device /dev/sdX
+    #[arg(long)]
+    pub(crate) device: bool,
     /// Memory for the store, for example 256K or 64M [default: what suits the media]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub(crate) memory: Option<u64>,
@@ -126,17 +129,18 @@ impl Default for DemoArgs {
   shingle format drive.img
   shingle format drive.img --media zns-zn540
   shingle format flash.img --media nor-1m --memory 64K
-  shingle format drive.img --media smr:zones=1000,zone-mib=4 --force")]
+  shingle format drive.img --media smr:zones=1000,zone-mib=4 --force
+  shingle format --device /dev/sdX")]
 pub(crate) struct FormatArgs {
     #[command(flatten)]
     pub(crate) place: Place,
     /// The drive to simulate; see `shingle media` [default: smr-demo, or what the image is]
-    #[arg(long)]
+    #[arg(long, conflicts_with = "device")]
     pub(crate) media: Option<String>,
     /// Decides the store's id and the drive's chances [default: from the system]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Format the drive in an image that exists; everything on it is lost
+    /// Format an image that exists, or a disk that holds something; everything on it is lost
     #[arg(long)]
     pub(crate) force: bool,
     /// Keep keys, metadata and small values on two storage elements, so that an element that dies

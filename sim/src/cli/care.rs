@@ -7,6 +7,7 @@ use shingle_sim::FaultPlan;
 use shingle_sim::doctor::{Cause, Diagnosis, diagnose};
 
 use super::args::{DoctorArgs, EvacuateArgs, ScrubArgs};
+use super::medium::Medium;
 use super::session::Session;
 use super::{Failure, Output, Shop, key, size};
 
@@ -19,12 +20,12 @@ const STEPS: u32 = 1000;
 const CALLS_MAX: u32 = 10_000;
 
 pub(super) fn scrub(args: &ScrubArgs) -> Result<(), Failure> {
-    let mut session = Session::open(&args.place.image, args.place.memory)?;
+    let mut session = Session::open(&args.place)?;
     set_faults(&session, args.faults.as_deref())?;
     let mut found: Vec<Finding> = Vec::new();
     let (stats, seconds) = session.write(async |store: &Shop<'_, '_>| {
-        let drive = *store.device();
-        let begun = drive.now_ns();
+        let medium = *store.device();
+        let begun = medium.now_ns();
         // A pass of what there is takes that long: each burst begins when its turn comes.
         let pause_ns = args.pass_hours.map(|hours| {
             let bursts = (store.scrub_len_bytes() / BURST_LEN).max(1);
@@ -38,11 +39,11 @@ pub(super) fn scrub(args: &ScrubArgs) -> Result<(), Failure> {
             }
             if let Some(pause_ns) = pause_ns {
                 next += pause_ns;
-                drive.sleep_until(next.max(drive.now_ns() + 1)).await;
+                medium.sleep_until(next.max(medium.now_ns() + 1)).await;
             }
         }
         settle(store).await?;
-        Ok((store.stats().scrub, (drive.now_ns() - begun) / 1_000_000_000))
+        Ok((store.stats().scrub, (medium.now_ns() - begun) / 1_000_000_000))
     })?;
     let mut out = Output::new();
     let lost = found.iter().filter(|one| one.remedy == Remedy::None).count();
@@ -103,8 +104,8 @@ fn finding_json(one: &Finding) -> Value {
 }
 
 pub(super) fn evacuate(args: &EvacuateArgs) -> Result<(), Failure> {
-    let mut session = Session::open(&args.place.image, args.place.memory)?;
-    let geometry = session.drive().geometry();
+    let mut session = Session::open(&args.place)?;
+    let geometry = session.medium().geometry();
     if let Some(zone) = args.zone.filter(|zone| *zone >= geometry.zone_count) {
         let last = geometry.zone_count - 1;
         return Err(Failure::new(format!("there is no zone {zone}: the last one is {last}")));
@@ -147,7 +148,7 @@ pub(super) fn evacuate(args: &EvacuateArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
-    let session = Session::open(&args.place.image, args.place.memory)?;
+    let session = Session::open(&args.place)?;
     set_faults(&session, args.faults.as_deref())?;
     let diagnosis = session.read(async |store: &Shop<'_, '_>| Ok(diagnose(store).await))?;
     let image = args.place.image.display().to_string();
@@ -196,10 +197,15 @@ fn cause_json(cause: &Cause) -> Value {
     })
 }
 
-/// Lets the drive of the image fail as `plan` says: an image keeps no faults.
+/// Lets the drive of the image fail as `plan` says: an image keeps no faults, and a disk has its
+/// own.
 pub(super) fn set_faults(session: &Session, plan: Option<&str>) -> Result<(), Failure> {
     let Some(plan) = plan else { return Ok(()) };
     let plan: FaultPlan = plan.parse().map_err(|error| Failure::usage(format!("{error}")))?;
-    session.drive().set_faults(&plan, 1);
+    match session.medium() {
+        Medium::Image(image) => image.drive().set_faults(&plan, 1),
+        #[cfg(target_os = "linux")]
+        Medium::Disk(_) => return Err(Failure::usage("--faults are for images, not for disks")),
+    }
     Ok(())
 }

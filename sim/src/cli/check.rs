@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::{Value, json};
 
 use super::args::ViewArgs;
+use super::medium::Medium;
 use super::range::{Entry, Range};
 use super::scan::Walk;
 use super::session::Session;
@@ -71,7 +72,7 @@ impl Survey {
 }
 
 pub(super) fn run(args: &ViewArgs) -> Result<(), Failure> {
-    let session = Session::open(&args.place.image, args.place.memory)?;
+    let session = Session::open(&args.place)?;
     let mut survey = Survey::default();
     let surveyed = session.read(async |store: &Shop<'_, '_>| {
         inspect_state(store, &mut survey);
@@ -155,7 +156,7 @@ async fn read_all(
 }
 
 async fn read_value(
-    walk: &mut Walk<'_, '_, '_, '_>,
+    walk: &mut Walk<'_, '_, '_, &Medium>,
     entry: &Entry,
     piece: &mut [u8],
     survey: &mut Survey,

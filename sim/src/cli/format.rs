@@ -1,26 +1,37 @@
-//! `shingle format`: an empty store, on a new image or an old one.
+//! `shingle format`: an empty store, on a new image or an old one, or on a disk.
 
 use std::path::Path;
 
 use serde_json::json;
-use shingle_engine::{FormatOptions, Limits, Redundancy, Store, format};
-use shingle_hal::Device;
+use shingle_engine::{FormatOptions, Limits, OpenError, Redundancy, Store, format};
+use shingle_hal::{Device, Geometry};
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Image};
 
 use super::args::FormatArgs;
+use super::medium::Medium;
 use super::session::{allocate, memory_len};
-use super::{Failure, Output, size};
+use super::{Failure, Output};
 
 /// The drive that is simulated if nothing is said.
 const MEDIA_DEFAULT: &str = "smr-demo";
 
 pub(super) fn run(args: &FormatArgs) -> Result<(), Failure> {
+    if args.place.device {
+        return on_disk(args);
+    }
     let path = &args.place.image;
     if path.is_dir() {
         return Err(Failure::new(format!("{} is a directory, not an image", path.display())));
     }
     let is_new = !path.exists();
+    if !is_new && !path.is_file() {
+        return Err(Failure::new(format!(
+            "{} is no image; a disk is given as --device {}",
+            path.display(),
+            path.display()
+        )));
+    }
     if !is_new && !args.force {
         return Err(Failure::new(format!(
             "{} exists already; --force formats it again, and everything on it is lost",
@@ -43,7 +54,42 @@ pub(super) fn run(args: &FormatArgs) -> Result<(), Failure> {
         }
         return Err(failure);
     }
-    say(args, &image.drive().spec())
+    say(args, &Medium::Image(Box::new(image)))
+}
+
+fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failure> {
+    drive.block_on(format_device(drive, drive.spec().capacity_bytes(), args, seed))
+}
+
+/// A disk is formatted at once if it is blank, otherwise only if that was said.
+fn on_disk(args: &FormatArgs) -> Result<(), Failure> {
+    let path = &args.place.image;
+    let medium = Medium::disk(path)?;
+    if !args.force
+        && let Some(found) = holds(&medium)?
+    {
+        return Err(Failure::new(format!(
+            "{} holds {found}; --force formats it, and everything on it is lost",
+            path.display()
+        )));
+    }
+    let seed = args.seed.map_or_else(random_seed, Ok)?;
+    let formatted = format_device(&medium, medium.capacity_bytes(), args, seed);
+    medium.block_on(formatted).map_err(|failure| failure.about(path.display()))?;
+    say(args, &medium)
+}
+
+/// What is on the disk, a store or other data, in words.
+fn holds(medium: &Medium) -> Result<Option<String>, Failure> {
+    let mut memory = allocate(memory_len(medium, medium.capacity_bytes()) as u64)?;
+    let opened = medium.block_on(Store::open(medium, &mut memory)).map(|_| ());
+    match (opened, medium) {
+        (Ok(()) | Err(OpenError::MemoryTooSmall { .. }), _) => Ok(Some("a store".to_owned())),
+        (Err(OpenError::Device(error)), _) => Err(Failure::new(error.to_string())),
+        #[cfg(target_os = "linux")]
+        (Err(OpenError::NotFormatted), Medium::Disk(disk)) => disk.foreign(),
+        (Err(error), _) => Ok(Some(format!("a store that does not open ({error})"))),
+    }
 }
 
 fn open_same(path: &Path, args: &FormatArgs) -> Result<Image, Failure> {
@@ -70,8 +116,8 @@ fn random_seed() -> Result<u64, Failure> {
 }
 
 /// The limits that `args` ask for.
-fn limits(args: &FormatArgs, drive: &Drive) -> Limits {
-    let suits = Limits::for_geometry(&drive.geometry());
+fn limits(args: &FormatArgs, geometry: &Geometry) -> Limits {
+    let suits = Limits::for_geometry(geometry);
     Limits {
         key_len_max: args.key_max.unwrap_or(suits.key_len_max),
         meta_len_max: args.meta_max.unwrap_or(suits.meta_len_max),
@@ -80,15 +126,21 @@ fn limits(args: &FormatArgs, drive: &Drive) -> Limits {
     }
 }
 
-fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failure> {
+async fn format_device<D: Device>(
+    device: &D,
+    capacity_bytes: u64,
+    args: &FormatArgs,
+    seed: u64,
+) -> Result<(), Failure> {
     let mut store_id = [0; 16];
     shingle_sim::synthetic::fill(seed, 0, &mut store_id);
-    let limits = limits(args, drive);
-    if drive.geometry().element_count == 1 && (args.mirror == Some(true) || args.mirror_log) {
+    let geometry = device.geometry();
+    let limits = limits(args, &geometry);
+    if geometry.element_count == 1 && (args.mirror == Some(true) || args.mirror_log) {
         let why = "the drive has one storage element: nothing can be kept on two";
         return Err(Failure::new(why));
     }
-    let suits = Redundancy::for_geometry(&drive.geometry());
+    let suits = Redundancy::for_geometry(&geometry);
     let parity = args.parity.unwrap_or(0);
     let redundancy = Redundancy {
         mirror_runs: args.mirror.unwrap_or(suits.mirror_runs || parity > 0),
@@ -96,30 +148,27 @@ fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failu
         parity,
     };
     let options = FormatOptions { store_id, limits, redundancy };
-    let len = args.place.memory.unwrap_or(memory_len(drive) as u64);
+    let len = args.place.memory.unwrap_or(memory_len(device, capacity_bytes) as u64);
     let mut memory = allocate(len)?;
-    drive
-        .block_on(format(&drive, &mut memory, &options))
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let formatted = format(&device, &mut memory, &options).await;
+    formatted.map_err(|error| Failure::new(error.to_string()))?;
     // What was made must open in the memory that it was made with.
-    let opened = drive.block_on(Store::open(drive, &mut memory));
+    let opened = Store::open(device, &mut memory).await;
     opened.map(|_| ()).map_err(Failure::from)
 }
 
-fn say(args: &FormatArgs, spec: &MediaSpec) -> Result<(), Failure> {
+fn say(args: &FormatArgs, medium: &Medium) -> Result<(), Failure> {
     let mut out = Output::new();
     let image = args.place.image.display().to_string();
     if args.json {
         out.document(&json!({
             "image": image,
-            "media": spec.name,
-            "capacity_bytes": spec.capacity_bytes(),
-            "zone_count": spec.zone_count,
+            "media": medium.name(),
+            "capacity_bytes": medium.capacity_bytes(),
+            "zone_count": medium.geometry().zone_count,
         }))?;
     } else {
-        let capacity = size::show(spec.capacity_bytes());
-        let zones = spec.zone_count;
-        out.line(&format!("{image}: empty store on {}, {zones} zones, {capacity}", spec.name))?;
+        out.line(&format!("{image}: empty store on {}", medium.describe()))?;
     }
     out.finish()
 }

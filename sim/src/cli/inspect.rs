@@ -9,19 +9,19 @@ use super::{Failure, Output, Shop, size};
 use crate::report::{svg, terminal, zones};
 
 pub(super) fn stat(args: &ViewArgs) -> Result<(), Failure> {
-    let session = Session::open(&args.place.image, args.place.memory)?;
-    let spec = session.drive().spec();
-    let before = session.drive().stats().all.reads;
+    let session = Session::open(&args.place)?;
+    let medium = session.medium();
+    let before = medium.reads();
     session.read(async |store: &Shop<'_, '_>| {
         let mut out = Output::new();
-        let reads = store.device().stats().all.reads - before;
+        let reads = medium.reads().zip(before).map(|(after, before)| after - before);
         let (stats, limits) = (store.stats(), store.limits());
         let elements = store.device().geometry().element_count;
         if args.json {
             out.document(&json!({
                 "image": args.place.image.display().to_string(),
-                "media": spec.name,
-                "drive_bytes": spec.capacity_bytes(),
+                "media": medium.name(),
+                "drive_bytes": medium.capacity_bytes(),
                 "capacity_bytes": stats.capacity_bytes,
                 "used_bytes": stats.used_bytes,
                 "zone_count": stats.zone_count,
@@ -43,13 +43,13 @@ pub(super) fn stat(args: &ViewArgs) -> Result<(), Failure> {
         let used = 100.0 * stats.used_bytes as f64 / stats.capacity_bytes.max(1) as f64;
         let levels = store.runs_by_level().map(|runs| runs.to_string()).join(" ");
         let rows = [
-            ("media", format!("{}, {}", spec.name, size::show(spec.capacity_bytes()))),
+            ("media", format!("{}, {}", medium.name(), size::show(medium.capacity_bytes()))),
             ("capacity", size::show(stats.capacity_bytes)),
             ("used", format!("{} ({used:.1} %)", size::show(stats.used_bytes))),
             ("zones", format!("{}, {} of them free", stats.zone_count, stats.free_zones)),
             ("entries in runs", stats.entries.to_string()),
             ("runs", format!("{} in {} pieces, by level {levels}", stats.runs, stats.pieces)),
-            ("reads to open", reads.to_string()),
+            ("reads to open", reads.map_or("not counted".to_owned(), |reads| reads.to_string())),
             ("longest key", format!("{} bytes", limits.key_len_max)),
             ("longest metadata", format!("{} bytes", limits.meta_len_max)),
             ("longest value", size::show(limits.value_len_max)),
@@ -67,8 +67,8 @@ pub(super) fn stat(args: &ViewArgs) -> Result<(), Failure> {
 }
 
 pub(super) fn zones(args: &ZonesArgs) -> Result<(), Failure> {
-    let session = Session::open(&args.place.image, args.place.memory)?;
-    let name = session.drive().spec().name;
+    let session = Session::open(&args.place)?;
+    let name = session.medium().name();
     let views = session.read(async |store: &Shop<'_, '_>| zones::collect(store).await)?;
     if let Some(path) = &args.svg {
         let title = format!("{} on {name}", args.place.image.display());

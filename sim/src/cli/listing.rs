@@ -9,7 +9,7 @@ use super::{Failure, Output, Shop, key};
 
 pub(super) fn run(args: &ScanArgs) -> Result<(), Failure> {
     let range = Range::of(&args.keys)?.reversed(args.reverse);
-    let session = Session::open(&args.place.image, args.place.memory)?;
+    let session = Session::open(&args.place)?;
     let mut out = Output::new();
     session.read(async |store: &Shop<'_, '_>| {
         if args.count {

@@ -7,7 +7,8 @@
 //! | [`failure`] | one sentence and an exit code for everything that can go wrong |
 //! | [`output`] | standard output, whose reader may go away |
 //! | [`key`] | keys as text |
-//! | [`session`] | an image, its drive and the store on it, for the time of one command |
+//! | [`session`] | an image or a disk and the store on it, for the time of one command |
+//! | [`medium`], [`disk`] | the image or disk |
 //! | [`mod@format`], [`check`], [`inspect`] | subcommands on a store as a whole |
 //! | [`care`] | scrub, evacuation, the doctor |
 //! | [`values`], [`listing`], [`tree`] | on keys and values |
@@ -17,6 +18,8 @@
 mod args;
 mod care;
 mod check;
+#[cfg(target_os = "linux")]
+mod disk;
 mod failure;
 mod faulted;
 mod format;
@@ -25,6 +28,7 @@ mod inspect;
 mod key;
 mod listing;
 mod media;
+mod medium;
 mod output;
 mod range;
 mod scan;

@@ -2,9 +2,12 @@
 
 use std::ops::Bound;
 
+use shingle_engine::Store;
+use shingle_hal::Device;
+
 use super::args::Keys;
 use super::scan::{self, Walk};
-use super::{Failure, Shop, key};
+use super::{Failure, key};
 
 /// A range of keys, with owned ends.
 #[derive(Clone, Debug)]
@@ -61,21 +64,21 @@ impl Range {
     }
 
     /// Begins a walk in [`scratch`](Self::scratch).
-    pub(crate) async fn walk<'s, 'm, 'd, 'b>(
+    pub(crate) async fn walk<'s, 'm, 'b, D: Device>(
         &self,
-        store: &'s Shop<'m, 'd>,
+        store: &'s Store<'m, D>,
         scratch: &'b mut [u8],
-    ) -> Result<Walk<'s, 'm, 'd, 'b>, Failure> {
+    ) -> Result<Walk<'s, 'm, 'b, D>, Failure> {
         scan::begin(self, store, scratch).await
     }
 
     /// Memory for a walk.
-    pub(crate) fn scratch(store: &Shop<'_, '_>) -> Vec<u8> {
+    pub(crate) fn scratch<D: Device>(store: &Store<'_, D>) -> Vec<u8> {
         vec![0; scan::memory_len(store)]
     }
 
     /// How many keys there are.
-    pub(crate) async fn count(&self, store: &Shop<'_, '_>) -> Result<u64, Failure> {
+    pub(crate) async fn count<D: Device>(&self, store: &Store<'_, D>) -> Result<u64, Failure> {
         let mut scratch = Self::scratch(store);
         scan::count(self, store, &mut scratch).await
     }

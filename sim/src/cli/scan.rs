@@ -1,25 +1,25 @@
 //! The one place that calls the store's ordered scan.
 
-use shingle_engine::{Direction, ReadOptions, Scan};
-use shingle_sim::Drive;
+use shingle_engine::{Direction, ReadOptions, Scan, Store};
+use shingle_hal::Device;
 
+use crate::cli::Failure;
 use crate::cli::range::{Entry, Range};
-use crate::cli::{Failure, Shop};
 
 /// A walk under way.
-pub(crate) struct Walk<'s, 'm, 'd, 'b>(Scan<'s, 'm, 'b, &'d Drive>);
+pub(crate) struct Walk<'s, 'm, 'b, D: Device>(Scan<'s, 'm, 'b, D>);
 
 /// Memory that a walk needs.
-pub(crate) fn memory_len(store: &Shop<'_, '_>) -> usize {
+pub(crate) fn memory_len<D: Device>(store: &Store<'_, D>) -> usize {
     store.scan_memory_len()
 }
 
 /// Begins a walk over `range`.
-pub(crate) async fn begin<'s, 'm, 'd, 'b>(
+pub(crate) async fn begin<'s, 'm, 'b, D: Device>(
     range: &Range,
-    store: &'s Shop<'m, 'd>,
+    store: &'s Store<'m, D>,
     scratch: &'b mut [u8],
-) -> Result<Walk<'s, 'm, 'd, 'b>, Failure> {
+) -> Result<Walk<'s, 'm, 'b, D>, Failure> {
     let start = range.start.as_ref().map(Vec::as_slice);
     let end = range.end.as_ref().map(Vec::as_slice);
     let direction = if range.reverse { Direction::Reverse } else { Direction::Forward };
@@ -27,9 +27,9 @@ pub(crate) async fn begin<'s, 'm, 'd, 'b>(
 }
 
 /// How many keys `range` holds.
-pub(crate) async fn count(
+pub(crate) async fn count<D: Device>(
     range: &Range,
-    store: &Shop<'_, '_>,
+    store: &Store<'_, D>,
     scratch: &mut [u8],
 ) -> Result<u64, Failure> {
     let start = range.start.as_ref().map(Vec::as_slice);
@@ -37,7 +37,7 @@ pub(crate) async fn count(
     Ok(store.count(start, end, scratch, ReadOptions::default()).await?)
 }
 
-impl Walk<'_, '_, '_, '_> {
+impl<D: Device> Walk<'_, '_, '_, D> {
     /// The next entry.
     pub(crate) async fn next(&mut self) -> Result<Option<Entry>, Failure> {
         let item = self.0.next().await?;

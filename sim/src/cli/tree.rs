@@ -15,6 +15,7 @@ use serde_json::json;
 use shingle_engine::{Meta, WriteOptions};
 
 use super::args::{ExportArgs, ImportArgs};
+use super::medium::Medium;
 use super::range::{Entry, Range};
 use super::scan::Walk;
 use super::session::Session;
@@ -67,7 +68,7 @@ pub(super) fn import(args: &ImportArgs) -> Result<(), Failure> {
     if !found.is_dir() {
         return Err(Failure::new(format!("{} is not a directory", args.dir.display())));
     }
-    let mut session = Session::open(&args.place.image, args.place.memory)?;
+    let mut session = Session::open(&args.place)?;
     let (files, others) = files_below(&args.dir)?;
     let image = fs::canonicalize(&args.place.image).ok();
     let prefix = key::parse(&args.prefix)?;
@@ -143,7 +144,7 @@ pub(super) fn export(args: &ExportArgs) -> Result<(), Failure> {
     }
     let prefix = key::parse(&args.prefix)?;
     let range = Range::prefix(prefix.clone());
-    let session = Session::open(&args.place.image, args.place.memory)?;
+    let session = Session::open(&args.place)?;
     let (mut tally, mut refused) = (Tally::default(), 0);
     session.read(async |store: &Shop<'_, '_>| {
         fs::create_dir_all(&args.dir).map_err(|error| Failure::file(&args.dir, &error))?;
@@ -182,7 +183,7 @@ fn path_of(key: &[u8]) -> Option<PathBuf> {
 }
 
 async fn export_entry(
-    walk: &mut Walk<'_, '_, '_, '_>,
+    walk: &mut Walk<'_, '_, '_, &Medium>,
     entry: &Entry,
     args: &ExportArgs,
     prefix: &[u8],

@@ -16,7 +16,7 @@ const PIECE_LEN: usize = 1 << 20;
 
 pub(super) fn put(args: &PutArgs) -> Result<(), Failure> {
     let key = key::parse(&args.key)?;
-    let mut session = Session::open(&args.place.image, args.place.memory)?;
+    let mut session = Session::open(&args.place)?;
     // The longest value first, so that an endless stream is refused and not swallowed.
     let limit = session.read(async |store: &Shop<'_, '_>| Ok(store.limits().value_len_max))?;
     let value = read_value(args, limit)?;
@@ -91,7 +91,7 @@ impl Sink {
 
 pub(super) fn get(args: &GetArgs) -> Result<(), Failure> {
     let key = key::parse(&args.key)?;
-    let session = Session::open(&args.place.image, args.place.memory)?;
+    let session = Session::open(&args.place)?;
     session.read(async |store: &Shop<'_, '_>| match args.meta {
         true => get_meta(store, &key, args).await,
         false => get_value(store, &key, args).await,
@@ -185,7 +185,7 @@ pub(super) fn delete(args: &DeleteArgs) -> Result<(), Failure> {
             "an empty prefix or start names no range; begin with the first key",
         ));
     }
-    let mut session = Session::open(&args.place.image, args.place.memory)?;
+    let mut session = Session::open(&args.place)?;
     session.write(async |store: &Shop<'_, '_>| {
         Ok(store.delete_range(&start, end.as_deref(), Durability::Durable).await?)
     })
@@ -193,7 +193,7 @@ pub(super) fn delete(args: &DeleteArgs) -> Result<(), Failure> {
 
 fn delete_key(args: &DeleteArgs, text: &str) -> Result<(), Failure> {
     let key = key::parse(text)?;
-    let mut session = Session::open(&args.place.image, args.place.memory)?;
+    let mut session = Session::open(&args.place)?;
     session.write(async |store: &Shop<'_, '_>| {
         let options =
             WriteOptions { durability: Durability::Durable, condition: Condition::Present };

@@ -11,8 +11,8 @@ use std::ops::Range;
 use shingle_engine::{Meta, ReadOptions, WriteError, WriteOptions};
 use shingle_sim::{DriveError, Executor, synthetic};
 
-use super::stage::{Stage, progress};
-use crate::cli::{Failure, Shop};
+use super::stage::{Shop, Stage, progress};
+use crate::cli::Failure;
 
 /// Operations between two syncs.
 const GROUP: usize = 32;

@@ -26,12 +26,12 @@ use shingle_hal::Device;
 use shingle_sim::Image;
 use shingle_sim::media::MediaSpec;
 
-use crate::cli::{DemoArgs, Failure, Output, Shop, allocate};
+use crate::cli::{DemoArgs, Failure, Output, allocate};
 use crate::report::summary::Summary;
 use crate::report::{svg, terminal, zones};
 use load::Load;
 use source::Sources;
-use stage::{Stage, Tally};
+use stage::{Shop, Stage, Tally};
 
 /// Memory for the store unless something is said: small beside the drive, so that runs are flushed
 /// and merged.

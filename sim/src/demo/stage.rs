@@ -8,7 +8,7 @@ use shingle_engine::{OpenError, Stats, Store};
 use shingle_sim::drive::Counts;
 use shingle_sim::{Drive, DriveError, Outcome};
 
-use crate::cli::{Failure, Shop};
+use crate::cli::Failure;
 use crate::report::summary::Summary;
 
 /// One recovery.
@@ -46,6 +46,9 @@ pub(super) struct Tally {
     /// What was lost or wrong.
     pub(super) losses: BTreeSet<String>,
 }
+
+/// The store of the demonstration.
+pub(super) type Shop<'m, 'd> = Store<'m, &'d Drive>;
 
 /// The stage.
 pub(super) struct Stage<'d> {

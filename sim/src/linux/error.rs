@@ -3,18 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
-use shingle_hal::{Error, ErrorKind, Lba};
+use rustix::io::Errno;
+use shingle_hal::{Error, ErrorKind, Lba, ZoneId};
 
-/// Why a file cannot be a device.
+use super::ioctl::Act;
+
+/// Why a file or a disk cannot be a device.
 #[derive(Debug)]
 pub struct OpenError {
-    /// The file.
+    /// Its place.
     pub path: PathBuf,
     /// What is wrong.
     pub kind: OpenErrorKind,
 }
 
-/// What is wrong with a file.
+/// What is wrong with it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OpenErrorKind {
@@ -26,6 +29,14 @@ pub enum OpenErrorKind {
     Locked,
     /// It is a directory, a pipe or the like.
     NotAFile,
+    /// The kernel uses the disk itself, or a part of it: it is mounted, swapped to, or below
+    /// another device.
+    Busy,
+    /// Its zones are not as the contract has them.
+    Zones {
+        /// What is wrong with them.
+        why: &'static str,
+    },
     /// Its length is not that of whole blocks, or it has none.
     Length {
         /// Bytes that it has, or was to have.
@@ -33,8 +44,8 @@ pub enum OpenErrorKind {
     },
 }
 
-/// A request that failed. The kind says what to do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A request to a file or a disk that failed. The kind says what to do about it.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FileFault {
     /// What was asked for.
     pub op: FileOp,
@@ -42,7 +53,7 @@ pub struct FileFault {
     pub reason: Reason,
 }
 
-/// A request to a file.
+/// A request to a file or a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileOp {
     /// Of `blocks` blocks from `start`.
@@ -61,6 +72,18 @@ pub enum FileOp {
     },
     /// Of everything.
     Sync,
+    /// Of a zone's state, or of all from it on.
+    Report {
+        /// The zone.
+        first: ZoneId,
+    },
+    /// To a zone.
+    Manage {
+        /// What is done to it.
+        act: Act,
+        /// The zone.
+        zone: ZoneId,
+    },
 }
 
 /// Why a request failed.
@@ -75,18 +98,17 @@ pub enum Reason {
     },
     /// The kernel took or gave no bytes, and no error.
     Nothing,
-}
-
-/// Numbers of the kernel's errors that tell one fault from another; those below 35 are the same on
-/// every architecture.
-mod number {
-    pub(super) const EIO: i32 = 5;
-    pub(super) const ENXIO: i32 = 6;
-    pub(super) const EAGAIN: i32 = 11;
-    pub(super) const ENODEV: i32 = 19;
-    pub(super) const EINVAL: i32 = 22;
-    pub(super) const ENOSPC: i32 = 28;
-    pub(super) const EROFS: i32 = 30;
+    /// The disk is gone: it was unplugged while it was open.
+    Gone,
+    /// The zone is in no state for it, or the contract forbids it; the kernel was not asked.
+    Refused(ErrorKind),
+    /// The kernel's error of this number, and what the zone's state makes of it.
+    Zone {
+        /// The number.
+        number: i32,
+        /// What it comes to.
+        kind: ErrorKind,
+    },
 }
 
 impl OpenErrorKind {
@@ -101,6 +123,7 @@ impl From<io::Error> for OpenErrorKind {
         match error.kind() {
             io::ErrorKind::AlreadyExists => Self::Exists,
             io::ErrorKind::IsADirectory => Self::NotAFile,
+            io::ErrorKind::ResourceBusy => Self::Busy,
             _ => Self::Io(error),
         }
     }
@@ -113,7 +136,13 @@ impl fmt::Display for OpenError {
             OpenErrorKind::Io(error) => write!(f, "{path} cannot be used: {error}"),
             OpenErrorKind::Exists => write!(f, "{path} exists already"),
             OpenErrorKind::Locked => write!(f, "{path} is in use already"),
-            OpenErrorKind::NotAFile => write!(f, "{path} is not a plain file"),
+            OpenErrorKind::NotAFile => {
+                write!(f, "{path} is neither a plain file nor a disk")
+            }
+            OpenErrorKind::Busy => {
+                write!(f, "{path} is in use by the system: it, or a part of it, is mounted or held")
+            }
+            OpenErrorKind::Zones { why } => write!(f, "the zones of {path} cannot be used: {why}"),
             OpenErrorKind::Length { found } => {
                 write!(f, "{path} is no whole number of blocks long: {found} bytes")
             }
@@ -143,25 +172,38 @@ impl Error for FileFault {
     /// is the only one. A file system that is full or read only is a device that takes no writes
     /// now, and no fault of any zone.
     fn kind(&self) -> ErrorKind {
+        let number = match self.reason {
+            Reason::Refused(kind) | Reason::Zone { kind, .. } => return kind,
+            Reason::Gone => return ErrorKind::NotReady,
+            Reason::Short { first } => {
+                return match self.op {
+                    FileOp::Read { .. } => ErrorKind::UnrecoveredRead { first: Some(first) },
+                    _ => ErrorKind::Hardware,
+                };
+            }
+            Reason::Nothing => return ErrorKind::Hardware,
+            Reason::Kernel(number) => number,
+        };
         let only = |start: Lba, blocks: u32| (blocks == 1).then_some(start);
-        match (self.reason, self.op) {
-            (Reason::Short { first }, FileOp::Read { .. }) => {
-                ErrorKind::UnrecoveredRead { first: Some(first) }
-            }
-            (Reason::Kernel(number::EIO), FileOp::Read { start, blocks }) => {
-                ErrorKind::UnrecoveredRead { first: only(start, blocks) }
-            }
-            (Reason::Kernel(number::EIO), FileOp::Write { start, blocks }) => {
-                ErrorKind::WriteFault { first: only(start, blocks) }
-            }
-            (Reason::Kernel(number::EAGAIN), _) => ErrorKind::Timeout,
-            (Reason::Kernel(number::EINVAL), FileOp::Read { .. } | FileOp::Write { .. }) => {
-                ErrorKind::InvalidRequest
-            }
-            (Reason::Kernel(number::ENOSPC | number::EROFS), FileOp::Write { .. }) => {
-                ErrorKind::NotReady
-            }
-            (Reason::Kernel(number::ENXIO | number::ENODEV), _) => ErrorKind::NotReady,
+        match (Errno::from_raw_os_error(number), self.op) {
+            (Errno::NODEV | Errno::NXIO, _) => ErrorKind::NotReady,
+            (Errno::AGAIN | Errno::TIMEDOUT | Errno::TIME | Errno::NOLINK, _) => ErrorKind::Timeout,
+            (Errno::TOOMANYREFS, _) => ErrorKind::TooManyOpenZones,
+            (Errno::OVERFLOW, _) => ErrorKind::TooManyActiveZones,
+            (Errno::INVAL, FileOp::Read { .. } | FileOp::Write { .. }) => ErrorKind::InvalidRequest,
+            (Errno::NOSPC | Errno::ROFS, FileOp::Write { .. }) => ErrorKind::NotReady,
+            // As the block layer names a disk's faults: of the medium, of its check bytes, of what
+            // else the disk says, and of what is not known.
+            (Errno::NODATA | Errno::ILSEQ | Errno::REMOTEIO | Errno::IO, op) => match op {
+                FileOp::Read { start, blocks } => {
+                    ErrorKind::UnrecoveredRead { first: only(start, blocks) }
+                }
+                FileOp::Write { start, blocks } => {
+                    ErrorKind::WriteFault { first: only(start, blocks) }
+                }
+                FileOp::Manage { .. } => ErrorKind::WriteFault { first: None },
+                FileOp::Sync | FileOp::Report { .. } => ErrorKind::Hardware,
+            },
             _ => ErrorKind::Hardware,
         }
     }
@@ -173,6 +215,16 @@ impl fmt::Display for FileOp {
             Self::Read { start, blocks } => write!(f, "reading {start}+{blocks}"),
             Self::Write { start, blocks } => write!(f, "writing {start}+{blocks}"),
             Self::Sync => f.write_str("the sync"),
+            Self::Report { first } => write!(f, "the report of {first}"),
+            Self::Manage { act, zone } => {
+                let act = match act {
+                    Act::Open => "opening",
+                    Act::Close => "closing",
+                    Act::Finish => "finishing",
+                    Act::Reset => "resetting",
+                };
+                write!(f, "{act} {zone}")
+            }
         }
     }
 }
@@ -188,7 +240,20 @@ impl fmt::Display for FileFault {
                 write!(f, "{op} failed: the file was cut short and ends before {first}")
             }
             Reason::Nothing => write!(f, "{op} failed: the kernel did nothing, and gave no error"),
+            Reason::Gone => write!(f, "{op} failed: the disk is gone"),
+            Reason::Refused(kind) => write!(f, "{op} was refused: {kind:?}"),
+            Reason::Zone { number, kind } => {
+                let error = io::Error::from_raw_os_error(*number);
+                write!(f, "{op} failed: {kind:?} ({error})")
+            }
         }
+    }
+}
+
+/// The engine's sentences end with a device's error in this form.
+impl fmt::Debug for FileFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -201,21 +266,31 @@ mod tests {
 
     const READ: FileOp = FileOp::Read { start: Lba(8), blocks: 4 };
     const WRITE: FileOp = FileOp::Write { start: Lba(8), blocks: 1 };
+    const RESET: FileOp = FileOp::Manage { act: Act::Reset, zone: ZoneId(3) };
+    const EIO: Reason = Reason::Kernel(Errno::IO.raw_os_error());
 
     #[test]
     fn fault_of_each_reason_calls_for_what_it_should() {
+        let kernel = |errno: Errno| Reason::Kernel(errno.raw_os_error());
         let listed = [
-            (READ, Reason::Kernel(number::EIO), Disposition::Remap),
+            (READ, kernel(Errno::IO), Disposition::Remap),
+            (READ, kernel(Errno::NODATA), Disposition::Remap),
             (READ, Reason::Short { first: Lba(9) }, Disposition::Remap),
-            (WRITE, Reason::Kernel(number::EIO), Disposition::Report),
-            (WRITE, Reason::Kernel(number::ENOSPC), Disposition::Degrade),
-            (WRITE, Reason::Kernel(number::EROFS), Disposition::Degrade),
-            (WRITE, Reason::Kernel(number::EINVAL), Disposition::CallerBug),
+            (WRITE, kernel(Errno::IO), Disposition::Report),
+            (WRITE, kernel(Errno::REMOTEIO), Disposition::Report),
+            (RESET, kernel(Errno::REMOTEIO), Disposition::Report),
+            (WRITE, kernel(Errno::NOSPC), Disposition::Degrade),
+            (WRITE, kernel(Errno::ROFS), Disposition::Degrade),
+            (WRITE, kernel(Errno::INVAL), Disposition::CallerBug),
+            (WRITE, kernel(Errno::TOOMANYREFS), Disposition::CallerBug),
             (WRITE, Reason::Nothing, Disposition::Degrade),
-            (READ, Reason::Kernel(number::EAGAIN), Disposition::Retry),
-            (READ, Reason::Kernel(number::ENODEV), Disposition::Degrade),
-            (FileOp::Sync, Reason::Kernel(number::EIO), Disposition::Degrade),
-            (FileOp::Sync, Reason::Kernel(number::ENOSPC), Disposition::Degrade),
+            (READ, Reason::Gone, Disposition::Degrade),
+            (WRITE, Reason::Refused(ErrorKind::ZoneReadOnly), Disposition::Retire),
+            (READ, kernel(Errno::AGAIN), Disposition::Retry),
+            (READ, kernel(Errno::TIMEDOUT), Disposition::Retry),
+            (READ, kernel(Errno::NODEV), Disposition::Degrade),
+            (FileOp::Sync, kernel(Errno::IO), Disposition::Degrade),
+            (FileOp::Sync, kernel(Errno::NOSPC), Disposition::Degrade),
         ];
         for (op, reason, disposition) in listed {
             let fault = FileFault { op, reason };
@@ -225,7 +300,7 @@ mod tests {
 
     #[test]
     fn fault_names_a_block_only_where_it_is_known() {
-        let kind = |op| FileFault { op, reason: Reason::Kernel(number::EIO) }.kind();
+        let kind = |op| FileFault { op, reason: EIO }.kind();
         assert_eq!(kind(READ), ErrorKind::UnrecoveredRead { first: None });
         assert_eq!(kind(WRITE), ErrorKind::WriteFault { first: Some(Lba(8)) });
     }
@@ -235,7 +310,7 @@ mod tests {
         let fault = FileFault { op: READ, reason: Reason::Short { first: Lba(9) } };
         let said = "reading LBA 8+4 failed: the file was cut short and ends before LBA 9";
         assert_eq!(fault.to_string(), said);
-        let fault = FileFault { op: FileOp::Sync, reason: Reason::Kernel(number::EIO) };
+        let fault = FileFault { op: FileOp::Sync, reason: EIO };
         assert!(fault.to_string().starts_with("the sync failed: Input/output error"), "{fault}");
     }
 }

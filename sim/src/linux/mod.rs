@@ -1,8 +1,8 @@
-//! Devices of Linux: a store on a plain file.
+//! Devices of Linux: a store on a plain file, on a disk, or on a zoned disk.
 //!
 //! A [`FileDevice`] is a block device that may be written anywhere; the adaptor
-//! [`BlockZones`](shingle_hal::adapt::BlockZones) cuts it into conventional zones. Requests are
-//! asynchronous, by io_uring where the kernel has it and by a pool of threads elsewhere, so they
+//! [`BlockZones`](shingle_hal::adapt::BlockZones) cuts it into conventional zones. A
+//! [`ZonedDevice`] is a disk whose zones are written in order. Requests are asynchronous, by io_uring where the kernel has it and by a pool of threads elsewhere, so they
 //! need a [runtime](runtime()) of the crate `compio` around them:
 //!
 //! ```
@@ -21,15 +21,23 @@
 //! });
 //! ```
 //!
-//! - `file`: the device. `buffers`: the memory that the kernel reads from and writes to.
-//!   `runtime`: what its requests run on. `error`: why there is no device, and what requests fail
-//!   with.
+//! - `file`, `zoned`: the devices; `device`: whichever of them a path leads to. `node`: what both read and write. `ioctl`, `sysfs`: what else
+//!   the kernel is asked. `buffers`: the memory that it reads from and writes to. `runtime`: what
+//!   requests run on. `error`: why there is no device, and what requests fail with.
 
 mod buffers;
+mod device;
 mod error;
 mod file;
+mod ioctl;
+mod node;
 mod runtime;
+mod sysfs;
+mod zoned;
 
+pub use device::LinuxDevice;
 pub use error::{FileFault, FileOp, OpenError, OpenErrorKind, Reason};
 pub use file::FileDevice;
-pub use runtime::{Queue, Runtime, runtime};
+pub use ioctl::Act;
+pub use runtime::{Queue, Runtime, runtime, sleep};
+pub use zoned::ZonedDevice;

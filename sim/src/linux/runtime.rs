@@ -2,6 +2,7 @@
 //! behind it.
 
 use std::io;
+use std::time::Duration;
 
 use compio::driver::{DriverType, ProactorBuilder};
 pub use compio::runtime::Runtime;
@@ -34,4 +35,9 @@ pub fn runtime(queue: Queue) -> io::Result<Runtime> {
         Queue::Threads => _ = driver.driver_type(DriverType::Poll),
     }
     RuntimeBuilder::new().with_proactor(driver).build()
+}
+
+/// Waits for `time`, on the runtime that runs.
+pub async fn sleep(time: Duration) {
+    compio::time::sleep(time).await;
 }

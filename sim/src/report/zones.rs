@@ -1,11 +1,13 @@
 //! What each zone is used for: role, fill and liveness, from the store and from the drive.
 
+use std::fmt::Display;
+
 use serde_json::{Value, json};
+use shingle_engine::Store;
 use shingle_engine::zone::Role;
 use shingle_hal::{Device, ZoneCondition, ZoneDescriptor, ZoneId};
-use shingle_sim::DriveError;
 
-use crate::cli::{Failure, Shop};
+use crate::cli::Failure;
 
 /// Every role in the order of legends.
 pub(crate) const ROLES: [Role; 13] = [
@@ -99,7 +101,9 @@ impl ZoneView {
 }
 
 /// Asks store and drive about every zone.
-pub(crate) async fn collect(store: &Shop<'_, '_>) -> Result<Vec<ZoneView>, Failure> {
+pub(crate) async fn collect<D: Device<Error: Display>>(
+    store: &Store<'_, D>,
+) -> Result<Vec<ZoneView>, Failure> {
     let device = store.device();
     let geometry = device.geometry();
     let block_len = u64::from(geometry.block_len_bytes);
@@ -108,7 +112,7 @@ pub(crate) async fn collect(store: &Shop<'_, '_>) -> Result<Vec<ZoneView>, Failu
     while (views.len() as u32) < geometry.zone_count {
         let first = ZoneId(views.len() as u32);
         let count = device.report(first, &mut descriptors).await;
-        let count = count.map_err(|error: DriveError| Failure::new(error.to_string()))?;
+        let count = count.map_err(|error| Failure::new(error.to_string()))?;
         for descriptor in &descriptors[..count] {
             let Some(used) = store.zone_use(descriptor.zone) else {
                 continue;
