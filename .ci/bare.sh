@@ -1,5 +1,5 @@
-# Compilers and machines for targets without an operating system; sourced by `.ci/run` and
-# `.ci/boards`.
+# Compilers and machines for other targets than this one; sourced by `.ci/run`, `.ci/boards` and
+# `sim/tests/kernel/run`.
 
 # find_bare_compiler TARGET: sets `bare` to a cargo that builds for it, and `bare_flags`: rustup's,
 # or Debian's where rustup cannot download.
@@ -35,6 +35,35 @@ build_bare() {
     rm -f "$log"
 }
 
+# find_kernel FOLDER: sets `release` to that of Debian's kernel, and unpacks it below `debian` there
+# with what its first files need.
+find_kernel() {
+    local package folder
+    folder=$(realpath "$1")
+    if ! command -v modprobe >/dev/null || ! command -v cpio >/dev/null; then
+        apt-get install -qq -y --no-install-recommends kmod cpio >/dev/null
+    fi
+    if [[ -f $folder/debian/release ]]; then
+        release=$(<"$folder/debian/release")
+        return
+    fi
+    apt-get update -qq
+    package=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image-/ { print $2 }')
+    release=${package#linux-image-}
+    rm -rf "$folder/debian" "$folder/packages"
+    mkdir -p "$folder/debian" "$folder/packages"
+    (
+        cd "$folder/packages"
+        # The one that is signed has no more in it.
+        apt-get download -qq "$package" busybox-static 2>/dev/null
+        for package in *.deb; do
+            dpkg-deb -x "$package" "$folder/debian"
+        done
+    )
+    depmod -b "$folder/debian" "$release"
+    echo "$release" >"$folder/debian/release"
+}
+
 # find_qemu MACHINE: Debian's backports have the QEMU that fits the tools for disk images.
 find_qemu() {
     if command -v "qemu-system-$1" >/dev/null; then
@@ -47,5 +76,5 @@ find_qemu() {
     echo "deb $archive $codename-backports main" >"$list"
     apt-get update -qq
     apt-get install -qq -y --no-install-recommends -t "$codename-backports" \
-        qemu-system-arm qemu-system-riscv >/dev/null
+        qemu-system-arm qemu-system-riscv qemu-system-x86 >/dev/null
 }

@@ -2,8 +2,10 @@
 //!
 //! A [`FileDevice`] is a block device that may be written anywhere; the adaptor
 //! [`BlockZones`](shingle_hal::adapt::BlockZones) cuts it into conventional zones. A
-//! [`ZonedDevice`] is a disk whose zones are written in order. Requests are asynchronous, by io_uring where the kernel has it and by a pool of threads elsewhere, so they
-//! need a [runtime](runtime()) of the crate `compio` around them:
+//! [`ZonedDevice`] is a disk whose zones are written in order. A [`LinuxDevice`] is whichever of
+//! them a path leads to. Requests are asynchronous, by io_uring where the kernel has it and by a
+//! pool of threads elsewhere, so they need a [runtime](runtime()) of the crate `compio` around
+//! them:
 //!
 //! ```
 //! use shingle_hal::adapt::BlockZones;
@@ -21,9 +23,10 @@
 //! });
 //! ```
 //!
-//! - `file`, `zoned`: the devices; `device`: whichever of them a path leads to. `node`: what both read and write. `ioctl`, `sysfs`: what else
-//!   the kernel is asked. `buffers`: the memory that it reads from and writes to. `runtime`: what
-//!   requests run on. `error`: why there is no device, and what requests fail with.
+//! - `file`, `zoned`: the devices; `device`: whichever of them a path leads to. `node`: what both
+//!   read and write. `ioctl`, `sysfs`: what else the kernel is asked. `buffers`: the memory that it
+//!   reads from and writes to. `runtime`: what requests run on. `error`: why there is no device,
+//!   and what requests fail with.
 
 mod buffers;
 mod device;

@@ -21,6 +21,7 @@ use compio::buf::IoBuf as _;
 use compio::fs::{File, OpenOptions};
 use compio::io::{AsyncReadAtExt as _, AsyncWriteAtExt as _};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use shingle_hal::Lba;
 
 use super::buffers::{Buffer, Buffers};
@@ -130,7 +131,13 @@ impl Node {
 
     /// Why a request failed.
     pub(super) fn fault(&self, op: FileOp, error: &io::Error) -> FileFault {
-        let gone = self.disk.as_ref().is_some_and(|disk| !disk.is_there());
+        let gone = self.disk.as_ref().is_some_and(|disk| {
+            let no_disk = [Errno::NODEV, Errno::NXIO].map(|errno| Some(errno.raw_os_error()));
+            // While it goes requests may end without an error, and its length is none.
+            let fades =
+                error.kind() == io::ErrorKind::WriteZero || self.len_bytes().ok() == Some(0);
+            no_disk.contains(&error.raw_os_error()) || fades || !disk.is_there()
+        });
         let reason = match (op, error.kind()) {
             _ if gone => Reason::Gone,
             (FileOp::Read { start, .. }, io::ErrorKind::UnexpectedEof) => {

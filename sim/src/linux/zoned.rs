@@ -12,7 +12,8 @@
 //! believed. A request that fails is explained by the zone's state, where that says more than the
 //! error's number: kernels give the same one for most.
 //!
-//! The kernel tells of no storage elements: the disk is one.
+//! The kernel tells of no storage elements: the disk is one. Of limits of open and active zones it
+//! tells what it knows, which is none for NVMe drives behind its multipath layer (seen with 6.1).
 //!
 //! Invariants: `L1` and `L4` of `node`. `L5` at most one request that changes a zone is with the
 //! kernel at a time.
@@ -48,7 +49,7 @@ struct Pointer {
 /// Who changes a zone now; in it the pointer, where it is known.
 type Turn = Arc<Mutex<Option<Pointer>>>;
 
-/// A zoned disk. See the [module](self).
+/// A zoned disk. See the [module](super).
 ///
 /// It belongs to the [runtime](super::runtime()) that it was opened on.
 #[derive(Debug)]
