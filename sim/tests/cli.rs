@@ -504,6 +504,61 @@ mod ordered {
     }
 }
 
+#[test]
+fn every_key_survives_as_text() {
+    let dir = formatted("smr-tiny");
+    let dir = dir.path();
+    let keys = ["\\x00\\x01\\xffa", "\\xc3(", "back\\\\slash", "grün", "plain"];
+    for key in keys {
+        ok(dir, &["put", "d.img", key, key]);
+    }
+    let listed = String::from_utf8(ok(dir, &["scan", "d.img"])).unwrap();
+    let mut listed: Vec<&str> = listed.lines().collect();
+    for shown in &listed {
+        assert_eq!(ok(dir, &["get", "d.img", shown]), shown.as_bytes());
+    }
+    listed.sort_unstable();
+    let mut keys = keys;
+    keys.sort_unstable();
+    assert_eq!(listed, keys);
+    refused(dir, &["get", "d.img", "a\\q"], 2, "a\\q");
+    refused(dir, &["get", "d.img", "a\\x4"], 2, "a\\x4");
+}
+
+#[test]
+fn prefix_takes_every_key_that_begins_with_it_and_no_other() {
+    let dir = formatted("smr-tiny");
+    let dir = dir.path();
+    for key in ["a", "a\\xff", "a\\xff\\xffz", "ab", "b", "\\xff", "\\xff\\xff"] {
+        ok(dir, &["put", "d.img", key, "x"]);
+    }
+    let of = |prefix: &str| {
+        let listed = ok(dir, &["scan", "d.img", "--prefix", prefix]);
+        String::from_utf8(listed).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of("a"), ["a", "ab", "a\\xff", "a\\xff\\xffz"]);
+    assert_eq!(of("a\\xff"), ["a\\xff", "a\\xff\\xffz"]);
+    assert_eq!(of("\\xff"), ["\\xff", "\\xff\\xff"]);
+}
+
+#[test]
+fn sizes_are_read_with_and_without_units() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let longest = |text: &str| {
+        ok(dir, &["format", "d.img", "--media", "smr-tiny", "--force", "--value-max", text]);
+        json(dir, &["stat", "d.img", "--json"])["value_len_max"].as_u64().unwrap()
+    };
+    ok(dir, &["format", "d.img", "--media", "smr-tiny"]);
+    assert_eq!(["8192", "64K", "1MiB", "1.5k"].map(longest), [8192, 65_536, 1 << 20, 1536]);
+    for text in ["", "x", "-1", "1x", "9999999T"] {
+        let given = format!("--value-max={text}");
+        refused(dir, &["format", "d.img", "--force", &given], 2, "--value-max");
+    }
+    let shown = String::from_utf8(ok(dir, &["stat", "d.img"])).unwrap();
+    assert!(shown.lines().any(|line| line.contains("longest value") && line.ends_with("1.5 KiB")));
+}
+
 /// A blank file `disk` of 64 MiB, used like a disk.
 #[cfg(target_os = "linux")]
 fn blank() -> TempDir {

@@ -64,26 +64,3 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     end[last] += 1;
     Some(end)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_key_survives_as_text() {
-        let keys: [&[u8]; 5] =
-            [b"plain", b"back\\slash", &[0, 1, 0xff, b'a'], "grün".as_bytes(), &[0xc3, 0x28]];
-        for key in keys {
-            assert_eq!(parse(&show(key)).unwrap(), key);
-        }
-        assert!(parse("a\\q").is_err());
-        assert!(parse("a\\x4").is_err());
-    }
-
-    #[test]
-    fn prefix_ends_before_the_next_greater_key() {
-        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
-        assert_eq!(after_prefix(&[b'a', 0xff]), Some(b"b".to_vec()));
-        assert_eq!(after_prefix(&[0xff]), None);
-    }
-}

@@ -37,22 +37,3 @@ pub(crate) fn show(bytes: u64) -> String {
         format!("{value:.1} {unit}")
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_with_and_without_units() {
-        for (text, bytes) in
-            [("4096", 4096), ("64K", 65536), ("8MiB", 8 << 20), ("1.5k", 1536), ("1gb", 1 << 30)]
-        {
-            assert_eq!(parse(text), Ok(bytes), "{text}");
-        }
-        for text in ["", "x", "-1", "1x", "9999999T"] {
-            assert!(parse(text).is_err(), "{text}");
-        }
-        assert_eq!(show(1536), "1.5 KiB");
-        assert_eq!(show(12), "12 B");
-    }
-}

@@ -1,7 +1,8 @@
 //! A life of a store that ends with the machine: it says what it finds, and then what is durable.
 //!
 //! ```text
-//! life                it begins to tell
+//! mount               the store is about to be opened
+//! life                it begins to tell what it finds
 //! have KEY NUMBER     the key holds what operation NUMBER put, byte for byte
 //! all                 that was every key
 //! begin NUMBER        operations begin, with this one
@@ -43,6 +44,7 @@ pub(crate) fn run(path: &Path, time: Duration) -> Result<(), String> {
     runtime.block_on(async {
         let device = LinuxDevice::open(path).await.map_err(|error| error.to_string())?;
         let mut memory = vec![0; MEMORY_LEN];
+        say("mount");
         match Store::open(&device, &mut memory).await.map(|_| ()) {
             Ok(()) => {}
             // A store that is lost is found out by the judge: it had something.
