@@ -10,7 +10,7 @@ use shingle_sim::Image;
 use tempfile::TempDir;
 
 /// Runs the command in `dir`.
-fn shingle(dir: &Path, args: &[&str]) -> Output {
+pub(crate) fn shingle(dir: &Path, args: &[&str]) -> Output {
     shingle_with(dir, args, b"")
 }
 
@@ -30,20 +30,20 @@ fn shingle_with(dir: &Path, args: &[&str], input: &[u8]) -> Output {
 }
 
 /// Runs the command, which must succeed; gives what it wrote.
-fn ok(dir: &Path, args: &[&str]) -> Vec<u8> {
+pub(crate) fn ok(dir: &Path, args: &[&str]) -> Vec<u8> {
     let output = shingle(dir, args);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{args:?}: {error}");
     output.stdout
 }
 
-fn json(dir: &Path, args: &[&str]) -> serde_json::Value {
+pub(crate) fn json(dir: &Path, args: &[&str]) -> serde_json::Value {
     serde_json::from_slice(&ok(dir, args)).unwrap()
 }
 
 /// Runs the command, which must refuse with `code` and one sentence that holds `part`.
 #[track_caller]
-fn refused(dir: &Path, args: &[&str], code: i32, part: &str) {
+pub(crate) fn refused(dir: &Path, args: &[&str], code: i32, part: &str) {
     let output = shingle(dir, args);
     let error = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
@@ -557,75 +557,4 @@ fn sizes_are_read_with_and_without_units() {
     }
     let shown = String::from_utf8(ok(dir, &["stat", "d.img"])).unwrap();
     assert!(shown.lines().any(|line| line.contains("longest value") && line.ends_with("1.5 KiB")));
-}
-
-/// A blank file `disk` of 64 MiB, used like a disk.
-#[cfg(target_os = "linux")]
-fn blank() -> TempDir {
-    let dir = tempfile::tempdir().unwrap();
-    fs::File::create(dir.path().join("disk")).unwrap().set_len(64 << 20).unwrap();
-    dir
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn store_on_a_file_used_like_a_disk_does_what_one_on_an_image_does() {
-    let dir = blank();
-    let dir = dir.path();
-    ok(dir, &["format", "--device", "disk", "--seed", "1"]);
-    fs::create_dir(dir.join("in")).unwrap();
-    for number in 0..20 {
-        fs::write(dir.join(format!("in/{number}")), vec![number; 7000 * usize::from(number)])
-            .unwrap();
-    }
-    ok(dir, &["import", "--device", "disk", "in", "--prefix", "in/"]);
-    ok(dir, &["put", "--device", "disk", "greeting", "hello"]);
-    ok(dir, &["delete", "--device", "disk", "in/3"]);
-    assert_eq!(ok(dir, &["get", "disk", "greeting", "--device"]), b"hello");
-    assert_eq!(json(dir, &["check", "--device", "disk", "--json"])["sound"], true);
-    assert_eq!(json(dir, &["stat", "--device", "disk", "--json"])["zone_count"], 64);
-    ok(dir, &["export", "--device", "disk", "out", "--prefix", "in/"]);
-    for number in (0..20).filter(|number| *number != 3) {
-        let read = |folder: &str| fs::read(dir.join(format!("{folder}/{number}"))).unwrap();
-        assert!(read("in") == read("out"), "{number}");
-    }
-    assert!(!dir.join("out/3").exists());
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn disk_that_is_not_what_it_should_be_is_refused_and_left_alone() {
-    let dir = blank();
-    let dir = dir.path();
-    let on = |verb: &'static str| [verb, "--device", "disk"];
-    refused(dir, &on("stat"), 1, "holds no store");
-    refused(dir, &["stat", "--device", "none"], 1, "none cannot be used");
-    refused(dir, &["stat", "--device", "."], 1, "neither a plain file nor a disk");
-    refused(dir, &["stat", "disk"], 1, "disk");
-    refused(dir, &["format", "--device", "disk", "--media", "smr-tiny"], 2, "--media");
-
-    // Someone else's, of a kind that is known or not.
-    let known = fs::File::options().write(true).open(dir.join("disk")).unwrap();
-    std::os::unix::fs::FileExt::write_at(&known, &[0x53, 0xef], 1080).unwrap();
-    refused(dir, &on("format"), 1, "holds an ext2, ext3 or ext4 file system; --force");
-    std::os::unix::fs::FileExt::write_at(&known, &[1, 2], 1080).unwrap();
-    refused(dir, &on("format"), 1, "holds data of a kind unknown here; --force");
-    let before = fs::read(dir.join("disk")).unwrap();
-    assert_eq!(before[1080..1082], [1, 2], "it was left alone");
-    ok(dir, &["format", "--device", "disk", "--force"]);
-    ok(dir, &["put", "--device", "disk", "key", "value"]);
-    refused(dir, &on("format"), 1, "holds a store; --force");
-    refused(dir, &["doctor", "--device", "disk", "--faults", "read-error lba=5"], 2, "for images");
-
-    // One that shrank says so, and has lost nothing when it is as large as before.
-    known.set_len(32 << 20).unwrap();
-    refused(dir, &on("stat"), 1, "geometry");
-    refused(dir, &on("format"), 1, "holds a store that does not open");
-    known.set_len(64 << 20).unwrap();
-    assert_eq!(ok(dir, &["get", "--device", "disk", "key"]), b"value");
-    assert_eq!(json(dir, &["check", "--device", "disk", "--json"])["sound"], true);
-
-    // In use by another.
-    known.lock().unwrap();
-    refused(dir, &on("stat"), 1, "in use already");
 }

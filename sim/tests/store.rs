@@ -4,6 +4,8 @@
 mod anchors;
 mod cli;
 mod deadline;
+#[cfg(target_os = "linux")]
+mod disk;
 mod doctor;
 mod effort;
 mod evacuate;

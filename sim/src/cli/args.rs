@@ -64,6 +64,14 @@ pub(crate) enum Command {
     Torture(TortureArgs),
     /// List the media that can be simulated
     Media(MediaArgs),
+    /// Try every check of the contract between the engine and its media on a disk
+    #[cfg(target_os = "linux")]
+    Contract(ContractArgs),
+    /// Put and delete on a disk, and say what is durable, until its power is cut
+    #[cfg(target_os = "linux")]
+    Soak(SoakArgs),
+    /// Say whether what `soak` said of its lives holds together
+    Judge(JudgeArgs),
 }
 
 /// Which image or disk, and how much memory for the store on it.
@@ -529,6 +537,68 @@ pub(crate) struct MediaArgs {
     /// As JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Options of `contract`.
+#[cfg(target_os = "linux")]
+#[derive(Args, Debug)]
+#[command(
+    after_help = "The disk is written, reset and read everywhere, by io_uring and by threads.
+
+Examples:
+  shingle contract /dev/sdX
+  shingle contract /dev/nvme0n1 --force --json"
+)]
+pub(crate) struct ContractArgs {
+    /// The disk, or a file used like one
+    pub(crate) disk: PathBuf,
+    /// Also if it holds something; everything on it is lost
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Fail also if fewer checks pass: some need what not every disk has
+    #[arg(long, value_name = "CHECKS", default_value_t = 1)]
+    pub(crate) least: u32,
+    /// Say what each check came to as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Options of `soak`.
+#[cfg(target_os = "linux")]
+#[derive(Args, Debug)]
+#[command(
+    after_help = "It begins with what it finds of the lives before. Its keys begin with soak/.
+
+Examples:
+  shingle soak /dev/sdX --seconds 600 | tee -a soak.log     and pull the plug
+  shingle soak /dev/sdX --seconds 0 | tee -a soak.log       when it is back
+  shingle judge soak.log"
+)]
+pub(crate) struct SoakArgs {
+    /// The disk, or a file used like one
+    pub(crate) disk: PathBuf,
+    /// For so many seconds
+    #[arg(long, default_value_t = 60)]
+    pub(crate) seconds: u64,
+    /// Make a store if there is none; everything else on the disk is lost
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// By threads also where the kernel has io_uring
+    #[arg(long)]
+    pub(crate) threads: bool,
+}
+
+/// Options of `judge`.
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  shingle judge soak.log
+  shingle judge soak.log --least 200")]
+pub(crate) struct JudgeArgs {
+    /// What `soak` said, all lives one after another; other lines between are passed over
+    pub(crate) log: PathBuf,
+    /// Fail also if fewer lives told all they found
+    #[arg(long, value_name = "LIVES", default_value_t = 1)]
+    pub(crate) least: u64,
 }
 
 /// Reads `N+1`.

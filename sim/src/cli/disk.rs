@@ -38,9 +38,9 @@ const SIGNATURES: [(usize, &[u8], &str); 15] = [
 const HEAD_LEN: usize = 128 << 10;
 
 impl Disk {
-    /// Opens the file or disk at `path`, whatever it holds.
-    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let runtime = runtime(Queue::Best)
+    /// Opens the file or disk at `path`, whatever it holds; requests go by `queue`.
+    pub(crate) fn open(path: &Path, queue: Queue) -> Result<Self, Failure> {
+        let runtime = runtime(queue)
             .map_err(|error| Failure::new(format!("the kernel takes no requests: {error}")))?;
         let device = runtime.block_on(LinuxDevice::open(path));
         let device = device.map_err(|error| Failure::new(error.to_string()))?;

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::json;
 use shingle_engine::{FormatOptions, Limits, OpenError, Redundancy, Store, format};
 use shingle_hal::{Device, Geometry};
+use shingle_sim::Image;
 use shingle_sim::media::MediaSpec;
-use shingle_sim::{Drive, Image};
 
 use super::args::FormatArgs;
 use super::medium::Medium;
@@ -39,44 +39,45 @@ pub(super) fn run(args: &FormatArgs) -> Result<(), Failure> {
         )));
     }
     let seed = args.seed.map_or_else(random_seed, Ok)?;
-    let mut image = if is_new {
-        // Tried on a drive in memory first, so that a refusal leaves no file behind.
+    let image = if is_new {
         let spec = MediaSpec::parse(args.media.as_deref().unwrap_or(MEDIA_DEFAULT))?;
-        format_drive(&Drive::new(spec.clone(), seed), args, seed)?;
         Image::create(path, spec, seed)?
     } else {
         open_same(path, args)?
     };
-    let formatted = format_drive(image.drive(), args, seed).and_then(|()| Ok(image.save()?));
+    let mut medium = Medium::Image(Box::new(image));
+    let formatted = format_medium(&medium, args, seed).and_then(|()| medium.save());
     if let Err(failure) = formatted {
         if is_new {
             let _ = std::fs::remove_file(path);
         }
         return Err(failure);
     }
-    say(args, &Medium::Image(Box::new(image)))
-}
-
-fn format_drive(drive: &Drive, args: &FormatArgs, seed: u64) -> Result<(), Failure> {
-    drive.block_on(format_device(drive, drive.spec().capacity_bytes(), args, seed))
+    say(args, &medium)
 }
 
 /// A disk is formatted at once if it is blank, otherwise only if that was said.
 fn on_disk(args: &FormatArgs) -> Result<(), Failure> {
     let path = &args.place.image;
-    let medium = Medium::disk(path)?;
-    if !args.force
-        && let Some(found) = holds(&medium)?
-    {
-        return Err(Failure::new(format!(
-            "{} holds {found}; --force formats it, and everything on it is lost",
-            path.display()
-        )));
-    }
+    let medium = claim(path, args.force)?;
     let seed = args.seed.map_or_else(random_seed, Ok)?;
-    let formatted = format_device(&medium, medium.capacity_bytes(), args, seed);
-    medium.block_on(formatted).map_err(|failure| failure.about(path.display()))?;
+    format_medium(&medium, args, seed).map_err(|failure| failure.about(path.display()))?;
     say(args, &medium)
+}
+
+/// Opens a disk that may be written all over: one that is blank, or any if it is `forced`.
+pub(super) fn claim(path: &Path, forced: bool) -> Result<Medium, Failure> {
+    let medium = Medium::disk(path)?;
+    if forced {
+        return Ok(medium);
+    }
+    match holds(&medium)? {
+        Some(found) => Err(Failure::new(format!(
+            "{} holds {found}; --force overwrites it, and everything on it is lost",
+            path.display()
+        ))),
+        None => Ok(medium),
+    }
 }
 
 /// What is on the disk, a store or other data, in words.
@@ -126,15 +127,10 @@ fn limits(args: &FormatArgs, geometry: &Geometry) -> Limits {
     }
 }
 
-async fn format_device<D: Device>(
-    device: &D,
-    capacity_bytes: u64,
-    args: &FormatArgs,
-    seed: u64,
-) -> Result<(), Failure> {
+fn format_medium(medium: &Medium, args: &FormatArgs, seed: u64) -> Result<(), Failure> {
     let mut store_id = [0; 16];
     shingle_sim::synthetic::fill(seed, 0, &mut store_id);
-    let geometry = device.geometry();
+    let geometry = medium.geometry();
     let limits = limits(args, &geometry);
     if geometry.element_count == 1 && (args.mirror == Some(true) || args.mirror_log) {
         let why = "the drive has one storage element: nothing can be kept on two";
@@ -148,13 +144,15 @@ async fn format_device<D: Device>(
         parity,
     };
     let options = FormatOptions { store_id, limits, redundancy };
-    let len = args.place.memory.unwrap_or(memory_len(device, capacity_bytes) as u64);
-    let mut memory = allocate(len)?;
-    let formatted = format(&device, &mut memory, &options).await;
-    formatted.map_err(|error| Failure::new(error.to_string()))?;
-    // What was made must open in the memory that it was made with.
-    let opened = Store::open(device, &mut memory).await;
-    opened.map(|_| ()).map_err(Failure::from)
+    let suits = memory_len(medium, medium.capacity_bytes());
+    let mut memory = allocate(args.place.memory.unwrap_or(suits as u64))?;
+    medium.block_on(async {
+        let formatted = format(&medium, &mut memory, &options).await;
+        formatted.map_err(|error| Failure::new(error.to_string()))?;
+        // What was made must open in the memory that it was made with.
+        let opened = Store::open(medium, &mut memory).await;
+        opened.map(|_| ()).map_err(Failure::from)
+    })
 }
 
 fn say(args: &FormatArgs, medium: &Medium) -> Result<(), Failure> {

@@ -7,7 +7,9 @@ use std::time::Duration;
 use shingle_hal::{
     Device, Error, ErrorKind, Event, Geometry, Lba, Request, ZoneDescriptor, ZoneId,
 };
-use shingle_sim::{DriveError, Image};
+#[cfg(target_os = "linux")]
+use shingle_sim::linux::Queue;
+use shingle_sim::{Drive, DriveError, Image};
 
 #[cfg(target_os = "linux")]
 use super::disk::Disk;
@@ -80,13 +82,37 @@ impl Medium {
     /// Opens the file or disk at `path`, whatever it holds.
     #[cfg(target_os = "linux")]
     pub(crate) fn disk(path: &Path) -> Result<Self, Failure> {
-        Ok(Self::Disk(Box::new(Disk::open(path)?)))
+        Self::disk_by(path, Queue::Best)
+    }
+
+    /// The same, and its requests go by `queue`.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn disk_by(path: &Path, queue: Queue) -> Result<Self, Failure> {
+        Ok(Self::Disk(Box::new(Disk::open(path, queue)?)))
     }
 
     /// There are none to open.
     #[cfg(not(target_os = "linux"))]
     pub(crate) fn disk(_: &Path) -> Result<Self, Failure> {
         Err(Failure::new("stores on disks need Linux"))
+    }
+
+    /// The drive in an image.
+    pub(crate) fn drive(&self) -> Option<&Drive> {
+        match self {
+            Self::Image(image) => Some(image.drive()),
+            #[cfg(target_os = "linux")]
+            Self::Disk(_) => None,
+        }
+    }
+
+    /// Saves an image; what is on a disk is there already.
+    pub(crate) fn save(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Image(image) => Ok(image.save()?),
+            #[cfg(target_os = "linux")]
+            Self::Disk(_) => Ok(()),
+        }
     }
 
     /// Drives `future` to its end, in the medium's time.
@@ -142,11 +168,7 @@ impl Medium {
 
     /// Reads so far, where they are counted.
     pub(crate) fn reads(&self) -> Option<u64> {
-        match self {
-            Self::Image(image) => Some(image.drive().stats().all.reads),
-            #[cfg(target_os = "linux")]
-            Self::Disk(_) => None,
-        }
+        self.drive().map(|drive| drive.stats().all.reads)
     }
 
     /// A sentence's end about what it is and how large.

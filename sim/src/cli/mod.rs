@@ -13,11 +13,14 @@
 //! | [`care`] | scrub, evacuation, the doctor |
 //! | [`values`], [`listing`], [`tree`] | on keys and values |
 //! | [`media`], [`torture`], [`fuzz`] | without an image |
+//! | `contract` | on a disk that is not there for a store |
 //! | [`range`], [`scan`] | walking keys in order |
 
 mod args;
 mod care;
 mod check;
+#[cfg(target_os = "linux")]
+mod contract;
 #[cfg(target_os = "linux")]
 mod disk;
 mod failure;
@@ -43,11 +46,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub(crate) use failure::Failure;
-pub(crate) use output::Output;
-pub(crate) use session::{Shop, allocate};
+pub(crate) use medium::{Medium, MediumError};
+pub(crate) use output::{Output, output_failed};
+pub(crate) use session::{Shop, allocate, memory_len};
 pub(crate) use tree::metadata_bytes;
 
-pub(crate) use args::DemoArgs;
+#[cfg(target_os = "linux")]
+pub(crate) use args::SoakArgs;
+pub(crate) use args::{DemoArgs, JudgeArgs};
 
 use args::{Cli, Command};
 
@@ -89,5 +95,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Evacuate(args) => care::evacuate(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Media(args) => media::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Contract(args) => contract::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Soak(args) => crate::soak::life::run(&args),
+        Command::Judge(args) => crate::soak::judge::run(&args),
     }
 }

@@ -9,7 +9,8 @@ use super::Failure;
 /// Buffered standard output.
 pub(crate) struct Output(BufWriter<StdoutLock<'static>>);
 
-fn failed(error: io::Error) -> Failure {
+/// What a failure to write to it is called.
+pub(crate) fn output_failed(error: io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => {
             Failure::new("whoever read the output went away before it ended")
@@ -31,12 +32,12 @@ impl Output {
 
     /// Writes bytes as they are.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        self.0.write_all(bytes).map_err(failed)
+        self.0.write_all(bytes).map_err(output_failed)
     }
 
     /// Writes text and a line end.
     pub(crate) fn line(&mut self, text: &str) -> Result<(), Failure> {
-        writeln!(self.0, "{text}").map_err(failed)
+        writeln!(self.0, "{text}").map_err(output_failed)
     }
 
     /// Writes a JSON document over several lines.
@@ -46,6 +47,6 @@ impl Output {
 
     /// Writes what is buffered.
     pub(crate) fn finish(mut self) -> Result<(), Failure> {
-        self.0.flush().map_err(failed)
+        self.0.flush().map_err(output_failed)
     }
 }

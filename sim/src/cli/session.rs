@@ -80,9 +80,7 @@ impl Session {
             let done = work(&store).await;
             Ok::<_, Failure>((done, store.close().await.map(|_| ())))
         })?;
-        if let Medium::Image(image) = &mut self.medium {
-            image.save()?;
-        }
+        self.medium.save()?;
         let done = done?;
         closed.map_err(|error| Failure::from(error).about("the store could not be closed"))?;
         Ok(done)
@@ -103,26 +101,14 @@ impl Session {
     /// What the store needs, if `len` bytes are too few.
     fn needed(&self, len: usize) -> Option<usize> {
         let mut memory = vec![0; len];
-        match &self.medium {
-            Medium::Image(image) => {
-                let drive = image.drive().fork();
-                needed(drive.block_on(Store::open(&drive, &mut memory)))
-            }
-            #[cfg(target_os = "linux")]
-            disk => needed(disk.block_on(Store::open(disk, &mut memory))),
+        match self.medium.block_on(Store::open(&self.medium, &mut memory)) {
+            Err(OpenError::MemoryTooSmall { needed_bytes }) => Some(needed_bytes),
+            _ => None,
         }
     }
 
     async fn store<'m, 'd>(&'d self, memory: &'m mut [u8]) -> Result<Shop<'m, 'd>, Failure> {
         let opened: Result<_, OpenError<MediumError>> = Store::open(&self.medium, memory).await;
         opened.map_err(|error| Failure::from(error).about(&self.name))
-    }
-}
-
-/// The memory that was found missing.
-fn needed<S, E>(opened: Result<S, OpenError<E>>) -> Option<usize> {
-    match opened {
-        Err(OpenError::MemoryTooSmall { needed_bytes }) => Some(needed_bytes),
-        _ => None,
     }
 }

@@ -8,8 +8,8 @@ use shingle_engine::{Meta, ReadOptions, WriteOptions};
 use shingle_sim::Executor;
 
 use super::source::SourceFile;
-use super::stage::{Shop, Stage, progress};
-use crate::cli::Failure;
+use super::stage::{Stage, progress};
+use crate::cli::{Failure, Shop};
 
 /// Files in flight at once.
 const IN_FLIGHT: usize = 8;

@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use shingle_engine::{Meta, ReadOptions, WriteError, WriteOptions};
-use shingle_sim::{DriveError, Executor, synthetic};
+use shingle_sim::{Executor, synthetic};
 
-use super::stage::{Shop, Stage, progress};
-use crate::cli::Failure;
+use super::stage::{Stage, progress};
+use crate::cli::{Failure, MediumError, Shop};
 
 /// Operations between two syncs.
 const GROUP: usize = 32;
@@ -104,7 +104,7 @@ impl Load {
         store: &Shop<'_, '_>,
         number: u64,
         len: usize,
-    ) -> Result<(), WriteError<DriveError>> {
+    ) -> Result<(), WriteError<MediumError>> {
         self.seed += 1;
         let seed = self.seed;
         synthetic::fill(seed, 0, &mut self.buffer[..len]);
@@ -116,12 +116,12 @@ impl Load {
         &mut self,
         store: &Shop<'_, '_>,
         number: u64,
-    ) -> Result<(), WriteError<DriveError>> {
+    ) -> Result<(), WriteError<MediumError>> {
         self.unsynced.push((number, None));
         store.delete(&key(number), WriteOptions::BUFFERED).await
     }
 
-    async fn sync(&mut self, store: &Shop<'_, '_>) -> Result<(), WriteError<DriveError>> {
+    async fn sync(&mut self, store: &Shop<'_, '_>) -> Result<(), WriteError<MediumError>> {
         store.sync().await?;
         self.durable.extend(self.unsynced.drain(..));
         Ok(())
@@ -270,7 +270,7 @@ impl Load {
         stage: &mut Stage<'_>,
         store: &Shop<'_, '_>,
         rounds: u64,
-    ) -> Result<(), WriteError<DriveError>> {
+    ) -> Result<(), WriteError<MediumError>> {
         // Small values first: a flush of them is a run.
         for number in 0..8 * GROUP as u64 {
             let number = self.large_keys + (rounds * 8 + number) % SMALL_KEYS;

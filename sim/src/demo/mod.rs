@@ -19,19 +19,18 @@ mod stage;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use fastrand::Rng;
 use shingle_engine::zone::Role;
 use shingle_engine::{FormatOptions, Limits, Plan, ReadOptions, Redundancy, WriteError, format};
 use shingle_hal::Device;
 use shingle_sim::Image;
 use shingle_sim::media::MediaSpec;
 
-use crate::cli::{DemoArgs, Failure, Output, allocate};
+use crate::cli::{DemoArgs, Failure, Medium, Output, Shop, allocate};
 use crate::report::summary::Summary;
 use crate::report::{svg, terminal, zones};
 use load::Load;
 use source::Sources;
-use stage::{Shop, Stage, Tally};
+use stage::{Stage, Tally};
 
 /// Memory for the store unless something is said: small beside the drive, so that runs are flushed
 /// and merged.
@@ -64,8 +63,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let spec = MediaSpec::parse(&args.media)?;
     let scratch = Scratch::new()?;
-    let mut image = Image::create(&scratch.0.join("drive.img"), spec.clone(), args.seed)?;
-    let geometry = image.drive().geometry();
+    let image = Image::create(&scratch.0.join("drive.img"), spec.clone(), args.seed)?;
+    let mut medium = Medium::Image(Box::new(image));
+    let geometry = medium.geometry();
     let limits = Limits::for_geometry(&geometry);
     let least = Plan::new(&geometry, &limits, 0).err().unwrap_or(0) as u64;
     let suits = MEMORY_LEN.min(spec.capacity_bytes() / 8).max(least + least / 2);
@@ -89,17 +89,17 @@ pub(crate) fn run(args: &DemoArgs) -> Result<(), Failure> {
     };
     let mut store_id = [0; 16];
     shingle_sim::synthetic::fill(args.seed, 0, &mut store_id);
-    let redundancy = Redundancy::for_geometry(&image.drive().geometry());
+    let redundancy = Redundancy::for_geometry(&geometry);
     let tally = import(
-        &mut image,
+        &medium,
         args,
         &mut memory,
         &mut sources,
         &FormatOptions { store_id, limits, redundancy },
         &mut summary,
     )?;
-    image.save()?;
-    let mut stage = Stage { drive: image.drive(), rng: Rng::with_seed(!args.seed), tally };
+    medium.save()?;
+    let mut stage = Stage { tally, ..Stage::new(&medium, !args.seed) };
     let views = work(&mut stage, &mut memory, &sources, args, &mut summary)?;
     summary.take(&stage);
     summary.wall_s = started.elapsed().as_secs_f64();
@@ -130,18 +130,18 @@ fn introduce(spec: &MediaSpec, sources: &Sources, args: &DemoArgs) -> Result<(),
 
 /// Formats the drive and imports the files under power cuts.
 fn import(
-    image: &mut Image,
+    medium: &Medium,
     args: &DemoArgs,
     memory: &mut [u8],
     sources: &mut Sources,
     options: &FormatOptions,
     summary: &mut Summary,
 ) -> Result<Tally, Failure> {
-    let drive = image.drive();
-    let formatted = drive.block_on(format(&drive, memory, options));
+    let formatted = medium.block_on(format(&medium, memory, options));
     formatted.map_err(|error| Failure::new(error.to_string()))?;
+    let mut stage = Stage::new(medium, args.seed);
+    let drive = stage.drive;
     let before = drive.stats().all;
-    let mut stage = Stage { drive, rng: Rng::with_seed(args.seed), tally: Tally::default() };
     let imported = files::import(&mut stage, &mut sources.files, memory, args.cuts)?;
     let store = stage.open(memory)?;
     files::compare_all(&mut stage, &store, &sources.files)?;

@@ -6,9 +6,9 @@ use fastrand::Rng;
 use indicatif::{ProgressBar, ProgressStyle};
 use shingle_engine::{OpenError, Stats, Store};
 use shingle_sim::drive::Counts;
-use shingle_sim::{Drive, DriveError, Outcome};
+use shingle_sim::{Drive, Outcome};
 
-use crate::cli::Failure;
+use crate::cli::{Failure, Medium, MediumError, Shop};
 use crate::report::summary::Summary;
 
 /// One recovery.
@@ -47,11 +47,10 @@ pub(super) struct Tally {
     pub(super) losses: BTreeSet<String>,
 }
 
-/// The store of the demonstration.
-pub(super) type Shop<'m, 'd> = Store<'m, &'d Drive>;
-
 /// The stage.
 pub(super) struct Stage<'d> {
+    /// What the store is on, and the drive in it.
+    pub(super) medium: &'d Medium,
     pub(super) drive: &'d Drive,
     pub(super) rng: Rng,
     pub(super) tally: Tally,
@@ -80,13 +79,22 @@ impl Stage<'_> {
 }
 
 impl<'d> Stage<'d> {
+    /// The stage over an image, and chance of `seed`.
+    ///
+    /// # Panics
+    /// If it is a disk.
+    pub(super) fn new(medium: &'d Medium, seed: u64) -> Self {
+        let drive = medium.drive().expect("the demonstration is on an image");
+        Self { medium, drive, rng: Rng::with_seed(seed), tally: Tally::default() }
+    }
+
     /// Opens the store after a cut and measures how long that takes. Every fourth time power fails
     /// once more while it is at it.
     pub(super) fn recover<'m>(&mut self, memory: &'m mut [u8]) -> Result<Shop<'m, 'd>, Failure> {
         let drive = self.drive;
         if self.rng.u8(..4) == 0 {
             drive.cut_after(self.rng.u64(1..30));
-            let opened = drive.block_on(Store::open(drive, &mut *memory)).map(|_| ());
+            let opened = drive.block_on(Store::open(self.medium, &mut *memory)).map(|_| ());
             if drive.is_cut() {
                 self.power_on();
                 self.tally.recovery_cuts += 1;
@@ -105,11 +113,10 @@ impl<'d> Stage<'d> {
 
     /// Opens the store.
     pub(super) fn open<'m>(&self, memory: &'m mut [u8]) -> Result<Shop<'m, 'd>, Failure> {
-        let drive = self.drive;
-        drive.block_on(Store::open(drive, memory)).map_err(Self::not_opened)
+        self.drive.block_on(Store::open(self.medium, memory)).map_err(Self::not_opened)
     }
 
-    fn not_opened(error: OpenError<DriveError>) -> Failure {
+    fn not_opened(error: OpenError<MediumError>) -> Failure {
         Failure::from(error).about("the store did not open, so everything is lost")
     }
 

@@ -5,9 +5,9 @@
 //! before it went on. What a life finds when it begins is durable from then on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use crate::script::{KEYS, op};
+use super::script::{KEYS, op};
+use crate::cli::{Failure, JudgeArgs, Output};
 
 /// What a key holds: the number of the operation that put it, or nothing.
 type Held = Option<u64>;
@@ -20,19 +20,23 @@ struct Sum {
     gone: u64,
 }
 
-/// Says what the lives of the log at `path` came to; fails if one lost something, or if there are
-/// fewer than `lives_min` that told all they found.
-pub(crate) fn run(path: &Path, lives_min: u64) -> Result<(), String> {
-    let log = std::fs::read(path).map_err(|error| error.to_string())?;
-    let sum = judge(&String::from_utf8_lossy(&log))?;
-    println!(
+/// Says what the lives of a log came to; fails if one lost something, or if too few told all they
+/// found.
+pub(crate) fn run(args: &JudgeArgs) -> Result<(), Failure> {
+    let log = std::fs::read(&args.log).map_err(|error| Failure::file(&args.log, &error))?;
+    let sum = judge(&String::from_utf8_lossy(&log)).map_err(Failure::new)?;
+    if sum.lives < args.least {
+        return Err(Failure::new(format!(
+            "{} lives told what they found, of at least {}",
+            sum.lives, args.least
+        )));
+    }
+    let mut out = Output::new();
+    out.line(&format!(
         "{} lives, {} operations durable and kept, up to {} puts not durable and gone",
         sum.lives, sum.durable, sum.gone
-    );
-    if sum.lives < lives_min {
-        return Err(format!("{} lives told what they found, of at least {lives_min}", sum.lives));
-    }
-    Ok(())
+    ))?;
+    out.finish()
 }
 
 fn judge(log: &str) -> Result<Sum, String> {

@@ -1,4 +1,4 @@
-//! The operations, by number: the machine does them, and the judge knows them without being told.
+//! The operations, by number: a life does them, and the judge knows them without being told.
 
 use fastrand::Rng;
 use shingle_sim::synthetic;
@@ -9,6 +9,9 @@ pub(crate) const KEYS: u64 = 300;
 pub(crate) const VALUE_LEN_MAX: usize = 200_000;
 /// Numbers from the beginning of one life to that of the next: more than a life gets to.
 pub(crate) const LIFE: u64 = 1_000_000;
+
+/// The key that says which life it is.
+pub(crate) const LIFE_KEY: &[u8] = b"soak/life";
 
 /// One operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,5 +47,5 @@ pub(crate) fn value(number: u64, len: usize) -> Vec<u8> {
 
 /// The name of a key.
 pub(crate) fn name(key: u64) -> Vec<u8> {
-    format!("key-{key:03}").into_bytes()
+    format!("soak/{key:03}").into_bytes()
 }
