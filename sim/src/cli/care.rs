@@ -9,7 +9,7 @@ use shingle_sim::doctor::{Cause, Diagnosis, diagnose};
 use super::args::{DoctorArgs, EvacuateArgs, ScrubArgs};
 use super::medium::Medium;
 use super::session::Session;
-use super::{Failure, Output, Shop, key, size};
+use super::{Failure, Output, Shop, finding, key, size};
 
 /// Bytes of scrub between two looks at what is to be mended, or between two pauses.
 const BURST_LEN: u64 = 8 << 20;
@@ -48,7 +48,7 @@ pub(super) fn scrub(args: &ScrubArgs) -> Result<(), Failure> {
     let mut out = Output::new();
     let lost = found.iter().filter(|one| one.remedy == Remedy::None).count();
     if args.json {
-        let found: Vec<Value> = found.iter().take(FINDINGS_MAX).map(finding_json).collect();
+        let found: Vec<Value> = found.iter().take(FINDINGS_MAX).map(finding::document).collect();
         out.document(&json!({
             "image": args.place.image.display().to_string(),
             "blocks": stats.blocks,
@@ -60,7 +60,7 @@ pub(super) fn scrub(args: &ScrubArgs) -> Result<(), Failure> {
         }))?;
     } else {
         for one in found.iter().take(FINDINGS_MAX) {
-            out.line(&finding_line(one))?;
+            out.line(&format!("{}: {}", finding::place(one), finding::fault(one)))?;
         }
         out.line(&format!(
             "{} blocks read in {seconds} s of the drive's time: {} bad, {} mended, {lost} without \
@@ -81,26 +81,6 @@ async fn settle(store: &Shop<'_, '_>) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn finding_line(one: &Finding) -> String {
-    format!(
-        "{}: {} in {} of element {}: {:?}, holds {:?}, mended from {:?}",
-        one.extent, one.structure, one.zone, one.element.0, one.check, one.origin, one.remedy
-    )
-}
-
-fn finding_json(one: &Finding) -> Value {
-    json!({
-        "lba": one.extent.start.0,
-        "blocks": one.extent.count.0,
-        "zone": one.zone.0,
-        "element": one.element.0,
-        "structure": one.structure.to_string(),
-        "check": format!("{:?}", one.check),
-        "origin": format!("{:?}", one.origin),
-        "remedy": format!("{:?}", one.remedy),
-    })
 }
 
 pub(super) fn evacuate(args: &EvacuateArgs) -> Result<(), Failure> {
@@ -166,7 +146,7 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
 fn diagnosis_json(image: &str, diagnosis: &Diagnosis) -> Value {
     let causes: Vec<Value> = diagnosis.causes.iter().map(cause_json).collect();
     let lost: Vec<String> = diagnosis.first_lost.iter().map(|name| key::show(name)).collect();
-    let found = diagnosis.findings.iter().take(FINDINGS_MAX).map(finding_json);
+    let found = diagnosis.findings.iter().take(FINDINGS_MAX).map(finding::document);
     json!({
         "image": image,
         "sound": diagnosis.causes.is_empty(),

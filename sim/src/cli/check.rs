@@ -15,7 +15,7 @@ use super::medium::Medium;
 use super::range::{Entry, Range};
 use super::scan::Walk;
 use super::session::Session;
-use super::{Failure, Output, Shop, key, size};
+use super::{Failure, Output, Shop, finding, key, size};
 use crate::report::zones;
 
 /// Bytes of a value that are read at once.
@@ -227,12 +227,7 @@ async fn scrub(store: &Shop<'_, '_>, survey: &mut Survey) {
     while store.stats().scrub.passes < passes + 2 {
         let take = &mut |one: &shingle_engine::Finding| {
             if seen.insert(one.extent.start) {
-                let place = format!("{} in {} ({})", one.extent, one.zone, one.structure);
-                survey.add(
-                    "scrub",
-                    place,
-                    format!("{:?}, mended from {:?}", one.check, one.remedy),
-                );
+                survey.add("scrub", finding::place(one), finding::fault(one));
             }
         };
         if let Err(error) = store.scrub_each(PIECE_LEN as u64, take).await {

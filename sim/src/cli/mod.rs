@@ -10,7 +10,7 @@
 //! | [`session`] | an image or a disk and the store on it, for the time of one command |
 //! | [`medium`], [`disk`] | the image or disk |
 //! | [`mod@format`], [`check`], [`inspect`] | subcommands on a store as a whole |
-//! | [`care`] | scrub, evacuation, the doctor |
+//! | [`care`], [`finding`] | scrub and what it found, evacuation, the doctor |
 //! | [`values`], [`listing`], [`tree`] | on keys and values |
 //! | [`media`], [`torture`], [`fuzz`] | without an image |
 //! | `contract` | on a disk that is not there for a store |
@@ -25,6 +25,7 @@ mod contract;
 mod disk;
 mod failure;
 mod faulted;
+mod finding;
 mod format;
 mod fuzz;
 mod inspect;
