@@ -158,18 +158,23 @@ impl Bug {
 }
 
 #[cfg(feature = "canary")]
-static PLANTED: core::sync::atomic::AtomicU8 = core::sync::atomic::AtomicU8::new(0);
+extern crate std;
 
-/// Plants `bug` for this process, or none.
+#[cfg(feature = "canary")]
+std::thread_local! {
+    static PLANTED: core::cell::Cell<Option<Bug>> = const { core::cell::Cell::new(None) };
+}
+
+/// Plants `bug` for this thread, or none.
 #[cfg(feature = "canary")]
 pub fn plant(bug: Option<Bug>) {
-    PLANTED.store(bug.map_or(0, |bug| bug as u8), core::sync::atomic::Ordering::SeqCst);
+    PLANTED.set(bug);
 }
 
 /// Whether `bug` is planted.
 #[cfg(feature = "canary")]
 pub(crate) fn planted(bug: Bug) -> bool {
-    PLANTED.load(core::sync::atomic::Ordering::Relaxed) == bug as u8
+    PLANTED.get() == Some(bug)
 }
 
 /// Whether `bug` is planted: never.

@@ -1,12 +1,10 @@
-//! Planted bugs are found. Run with `--features canary`.
-#![cfg(feature = "canary")]
+//! Planted bugs are found.
 
 use shingle_engine::canary::{Bug, plant};
 use shingle_sim::harness::campaign::{run_seeds, setting};
 use shingle_sim::harness::canary::hunt;
 use shingle_sim::harness::torture::TortureConfig;
 
-/// One test, since what is planted is planted for the whole process.
 #[test]
 fn canary_every_planted_bug_is_found() {
     let (seeds, ops) = (setting("SHINGLE_SEEDS", 400), setting("SHINGLE_OPS", 1200));

@@ -2,6 +2,8 @@
 //! in a fraction of the time that one for each file takes.
 
 mod anchors;
+#[cfg(feature = "canary")]
+mod canary;
 mod cli;
 mod deadline;
 #[cfg(target_os = "linux")]
@@ -36,4 +38,6 @@ mod scrub_parity;
 mod shelf;
 mod shrink;
 mod smoke;
+#[cfg(feature = "canary")]
+mod swap;
 mod torture;

@@ -1,6 +1,5 @@
 //! A pointer that leads to another key's value, of the same length and with a whole checksum, is
-//! damage and not data. Run with `--features canary`.
-#![cfg(feature = "canary")]
+//! damage and not data.
 
 use shingle_engine::canary::{Bug, plant};
 use shingle_engine::error::Check;
