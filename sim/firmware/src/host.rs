@@ -14,14 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use clap::{Parser, ValueEnum};
-use object::{Object as _, ObjectSection as _, SectionFlags, SectionKind};
+use clap::{Parser, Subcommand, ValueEnum};
 use shingle_engine::{FormatOptions, Limits, ReadOptions, Redundancy, Store, format};
 use shingle_firmware::app::{self, Memory, Task};
 use shingle_firmware::script::{KEYS, Script, VALUE_LEN_MAX, key};
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Image};
+
+use crate::program;
 
 /// The drive: small enough that zones are emptied, and the log goes round, in a few lives.
 const MEDIA: &str = "smr:zones=64,zone-kib=64,conventional=0,elements=1,timing=instant";
@@ -41,6 +42,29 @@ const KILL_MS_MAX: u32 = 600;
 #[derive(Parser)]
 #[command(name = "shingle-firmware")]
 struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Runs a board on a drive image, kills it again and again, and judges what it left
+    Kill(KillArgs),
+    /// Says what programs take of the memories of their boards, beyond the first of them
+    Sizes {
+        /// The programs
+        #[arg(required = true)]
+        elfs: Vec<PathBuf>,
+    },
+    /// Lists the places in the sources at which a program may panic
+    Panics {
+        /// The program
+        elf: PathBuf,
+    },
+}
+
+#[derive(clap::Args)]
+struct KillArgs {
     /// The board's program
     elf: PathBuf,
     /// Which board it is for
@@ -94,19 +118,14 @@ struct Total {
 }
 
 pub(crate) fn main() -> ExitCode {
-    let args = Args::parse();
-    match judge(&args) {
-        Ok(total) => {
-            println!(
-                "{} lives killed, {} to their end, {} operations acknowledged, {} of them not \
-                 durable and gone; nothing else lost; stack {} bytes, its future {}",
-                total.kills,
-                total.whole,
-                total.ops,
-                total.lost_undurable,
-                total.stack_len,
-                total.future_len
-            );
+    let done = match Args::parse().verb {
+        Verb::Kill(args) => judge(&args),
+        Verb::Sizes { elfs } => program::sizes(&elfs),
+        Verb::Panics { elf } => program::panics(&elf),
+    };
+    match done {
+        Ok(said) => {
+            println!("{said}");
             ExitCode::SUCCESS
         }
         Err(what) => {
@@ -116,10 +135,10 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-fn judge(args: &Args) -> Result<Total, String> {
+fn judge(args: &KillArgs) -> Result<String, String> {
     let elf =
         args.elf.canonicalize().map_err(|error| format!("{}: {error}", args.elf.display()))?;
-    println!("{}", sizes(&elf)?);
+    println!("{}", program::sizes(std::slice::from_ref(&elf))?);
     let mut total = Total::default();
     let mut random = Random(args.seed);
     let mut seed = args.seed;
@@ -131,41 +150,19 @@ fn judge(args: &Args) -> Result<Total, String> {
         }
         seed += 1;
     }
-    Ok(total)
-}
-
-/// What the board's program takes of its memories.
-fn sizes(elf: &Path) -> Result<String, String> {
-    let bytes = fs::read(elf).map_err(|error| format!("{}: {error}", elf.display()))?;
-    let file = object::File::parse(&*bytes).map_err(|error| format!("no program: {error}"))?;
-    let (mut code, mut constants, mut ram) = (0, 0, 0);
-    for section in file.sections() {
-        let is_loaded = match section.flags() {
-            SectionFlags::Elf { sh_flags } => sh_flags & u64::from(object::elf::SHF_ALLOC) != 0,
-            _ => false,
-        };
-        // Stacks and the like have their room from the memory map.
-        if matches!(section.name(), Ok(".stack" | ".stacks" | ".heap" | ".filler")) {
-            continue;
-        }
-        match section.kind() {
-            SectionKind::Text if is_loaded => code += section.size(),
-            SectionKind::UninitializedData => ram += section.size(),
-            SectionKind::Data if is_loaded => {
-                (constants, ram) = (constants + section.size(), ram + section.size());
-            }
-            _ if is_loaded => constants += section.size(),
-            _ => {}
-        }
-    }
-    Ok(format!("code {code} bytes, constants {constants}, static memory {ram}"))
+    let Total { kills, whole, ops, lost_undurable, stack_len, future_len } = total;
+    Ok(format!(
+        "{kills} lives killed, {whole} to their end, {ops} operations acknowledged, \
+         {lost_undurable} of them not durable and gone; nothing else lost; stack {stack_len} \
+         bytes, its future {future_len}"
+    ))
 }
 
 /// Lives on one image, as many as make the log go round several times; the last is not cut short.
 fn live_on(
     folder: &Path,
     elf: &Path,
-    args: &Args,
+    args: &KillArgs,
     seed: u64,
     random: &mut Random,
     total: &mut Total,

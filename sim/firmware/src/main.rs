@@ -6,6 +6,8 @@
 mod board;
 #[cfg(not(target_os = "none"))]
 mod host;
+#[cfg(not(target_os = "none"))]
+mod program;
 #[cfg(target_os = "none")]
 mod stack;
 
