@@ -1,32 +1,43 @@
 # Compilers and machines for other targets than this one; sourced by `.ci/run`, `.ci/boards` and
 # `sim/tests/kernel/run`.
 
-# find_bare_compiler TARGET: sets `bare` to a cargo that builds for it, and `bare_flags`: rustup's,
-# or Debian's where rustup cannot download.
+# What all tests are built with, and whatever else is to be built of the same pieces. Planted bugs
+# sleep until a test wakes one: with them everywhere, nothing is built twice.
+readonly features=(--features shingle-sim/canary)
+readonly as_tests=(--profile tests --workspace "${features[@]}" --locked)
+
+# has_target TARGET: rustup has it, or gets it.
+has_target() {
+    rustup target list --installed 2>/dev/null | grep -qx "$1" ||
+        rustup target add "$1" >/dev/null 2>&1
+}
+
+# find_bare_compiler TARGET...: sets `bare` to a cargo that builds for all of them, and
+# `bare_flags`: rustup's, or Debian's where rustup lacks one.
 find_bare_compiler() {
-    local triple=$1
-    if rustup target list --installed 2>/dev/null | grep -qx "$triple" ||
-        rustup target add "$triple" >/dev/null 2>&1; then
-        bare=(cargo)
-        bare_flags=()
-        return
-    fi
-    echo "rustup has no $triple; using Debian's compiler"
+    local triple lacking=
+    bare=(cargo)
+    bare_flags=()
+    for triple; do
+        has_target "$triple" || lacking=$triple
+        bare_flags+=(--target "$triple")
+    done
+    [[ -n $lacking ]] || return 0
+    echo "rustup has no $lacking; using Debian's compiler"
     if [[ ! -x /usr/bin/rustc || ! -d /usr/lib/rustlib/src ]]; then
         apt-get install -y --no-install-recommends \
             rustc-web cargo-web rust-web-src rust-web-llvm lld-22
     fi
     bare=(env "PATH=/usr/bin:/bin" RUSTC_BOOTSTRAP=1 cargo)
-    bare_flags=(-Zbuild-std=core)
+    bare_flags+=(-Zbuild-std=core)
 }
 
-# build_bare TARGET ARGUMENTS...
+# build_bare ARGUMENTS...: builds for the targets that the compiler was found for.
 build_bare() {
-    local log triple=$1
-    shift
+    local log
     log=$(mktemp)
     # Where the library is built too, its own output is of no interest unless it fails.
-    if ! "${bare[@]}" build --release --target "$triple" "${bare_flags[@]}" "$@" >"$log" 2>&1; then
+    if ! "${bare[@]}" build --release "${bare_flags[@]}" "$@" >"$log" 2>&1; then
         cat "$log"
         rm -f "$log"
         return 1

@@ -1,5 +1,6 @@
 //! All tests of simulated drives themselves, in one program.
 
+mod board_image;
 mod calibration;
 mod calibration_flash;
 mod conformance;

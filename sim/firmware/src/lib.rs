@@ -8,7 +8,7 @@
 //! - `image`: the drive image as a device. `script`: the operations, by number.
 //! - `app`: opens the store, compares it with the script, goes on with the script.
 //!
-//! All of it is `no_std` and builds for the host, too, where its tests run.
+//! All of it is `no_std`, and part of what judges it on the host, and of the tests there, too.
 #![no_std]
 
 pub mod app;

@@ -6,6 +6,14 @@
 //! comes to after so many operations; then the host does some on the same image, closes it, and
 //! the board goes on with that.
 
+#[path = "../../firmware/src/app.rs"]
+#[allow(unreachable_pub, reason = "part of a library there")]
+mod app;
+mod program;
+#[path = "../../firmware/src/script.rs"]
+#[allow(unreachable_pub, reason = "part of a library there")]
+mod script;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -16,13 +24,12 @@ use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use shingle_engine::{FormatOptions, Limits, ReadOptions, Redundancy, Store, format};
-use shingle_firmware::app::{self, Memory, Task};
-use shingle_firmware::script::{KEYS, Script, VALUE_LEN_MAX, key};
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Image};
 
-use crate::program;
+use app::{Memory, Task};
+use script::{KEYS, Script, VALUE_LEN_MAX, key};
 
 /// The drive: small enough that zones are emptied, and the log goes round, in a few lives.
 const MEDIA: &str = "smr:zones=64,zone-kib=64,conventional=0,elements=1,timing=instant";
@@ -40,7 +47,7 @@ const KILL_MS_MAX: u32 = 600;
 
 /// Runs a board under QEMU on a drive image, stops it, and judges what it left.
 #[derive(Parser)]
-#[command(name = "shingle-firmware")]
+#[command(name = "boards")]
 struct Args {
     #[command(subcommand)]
     verb: Verb,
@@ -117,7 +124,7 @@ struct Total {
     future_len: u32,
 }
 
-pub(crate) fn main() -> ExitCode {
+fn main() -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Kill(args) => judge(&args),
         Verb::Sizes { elfs } => program::sizes(&elfs),
@@ -129,7 +136,7 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(what) => {
-            eprintln!("shingle-firmware: {what}");
+            eprintln!("boards: {what}");
             ExitCode::FAILURE
         }
     }

@@ -6,11 +6,16 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use shingle_firmware::image::{File, ImageDrive, Model};
 use shingle_hal::conformance::{self, Bench, CHECKS, Outcome};
 use shingle_hal::{Device, Lba, Request, ZoneDescriptor, ZoneId, block_on};
 use shingle_sim::Image;
 use shingle_sim::media::MediaSpec;
+
+use image::{File, ImageDrive, Model};
+
+#[path = "../firmware/src/image.rs"]
+#[allow(unreachable_pub, reason = "part of a library there")]
+mod image;
 
 const MEDIA: &str = "smr:zones=12,zone-kib=64,conventional=2,elements=1,timing=instant";
 
