@@ -15,6 +15,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use compio::BufResult;
 use compio::buf::IoBuf as _;
@@ -28,6 +29,9 @@ use super::buffers::{Buffer, Buffers};
 use super::error::{FileFault, FileOp, OpenErrorKind, Reason};
 use super::ioctl::SECTOR_LEN_BYTES;
 use super::sysfs::Disk;
+
+/// How long one that is in use is waited for.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// An open file or disk. See the [module](self).
 #[derive(Debug)]
@@ -56,7 +60,21 @@ impl Node {
     }
 
     /// Opens the file or disk at `path`; its blocks are as long as the disk can write one at once.
+    /// Waits for a moment for one that is in use: the kernel still has it when a process was killed
+    /// with requests on their way.
     pub(super) async fn open(path: &Path) -> Result<Self, OpenErrorKind> {
+        let begun = Instant::now();
+        loop {
+            match Self::open_now(path).await {
+                Err(OpenErrorKind::Locked | OpenErrorKind::Busy) if begun.elapsed() < GRACE => {
+                    compio::time::sleep(GRACE / 50).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
+    async fn open_now(path: &Path) -> Result<Self, OpenErrorKind> {
         // Before it is opened: opening a pipe waits for whoever reads it.
         let metadata = std::fs::metadata(path)?;
         let mut options = OpenOptions::new();
