@@ -32,12 +32,12 @@ find_bare_compiler() {
     bare_flags+=(-Zbuild-std=core)
 }
 
-# build_bare ARGUMENTS...: builds for the targets that the compiler was found for, as PROFILE says.
+# build_bare ARGUMENTS...: builds for the targets that the compiler was found for.
 build_bare() {
     local log
     log=$(mktemp)
     # Where the library is built too, its own output is of no interest unless it fails.
-    if ! "${bare[@]}" build --profile "${PROFILE:-release}" "${bare_flags[@]}" "$@" >"$log" 2>&1; then
+    if ! "${bare[@]}" build --release "${bare_flags[@]}" "$@" >"$log" 2>&1; then
         cat "$log"
         rm -f "$log"
         return 1
