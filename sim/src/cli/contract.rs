@@ -80,7 +80,8 @@ pub(super) fn run(args: &ContractArgs) -> Result<(), Failure> {
             }));
         } else {
             for check in &failed {
-                out.line(&format!("FAILED: {}: {}", check["check"], check["why"]))?;
+                let said = |what: &str| check[what].as_str().unwrap_or_default().to_owned();
+                out.line(&format!("FAILED: {}: {}", said("check"), said("why")))?;
             }
             out.line(&format!(
                 "by {name}: {passed} checks passed, {} failed, {} need what the disk has not",
