@@ -164,6 +164,14 @@ impl<'m, D: Device> Core<'m, D> {
         Err(Fault::NoSpace)
     }
 
+    /// The same where nothing else goes on, so that no sync comes by itself. Under `jobs`.
+    pub(crate) async fn lone_job_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
+        match self.job_step(budget).await? {
+            Step::Waits => self.job_step(u64::MAX).await,
+            step => Ok(step),
+        }
+    }
+
     async fn try_job_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
         let mut guard = JobGuard::take(self);
         let (frozen, room) = {

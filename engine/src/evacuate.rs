@@ -183,10 +183,7 @@ impl<D: Device> Core<'_, D> {
                 state.freeze();
             }
         }
-        match self.job_step(budget).await? {
-            Step::Waits => self.job_step(u64::MAX).await,
-            step => Ok(step),
-        }
+        self.lone_job_step(budget).await
     }
 
     fn is_manifest_bad(&self) -> bool {

@@ -22,7 +22,7 @@ use crate::format::record::RECORD_HEADER_LEN;
 use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
 use crate::memtable::RANGES_MAX;
 use crate::replay::REPLAY_READS_MAX;
-use crate::state::{Core, Wanted};
+use crate::state::{Core, State, Wanted};
 
 /// Range deletions that one batch may bring.
 pub(crate) const RANGES_AT_ONCE: usize = 16;
@@ -80,14 +80,33 @@ impl<D: Device> Core<'_, D> {
         if free <= self.reserve() + 1 { 1 } else { together }
     }
 
-    /// Whether a write may go on: what is left of the head's zone stays for maintenance too.
+    /// Whether a write may go on: what is left of the head's zone stays for maintenance too, and
+    /// what deletes have of the reserve is for a merge from tier to tier while there is one.
     pub(crate) fn has_room_for_write(&self, is_delete: bool) -> bool {
         let state = self.state.borrow();
         // The mirror takes zones for deletes, too.
         let mirror = if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR / 2 } else { 0 };
         let for_deletes = RESERVE_FOR_DELETES + mirror;
-        let least = if is_delete { self.reserve() - for_deletes } else { self.reserve() };
-        state.zones.free_count() > least
+        let digs = is_delete && !state.tree.has_tier_merge();
+        let least = if digs { self.reserve() - for_deletes } else { self.reserve() };
+        let flushes = if is_delete { 1 } else { 2 };
+        state.zones.free_count() > least.max(self.merge_room(&state, flushes))
+    }
+
+    /// Free zones that are enough to merge all tiers into the bottom, with so many flushes
+    /// meanwhile: a run's zones are freed as it is read, but for that which is being read.
+    pub(crate) fn merge_room(&self, state: &State<'_>, flushes: u32) -> u32 {
+        /// Of the bottom that which is being read, that which is being written, and one begun.
+        const BOTTOM_ZONES: u32 = 3;
+        const ZONES_OF_FLUSH: u32 = 2;
+        let zone_nodes = (self.zone_payload() / self.shape.node_len as u64).max(1);
+        // Short runs share a zone.
+        let tiers = state.tree.runs().iter().filter(|run| run.level < BOTTOM);
+        let being_read: u64 = tiers.map(|run| (2 * run.nodes).min(zone_nodes)).sum();
+        let being_read = being_read.div_ceil(zone_nodes) as u32;
+        let log = if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR / 2 } else { 0 };
+        let zones = being_read + BOTTOM_ZONES + ZONES_OF_FLUSH * flushes;
+        zones * self.run_copies() as u32 + log
     }
 
     /// One step of whatever is due most. Waits for a step under way first.
@@ -148,11 +167,12 @@ impl<D: Device> Core<'_, D> {
             }
         }
         // A flush goes before all else, and levels are kept short, or the survivors' own entries
-        // would pile up; any other merge gives way to reclaim when zones run out.
+        // would pile up, and merged while they can be; any other merge gives way to reclaim when
+        // zones run out.
         let (flushing, crowded) = {
             let state = self.state.borrow();
             let over = (0..BOTTOM).any(|level| state.tree.level(level).count() >= FANOUT);
-            (state.frozen.is_some(), over)
+            (state.frozen.is_some(), over || self.is_tight(&state))
         };
         if !urgent || flushing || crowded {
             match self.job_step(budget).await? {
@@ -220,7 +240,7 @@ impl<D: Device> Core<'_, D> {
         const PARTS: u64 = 256;
         let (squeeze, frozen, runs_over, room) = {
             let state = self.state.borrow();
-            let over: usize = (0..crate::limits::BOTTOM)
+            let over: usize = (0..BOTTOM)
                 .map(|level| (state.tree.level(level).count() + 1).saturating_sub(self.plan.fanout))
                 .sum();
             let zone_bytes = self.zone_payload().max(1);
@@ -415,12 +435,21 @@ impl<D: Device> Core<'_, D> {
             if has_room() {
                 return Ok(true);
             }
+            // Where there are zones reclaim is no help: what it moves counts twice until merged.
+            let step = if self.has_room_for_write(is_delete) {
+                let _guard = self.jobs.enter(&self.lot).await;
+                self.lone_job_step(self.step_bytes()).await?
+            } else {
+                self.step().await?
+            };
             // A step waits for those of others, which may have made room and left nothing to do.
-            if self.step().await? == Step::Idle && !has_room() {
+            if step == Step::Idle && !has_room() {
                 // What is known to be dead is freed; find out about the rest. Again, if another
-                // writer's merge ended this one's, or a snapshot was dropped meanwhile.
+                // writer's merge ended this one's, or a snapshot was dropped, or reclaim moved
+                // something meanwhile: until that is merged it counts where it was, too.
                 let mut state = self.state.borrow_mut();
-                if idle == IDLE_MAX || idle > 0 && !state.is_merge_worth() {
+                let is_flushed = state.tables[state.active].is_empty();
+                if idle == IDLE_MAX || idle > 0 && is_flushed && !state.is_merge_worth() {
                     return Ok(false);
                 }
                 idle += 1;
@@ -485,6 +514,7 @@ impl<D: Device> Core<'_, D> {
     ///
     /// Values leave a little at the end of each zone, and reclaim needs some that is dead in each
     /// to gain by. Runs take whole nodes, and new versions need room until a merge drops the old.
+    /// Nodes that a run has however little is in it no entry's cost counts.
     pub(crate) fn capacity_bytes(&self) -> u64 {
         const HEADS: u32 = 8;
         /// One of a flush and one of a merge.
@@ -506,7 +536,8 @@ impl<D: Device> Core<'_, D> {
         }
         let left = zones - u64::from(self.reserve() + heads).min(zones);
         let blocks = (for_values * 94).min(for_runs * 97) / 100;
-        blocks * left / zones.max(1) * u64::from(self.payload())
+        let bytes = blocks * left / zones.max(1) * u64::from(self.payload());
+        bytes.saturating_sub(self.uncounted_bytes())
     }
 
     /// Bytes of values and runs that are referred to; what is not yet known to be dead counts.
@@ -528,8 +559,16 @@ impl<D: Device> Core<'_, D> {
         bytes + with_parity(appended - at)
     }
 
+    /// Bytes of nodes that a run has however little is in it.
+    fn uncounted_bytes(&self) -> u64 {
+        /// The last leaf, what is over the leaves, and the filter's.
+        const NODES: u64 = 4;
+        NODES * self.run_copies() * u64::from(self.shape.node_len as u32)
+    }
+
     /// Whether `bytes` more fit what the store promises to hold.
     pub(crate) fn has_capacity(&self, bytes: u64) -> bool {
-        self.used_bytes() + self.with_parity(bytes) <= self.capacity.get()
+        let used = self.used_bytes() + self.with_parity(bytes);
+        used <= self.capacity.get() + self.uncounted_bytes()
     }
 }

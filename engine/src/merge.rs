@@ -71,14 +71,26 @@ impl<'m, D: Device> Core<'m, D> {
         let ready = |level: u8| tree.merge(level).is_some() || tree.whole(level).count() > 0;
         let fanout = self.plan.fanout;
         let over = (0..BOTTOM).find(|&level| tree.level(level).count() >= fanout && ready(level));
+        let over = over.filter(|&level| tree.merge(level).is_some() || !self.is_tight(&state));
         let begun = (0..BOTTOM).find(|&level| tree.merge(level).is_some());
-        let room = tree.has_room(FLUSH_PIECES_MAX);
-        let forced = state.full_merge || state.squeeze || !room || state.is_read_often();
+        let forced = self.is_bottom_forced(&state);
         let cheap = self.is_bottom_cheap(&state);
         let due = |level| forced || cheap && 2 * tree.whole(level).count() >= fanout;
         let deepest = tree.deepest_tier().filter(|&level| ready(level) && due(level));
         let held_back = self.is_bottom_due(&state).then_some(BOTTOM - 1);
         over.or(begun).or(deepest).or(held_back)
+    }
+
+    /// Whether what is merged goes into the bottom, whatever that costs.
+    fn is_bottom_forced(&self, state: &State<'_>) -> bool {
+        let room = state.tree.has_room(FLUSH_PIECES_MAX);
+        state.full_merge || state.squeeze || !room || state.is_read_often() || self.is_tight(state)
+    }
+
+    /// Whether there are so few zones that what is in the tiers goes into the bottom while it can.
+    pub(crate) fn is_tight(&self, state: &State<'_>) -> bool {
+        let tiers = state.tree.deepest_tier().is_some();
+        tiers && state.zones.free_count() <= self.merge_room(state, 2)
     }
 
     /// Whether the bottom is to be merged by itself: space is wanted, no tier has anything, and
@@ -182,18 +194,16 @@ impl<'m, D: Device> Core<'m, D> {
     /// Records a new merge: which runs take part and what they become.
     async fn declare_merge(&self, level: u8) -> Result<(), Fault<D::Error>> {
         let inputs_max = self.plan.merge_inputs();
-        let (cheap, bare) = {
+        let (forced, bare) = {
             let state = self.state.borrow();
-            (self.is_bottom_cheap(&state), self.is_bottom_due(&state))
+            let forced = self.is_bottom_cheap(&state) || self.is_bottom_forced(&state);
+            (forced, self.is_bottom_due(&state))
         };
         self.commit_edit(|state, edit| {
             let tree = &state.tree;
             let below = tree.runs().iter().any(|run| run.level > level && run.level < BOTTOM);
             let bottom = tree.nodes_of_level(BOTTOM);
             let small = tree.nodes_of_level(level) * WORTH_BOTTOM < bottom;
-            let room = tree.has_room(FLUSH_PIECES_MAX);
-            let forced =
-                cheap || state.full_merge || state.squeeze || !room || state.is_read_often();
             let next = level + 1;
             let tier = below || (small && !forced && next < BOTTOM);
             let into = if tier { next } else { BOTTOM };
@@ -254,7 +264,7 @@ impl<'m, D: Device> Core<'m, D> {
             let role = if merging.into == BOTTOM { Role::Bottom } else { Role::Run };
             let versions = merging.filter.versions_max();
             if !job.builder.is_begun() {
-                let ranged = self.has_boundaries(&merging.sources);
+                let ranged = merging.filter.keeps_cover() && self.has_boundaries(&merging.sources);
                 self.begin_piece(job, role, versions, ranged).await?;
                 let due = !job.builder.cover().is_empty();
                 let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };

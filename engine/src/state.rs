@@ -546,6 +546,15 @@ impl<D: Device> Core<'_, D> {
         blocks as usize * self.media.block_len()
     }
 
+    /// Cuts in a value that its cost counts: where a buffer ends, and at the ends of two zones, by
+    /// the log and by reclaim.
+    pub(crate) fn cuts_max(&self, value_len: u64) -> u64 {
+        if value_len <= 2 * self.fragment_least() as u64 {
+            return 0;
+        }
+        2 + value_len / self.record_len_max(Side::Log).max(1) as u64
+    }
+
     /// Stops all writing after a failure whose effect on the media is unknown.
     pub(crate) fn poison<T>(&self, fault: Fault<D::Error>) -> Result<T, Fault<D::Error>> {
         if matches!(fault, Fault::Device(_)) {

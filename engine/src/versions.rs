@@ -98,6 +98,11 @@ impl VersionFilter {
         *cover = kept;
     }
 
+    /// Whether range deletions may still hide something below or from a snapshot.
+    pub(crate) fn keeps_cover(&self) -> bool {
+        !self.bottom || !self.snapshots.is_empty()
+    }
+
     /// Whether this is for the bottom.
     pub(crate) fn is_bottom(&self) -> bool {
         self.bottom

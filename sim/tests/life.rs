@@ -5,9 +5,10 @@
 //! `overwrite.rs`.
 
 use shingle_engine::{
-    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteError, WriteOptions, format,
+    Durability, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteError,
+    WriteOptions, format,
 };
-use shingle_hal::Device;
+use shingle_hal::{Device, ZoneId};
 use shingle_sim::Drive;
 use shingle_sim::media::MediaSpec;
 use shingle_sim::synthetic;
@@ -40,117 +41,223 @@ fn key(index: u64) -> [u8; 16] {
     key
 }
 
-fn set_up(drive: &Drive, memory: &mut [u8], limits: Limits) {
-    let redundancy = Redundancy::for_geometry(&drive.geometry());
-    let options = FormatOptions { store_id: [3; 16], limits, redundancy };
-    drive.block_on(format(&drive, memory, &options)).expect("format");
+/// What the zones are for, with how much of each lives.
+fn use_of(store: &Store<'_, &Drive>, drive: &Drive) -> String {
+    let mut roles = std::collections::BTreeMap::new();
+    for zone in 0..drive.geometry().zone_count {
+        let usage = store.zone_use(ZoneId(zone)).expect("a zone");
+        let entry: &mut (u32, u64) = roles.entry(format!("{:?}", usage.role)).or_default();
+        entry.0 += 1;
+        entry.1 += usage.live_bytes;
+    }
+    let (runs, stats) = (store.runs_by_level(), store.stats());
+    format!("{roles:?} runs {runs:?} used {} of {}", stats.used_bytes, stats.capacity_bytes)
 }
 
-/// Fills to "full", deletes half at random, and so on; every key is checked at the end of a round.
-fn live_at_the_limit(media: &str, value_len: usize, rounds: u64) {
-    let drive = drive_of(media);
+fn set_up(drive: &Drive, memory: &mut [u8], redundancy: Redundancy) {
     let limits = Limits::for_geometry(&drive.geometry());
-    let mut memory = vec![0; if media.starts_with("nor") { 128 << 10 } else { 16 << 20 }];
-    set_up(&drive, &mut memory, limits);
-    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
-    let mut random = Random(7);
-    let mut versions: Vec<Option<u64>> = Vec::new();
-    let mut buffer = vec![0; value_len];
-    for round in 1..=rounds {
-        let mut filled = 0u64;
-        let mut index = 0u64;
-        loop {
-            if index as usize == versions.len() {
-                versions.push(None);
+    let options = FormatOptions { store_id: [3; 16], limits, redundancy };
+    drive.block_on(format(drive, memory, &options)).expect("format");
+}
+
+/// A life at the limit: fills to "full", deletes, and so on.
+struct Life {
+    media: &'static str,
+    /// Least and longest value.
+    lens: [usize; 2],
+    memory_len: usize,
+    redundancy: Redundancy,
+    /// Draws how much is deleted, in which order and how, whether the store is opened anew, and
+    /// whether it is compacted. Without it half of the keys are deleted one by one.
+    varied: bool,
+    seed: u64,
+}
+
+/// A key's value: by which round it was put, and how long it is.
+type Written = Option<(u64, usize)>;
+
+impl Life {
+    fn new(media: &'static str, value_len: usize) -> Self {
+        let memory_len = if media.starts_with("nor") { 128 << 10 } else { 16 << 20 };
+        let redundancy = Redundancy::for_geometry(&drive_of(media).geometry());
+        Self { media, lens: [value_len; 2], memory_len, redundancy, varied: false, seed: 7 }
+    }
+
+    fn live(&self, rounds: u64) {
+        let drive = drive_of(self.media);
+        let mut memory = vec![0; self.memory_len];
+        set_up(&drive, &mut memory, self.redundancy);
+        let mut random = Random(self.seed);
+        let (mut keys, mut round) = (Vec::new(), 0);
+        while round < rounds {
+            let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+            loop {
+                round += 1;
+                let name = format!("{} seed {} round {round}", self.media, self.seed);
+                self.fill(&drive, &store, &mut random, (&mut keys, round), &name);
+                self.delete(&drive, &store, &mut random, &mut keys, &name);
+                let step = if rounds > 4 { 7 } else { 1 };
+                check(&drive, &store, keys.iter().enumerate().step_by(step), &name);
+                store.check_invariants();
+                if round == rounds || self.varied && random.below(3) == 0 {
+                    drive.block_on(store.sync()).expect("sync");
+                    break;
+                }
+                if self.varied && random.below(8) == 0 {
+                    drive.block_on(store.compact()).expect("compact");
+                }
             }
-            if versions[index as usize].is_none() {
-                synthetic::fill(round * 1_000_000 + index, 0, &mut buffer);
-                match drive.block_on(store.put(
-                    &key(index),
-                    Meta::NONE,
-                    &buffer,
-                    WriteOptions::BUFFERED,
-                )) {
-                    Ok(()) => versions[index as usize] = Some(round),
-                    Err(WriteError::Full) => break,
-                    Err(error) => panic!("{media} round {round} put {index}: {error:?}"),
+        }
+    }
+
+    /// Puts until the store is full, and holds it against what it promises.
+    fn fill(
+        &self,
+        drive: &Drive,
+        store: &Store<'_, &Drive>,
+        random: &mut Random,
+        (keys, round): (&mut Vec<Written>, u64),
+        name: &str,
+    ) {
+        let mut value = vec![0; self.lens[1]];
+        let (mut filled, mut index) = (0u64, 0);
+        let refused = loop {
+            if index == keys.len() {
+                keys.push(None);
+            }
+            if keys[index].is_none() {
+                let len =
+                    self.lens[0] + random.below((self.lens[1] - self.lens[0]) as u64 + 1) as usize;
+                let value = &mut value[..len];
+                synthetic::fill(round * 1_000_000 + index as u64, 0, value);
+                let key = key(index as u64);
+                let put = store.put(&key, Meta::NONE, value, WriteOptions::BUFFERED);
+                match drive.block_on(put) {
+                    Ok(()) => keys[index] = Some((round, len)),
+                    Err(WriteError::Full) => break len,
+                    Err(error) => panic!("{name} put {index}: {error:?}"),
                 }
                 filled += 1;
             }
             index += 1;
-        }
-        let live = versions.iter().flatten().count() as u64;
+        };
+        let lens = keys.iter().flatten().map(|(_, len)| *len as u64);
+        let (live, bytes) = (lens.clone().count(), lens.clone().sum::<u64>());
+        let cost: u64 = lens.map(|len| store.cost_bytes(16, 0, len)).sum();
         let stats = store.stats();
         eprintln!(
-            "{media} {value_len} B round {round}: {filled} put, {live} live, \
-             {:.1} % of capacity, free {} of {}",
-            live as f64 * value_len as f64 * 100.0 / stats.capacity_bytes as f64,
+            "{name}: {filled} put, {live} live of {:?} B, {:.1} % of capacity, free {} of {}\n  {}",
+            self.lens,
+            bytes as f64 * 100.0 / stats.capacity_bytes as f64,
             stats.free_zones,
-            stats.zone_count
+            stats.zone_count,
+            use_of(store, drive)
         );
-        let mut roles = std::collections::BTreeMap::new();
-        for zone in 0..drive.geometry().zone_count {
-            let usage = store.zone_use(shingle_hal::ZoneId(zone)).expect("a zone");
-            let entry: &mut (u32, u64) = roles.entry(format!("{:?}", usage.role)).or_default();
-            entry.0 += 1;
-            entry.1 += usage.live_bytes;
+        let whole = cost + store.cost_bytes(16, 0, refused as u64);
+        let capacity = stats.capacity_bytes;
+        assert!(whole > capacity, "{name}: full with {whole} of {capacity} promised");
+    }
+
+    /// Deletes some: the store must take it.
+    fn delete(
+        &self,
+        drive: &Drive,
+        store: &Store<'_, &Drive>,
+        random: &mut Random,
+        keys: &mut [Written],
+        name: &str,
+    ) {
+        let refused = |error| -> ! { panic!("{name} delete: {error:?}, {}", use_of(store, drive)) };
+        let percent = if self.varied { [5, 50, 95, 100][random.below(4) as usize] } else { 50 };
+        if self.varied && random.below(4) == 0 {
+            // The first byte of a key is as good as random.
+            let (first, count) = (random.below(256) as u8, 255 * percent / 100);
+            let end = first.checked_add(count as u8).map(|end| [end]);
+            let (start, end) = ([first], end.as_ref().map(|end| &end[..]));
+            drive
+                .block_on(store.delete_range(&start, end, Durability::Buffered))
+                .unwrap_or_else(|error| refused(error));
+            for (index, written) in keys.iter_mut().enumerate() {
+                let key = key(index as u64);
+                if key[..] >= start[..] && end.is_none_or(|end| key[..] < *end) {
+                    *written = None;
+                }
+            }
+            return;
         }
-        eprintln!(
-            "  {roles:?} runs {:?} used {} of {}",
-            store.runs_by_level(),
-            stats.used_bytes,
-            stats.capacity_bytes
-        );
-        assert!(filled > 0, "{media} round {round}: deleting made no room");
-        let promised = stats.capacity_bytes / store.cost_bytes(16, 0, value_len as u64);
-        assert!(live >= promised, "{media} round {round}: full with {live} of {promised}");
-        for (index, version) in versions.iter_mut().enumerate() {
-            if version.is_some() && random.below(2) == 0 {
-                let deleted =
-                    drive.block_on(store.delete(&key(index as u64), WriteOptions::BUFFERED));
-                deleted.unwrap_or_else(|error| {
-                    for zone in 0..drive.geometry().zone_count {
-                        eprintln!("{:?}", store.zone_use(shingle_hal::ZoneId(zone)));
-                    }
-                    panic!("{media} round {round} delete: {error:?} {:?}", store.stats())
-                });
-                *version = None;
+        let backwards = self.varied && random.below(2) == 0;
+        for at in 0..keys.len() {
+            let index = if backwards { keys.len() - 1 - at } else { at };
+            if keys[index].is_some() && random.below(100) < percent {
+                drive
+                    .block_on(store.delete(&key(index as u64), WriteOptions::BUFFERED))
+                    .unwrap_or_else(|error| refused(error));
+                keys[index] = None;
             }
         }
-        let mut expected = vec![0; value_len];
-        for (index, version) in versions.iter().enumerate().step_by(1 + (rounds > 4) as usize * 6) {
-            let got =
-                drive.block_on(store.get(&key(index as u64), &mut buffer, ReadOptions::default()));
-            let got =
-                got.unwrap_or_else(|error| panic!("{media} round {round} get {index}: {error:?}"));
-            assert_eq!(got.is_some(), version.is_some(), "{media} round {round} key {index}");
-            if let Some(round) = version {
-                synthetic::fill(round * 1_000_000 + index as u64, 0, &mut expected);
-                assert!(buffer == expected, "{media} round {round} key {index} has another value");
-            }
+    }
+}
+
+fn check<'a>(
+    drive: &Drive,
+    store: &Store<'_, &Drive>,
+    keys: impl Iterator<Item = (usize, &'a Written)>,
+    name: &str,
+) {
+    for (index, written) in keys {
+        let len = written.map_or(0, |(_, len)| len);
+        let (mut value, mut expected) = (vec![0; len], vec![0; len]);
+        let got = drive
+            .block_on(store.get(&key(index as u64), &mut value, ReadOptions::default()))
+            .unwrap_or_else(|error| panic!("{name} get {index}: {error:?}"));
+        assert_eq!(got.is_some(), written.is_some(), "{name} key {index}");
+        if let Some((round, _)) = written {
+            synthetic::fill(round * 1_000_000 + index as u64, 0, &mut expected);
+            assert!(value == expected, "{name} key {index} has another value");
         }
-        store.check_invariants();
+    }
+}
+
+/// Lives drawn by seed: media, lengths, memory, redundancy, and how they are deleted.
+#[test]
+fn full_store_recovers_whatever_is_in_it() {
+    const MEDIA: [&str; 4] = ["smr-tiny", "disk-tiny", "zns-tiny", "nor-1m"];
+    let from = env("SHINGLE_LIVES_FROM", 0);
+    for seed in from..from + env("SHINGLE_LIVES", 4) {
+        let mut random = Random(seed);
+        random.below(1);
+        let media = MEDIA[random.below(4) as usize];
+        let mut life = Life::new(media, 0);
+        let scale = if media == "nor-1m" { 12 } else { 18 };
+        let most = (60 << random.below(scale - 4)) as usize + random.below(500) as usize;
+        life.lens = [if random.below(2) == 0 { most } else { 0 }, most];
+        life.memory_len <<= random.below(2);
+        if random.below(3) == 0 {
+            life.redundancy = Redundancy::NONE;
+        }
+        (life.varied, life.seed) = (true, seed);
+        life.live(env("SHINGLE_ROUNDS", 4));
     }
 }
 
 #[test]
 fn full_store_recovers_by_deleting_on_smr() {
-    live_at_the_limit("smr-tiny", 20_000, env("SHINGLE_ROUNDS", 6));
+    Life::new("smr-tiny", 20_000).live(env("SHINGLE_ROUNDS", 20));
 }
 
 #[test]
 fn full_store_recovers_by_deleting_on_disk() {
-    live_at_the_limit("disk-tiny", 5_000, env("SHINGLE_ROUNDS", 6));
+    Life::new("disk-tiny", 5_000).live(env("SHINGLE_ROUNDS", 6));
 }
 
 #[test]
 fn full_store_recovers_by_deleting_on_zns() {
-    live_at_the_limit("zns-tiny", 100, env("SHINGLE_ROUNDS", 3));
+    Life::new("zns-tiny", 100).live(env("SHINGLE_ROUNDS", 3));
 }
 
 #[test]
 fn full_store_recovers_by_deleting_on_nor() {
-    live_at_the_limit("nor-1m", 300, env("SHINGLE_ROUNDS", 6));
+    Life::new("nor-1m", 300).live(env("SHINGLE_ROUNDS", 6));
 }
 
 /// Lengths at which zones or nodes are badly filled: what is promised can be put all the same.
@@ -167,7 +274,7 @@ fn values_of_any_length_fill_what_is_promised() {
         ("nor-1m", 191),
         ("nor-1m", 5000),
     ] {
-        live_at_the_limit(media, value_len, 2);
+        Life::new(media, value_len).live(env("SHINGLE_ROUNDS", 2));
     }
 }
 
@@ -178,7 +285,7 @@ fn space_that_a_snapshot_held_comes_back_when_it_is_gone() {
     const LEN: usize = 1 << 20;
     let drive = drive_of("smr-tiny");
     let mut memory = vec![0; 8 << 20];
-    set_up(&drive, &mut memory, Limits::for_geometry(&drive.geometry()));
+    set_up(&drive, &mut memory, Redundancy::for_geometry(&drive.geometry()));
     let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
     let capacity = store.stats().capacity_bytes;
     let put = |index, len| {

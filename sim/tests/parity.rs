@@ -214,7 +214,7 @@ fn value_that_was_being_moved_at_a_cut_is_protected_where_it_was() {
         let mut memory = vec![0; MEMORY_LEN];
         let mut model = Model::new();
         let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
-        let keys = keys_for(&store, 70);
+        let keys = keys_for(&store, 75);
         for index in 0..keys {
             put(&drive, &store, &mut model, index, 0);
         }

@@ -252,6 +252,11 @@ impl<'m> Tree<'m> {
         self.node_count() - self.nodes_of_level(BOTTOM)
     }
 
+    /// Whether runs of a tier are being merged into a tier.
+    pub(crate) fn has_tier_merge(&self) -> bool {
+        self.merges.iter().flatten().any(|merge| merge.into != BOTTOM)
+    }
+
     pub(crate) fn merge(&self, level: u8) -> Option<Merge> {
         self.merges.get(usize::from(level)).copied().flatten()
     }

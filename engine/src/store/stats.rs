@@ -4,7 +4,7 @@ use shingle_hal::{Device, ZoneId};
 
 use crate::format::record::{OP_HEADER_LEN, RECORD_HEADER_LEN};
 use crate::limits::{BOTTOM, FRAGMENT_LEN_MAX};
-use crate::state::{ScrubStats, Side};
+use crate::state::ScrubStats;
 use crate::store::Store;
 use crate::zone::Role;
 
@@ -106,7 +106,8 @@ impl<D: Device> Store<'_, D> {
     pub fn cost_bytes(&self, key_len: usize, meta_len: usize, value_len: u64) -> u64 {
         let head = (key_len + meta_len) as u64;
         let apart = value_len >= u64::from(self.core.limits.separate_from_bytes);
-        let body = if apart { POINTER_BYTES } else { value_len };
+        let cuts = if apart { self.core.cuts_max(value_len) } else { 0 };
+        let body = if apart { POINTER_BYTES + cuts * FRAGMENT_LEN_MAX as u64 } else { value_len };
         let node_len = u64::from(self.core.limits.node_len_bytes);
         let in_node = (node_len - NODE_HEAD_BYTES) / (head + ENTRY_HEAD_BYTES + body);
         // A node with its separator in the branch above, of which a zone has one at least.
@@ -119,16 +120,8 @@ impl<D: Device> Store<'_, D> {
         if !apart {
             return in_run;
         }
-        // A long value may be cut where a buffer ends, and at the ends of two zones: by the log
-        // and by reclaim.
-        let cuts = if value_len > 2 * self.core.fragment_least() as u64 {
-            2 + value_len / self.core.record_len_max(Side::Log).max(1) as u64
-        } else {
-            0
-        };
         let record = head + (RECORD_HEADER_LEN + OP_HEADER_LEN) as u64;
-        let cut = record + (FRAGMENT_LEN_MAX as u64);
-        in_run + self.core.with_parity(record + value_len + cuts * cut)
+        in_run + self.core.with_parity(value_len + (1 + cuts) * record)
     }
 
     /// The figures now.
