@@ -301,6 +301,7 @@ impl<D: Device> Core<'_, D> {
         let mut snapshot = {
             let mut state = self.state.borrow_mut();
             state.counters.snapshots += 1;
+            event!(info, "the manifest begins anew in {} and {}", copies[0].zone, copies[1].zone);
             let reserve = if planted(Bug::GenerationReused) { 0 } else { GENERATIONS_RESERVED };
             state.zones.generation_limit = state.zones.next_generation + reserve;
             let builder = EditBuilder::new(memory, self.media.block_len());

@@ -182,6 +182,7 @@ pub async fn format<D: Device>(
         let zones = geometry.zone_count;
         return Err(FormatError::DeviceTooSmall { zones_needed: ZONES_MIN, zones });
     }
+    event!(info, "formats {} zones", geometry.zone_count);
     write_store(&media, memory, options).await.map_err(|fault| match fault {
         Fault::Device(error) => FormatError::Device(error),
         _ => FormatError::DeviceTooSmall { zones_needed: ZONES_MIN, zones: geometry.zone_count },

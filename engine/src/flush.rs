@@ -173,6 +173,7 @@ impl<'m, D: Device> Core<'m, D> {
             let table = 1 - state.active;
             state.tables[table].clear();
             state.counters.flushes += 1;
+            event!(info, "flushed up to sequence number {}", mark.seq);
             state.tree.version += 1;
             edit.push(&Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq });
         })

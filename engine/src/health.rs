@@ -118,6 +118,7 @@ impl<D: Device> Core<'_, D> {
                 if id.0 >= state.zones.len() || descriptor.condition.is_usable() {
                     continue;
                 }
+                event!(warn, "{} is {}", id, descriptor.condition);
                 state.note_mark(id, SICK);
                 state.zones.get_mut(id).set_condition(descriptor.condition);
                 if state.zones.get(id).role() == Role::Free {

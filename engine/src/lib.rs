@@ -16,6 +16,9 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod event;
+
 mod anchor;
 mod append;
 pub mod blocking;

@@ -85,6 +85,7 @@ impl State<'_> {
         self.marks_due = true;
         self.none_loose = None;
         self.zones.get_mut(zone).set_marks(marks);
+        event!(warn, "{} has marks {:b}", zone, self.zones.get(zone).health());
     }
 
     /// A unit of a zone is bad: by which check.

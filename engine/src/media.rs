@@ -9,7 +9,7 @@
 //! halved as often as its length allows, and no more.
 
 use core::cell::{Cell, RefCell};
-use shingle_hal::{Class, Device, Error as _, ErrorKind, Extent, Geometry, Lba, Request, ZoneId};
+use shingle_hal::{Class, Device, Error, ErrorKind, Extent, Geometry, Lba, Request, ZoneId};
 
 use crate::canary::{Bug, planted};
 use crate::error::{Damage, Fault, Structure};
@@ -107,6 +107,11 @@ pub(crate) struct Media<D> {
     efforts: RefCell<heapless::Vec<Lba, EFFORTS_MAX>>,
 }
 
+/// A request about a zone failed.
+fn tell_refused<E: Error>(error: &E) {
+    event!(warn, "a zone: {}", error.kind());
+}
+
 impl<D: Device> Media<D> {
     pub(crate) fn new(device: D) -> Self {
         let geometry = device.geometry();
@@ -193,6 +198,7 @@ impl<D: Device> Media<D> {
                 s.read_bytes += part.len() as u64;
             });
             let Err(error) = self.device.read(lba, part, request).await else { return Ok(()) };
+            event!(warn, "read of {} bytes at {}: {}", part.len(), lba, error.kind());
             match error.kind() {
                 ErrorKind::RecoveredRead { first } => {
                     self.note_effort(first.unwrap_or(lba));
@@ -372,7 +378,10 @@ impl<D: Device> Media<D> {
                 s.writes += 1;
                 s.written_bytes += part.len() as u64;
             });
-            self.device.write(lba, part, Request::of(class)).await?;
+            let written = self.device.write(lba, part, Request::of(class)).await;
+            written.inspect_err(|error| {
+                event!(warn, "write of {} bytes at {}: {}", part.len(), lba, error.kind());
+            })?;
             lba = lba.plus((part.len() / block_len) as u64);
         }
         Ok(())
@@ -381,7 +390,7 @@ impl<D: Device> Media<D> {
     pub(crate) async fn sync(&self) -> Result<(), D::Error> {
         self.count(|s| s.syncs += 1);
         self.synced_bytes.set(self.stats.get().written_bytes);
-        self.device.sync().await
+        self.device.sync().await.inspect_err(|error| event!(warn, "sync: {}", error.kind()))
     }
 
     /// Bytes written since the last sync began.
@@ -413,10 +422,10 @@ impl<D: Device> Media<D> {
         for _ in 0..RETRIES {
             match ask().await {
                 Err(error) if error.kind() == ErrorKind::Timeout => {}
-                other => return other,
+                other => return other.inspect_err(tell_refused),
             }
         }
-        ask().await
+        ask().await.inspect_err(tell_refused)
     }
 }
 

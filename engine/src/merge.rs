@@ -428,6 +428,7 @@ impl<'m, D: Device> Core<'m, D> {
                     state.tree.set_merge(level, None);
                     edit.push(&Change::MergeEnd { level });
                     state.counters.merges += 1;
+                    event!(info, "level {} is merged", level);
                     if into == BOTTOM {
                         state.held_back = state.holding_back.take();
                         state.counters.bottom_merge_at = state.log.appended;

@@ -61,6 +61,7 @@ pub(crate) async fn open<'m, D: Device>(
     core.capacity.set(core.capacity_bytes());
     core.zone_record_max = core.zone_record_max();
     core.replay().await?;
+    event!(info, "open, with {} runs", core.state.borrow().tree.runs().len());
     Ok(core)
 }
 

@@ -586,6 +586,7 @@ impl<D: Device> Core<'_, D> {
                 push_protect(edit, member.zone, into, member.len);
             }
             state.counters.regroups += 1;
+            event!(info, "a group of {} zones has parity", regroup.members.len());
             state.tree.version += 1;
         })
         .await?;

@@ -496,6 +496,7 @@ impl<D: Device> Core<'_, D> {
             let mut state = self.state.borrow_mut();
             state.zones.get_mut(id).set_emptied(true);
             state.counters.reclaims += 1;
+            event!(info, "{} is emptied", id);
             let appended = [Side::Log, Side::Cold].map(|side| state.head(side).appended);
             self.emptied_at.set(appended);
             // In a group it stays until the others are emptied too.

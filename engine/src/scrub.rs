@@ -482,6 +482,7 @@ impl<D: Device> Core<'_, D> {
             structure == Structure::RunNode && remedy == Remedy::None && origin == Origin::Zeros;
         state.count_finding(&finding, span.owner, hole);
         drop(state);
+        event!(warn, "scrub: {}", finding);
         report(&finding);
         Ok(())
     }
@@ -607,6 +608,7 @@ impl Scrubbing {
 impl State<'_> {
     fn end_pass(&mut self) {
         self.counters.scrub.passes += 1;
+        event!(info, "pass {} of the scrub ended", self.scrub.pass);
         let pass = self.scrub.pass + 1;
         let recorded = self.scrub.recorded;
         self.scrub = Scrubbing { pass, recorded, ..Scrubbing::default() };

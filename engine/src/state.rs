@@ -10,7 +10,7 @@
 //! ```
 
 use core::cell::{Cell, RefCell};
-use shingle_hal::{Class, Device, Request, ZoneId};
+use shingle_hal::{Class, Device, Error as _, Request, ZoneId};
 
 use crate::cache::Cache;
 use crate::canary::{Bug, planted};
@@ -557,7 +557,8 @@ impl<D: Device> Core<'_, D> {
 
     /// Stops all writing after a failure whose effect on the media is unknown.
     pub(crate) fn poison<T>(&self, fault: Fault<D::Error>) -> Result<T, Fault<D::Error>> {
-        if matches!(fault, Fault::Device(_)) {
+        if let Fault::Device(error) = &fault {
+            event!(error, "nothing is written any more: {}", error.kind());
             self.state.borrow_mut().read_only = true;
         }
         self.lot.wake_all(For::Progress);

@@ -285,6 +285,7 @@ impl<D: Device> Core<'_, D> {
                 _ => return,
             }
             state.counters.rebuilds += 1;
+            event!(info, "{} is copied", zone);
             state.tree.version += 1;
         })
         .await?;

@@ -21,5 +21,8 @@ fn main() {
         println!("cargo::rustc-cfg=board=\"{board}\"");
         fs::copy(format!("boards/{board}.x"), out.join("memory.x")).expect("a memory map");
         println!("cargo::rustc-link-search={}", out.display());
+        if env::var_os("CARGO_FEATURE_LOG").is_some() {
+            println!("cargo::rustc-link-arg-bins=-Tdefmt.x");
+        }
     }
 }

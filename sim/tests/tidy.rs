@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// Modules of the engine from the lowest layer to the highest. A module may import from its own
 /// layer and from those before it.
 const RANKS: &[&[&str]] = &[
-    &["limits", "canary"],
+    &["limits", "canary", "event"],
     &["error", "ram", "sync"],
     &["format"],
     &["media"],

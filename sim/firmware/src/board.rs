@@ -66,6 +66,8 @@ fn read_task() -> Option<(Model, Task)> {
 }
 
 fn serve() -> Result<(), ()> {
+    #[cfg(feature = "log")]
+    crate::log::begin();
     let Some((model, task)) = read_task() else {
         eprintln!("there is no task of six numbers");
         return Err(());

@@ -4,6 +4,8 @@
 
 #[cfg(target_os = "none")]
 mod board;
+#[cfg(all(target_os = "none", feature = "log"))]
+mod log;
 #[cfg(target_os = "none")]
 mod stack;
 

@@ -9,6 +9,7 @@
 #[path = "../../firmware/src/app.rs"]
 #[allow(unreachable_pub, reason = "part of a library there")]
 mod app;
+mod log;
 mod program;
 #[path = "../../firmware/src/script.rs"]
 #[allow(unreachable_pub, reason = "part of a library there")]
@@ -63,6 +64,13 @@ enum Verb {
         #[arg(required = true)]
         elfs: Vec<PathBuf>,
     },
+    /// Says what a board told of the engine's events
+    Log {
+        /// The board's program
+        elf: PathBuf,
+        /// Its file `log`
+        log: PathBuf,
+    },
     /// Lists the places in the sources at which a program may panic
     Panics {
         /// The program
@@ -83,6 +91,9 @@ struct KillArgs {
     /// Where to begin in the sequence of scripts and moments
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// The program tells the engine's events: fails if there is none
+    #[arg(long)]
+    log: bool,
 }
 
 /// A machine of QEMU.
@@ -119,6 +130,7 @@ struct Total {
     whole: u32,
     ops: u64,
     lost_undurable: u64,
+    events: u64,
     stack_len: u32,
     /// Bytes of the future that it serves with, which are part of these.
     future_len: u32,
@@ -128,6 +140,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().verb {
         Verb::Kill(args) => judge(&args),
         Verb::Sizes { elfs } => program::sizes(&elfs),
+        Verb::Log { elf, log } => log::decode(&elf, &log).map(|lines| lines.join("\n")),
         Verb::Panics { elf } => program::panics(&elf),
     };
     match done {
@@ -157,11 +170,14 @@ fn judge(args: &KillArgs) -> Result<String, String> {
         }
         seed += 1;
     }
-    let Total { kills, whole, ops, lost_undurable, stack_len, future_len } = total;
+    let Total { kills, whole, ops, lost_undurable, events, stack_len, future_len } = total;
+    if args.log && events == 0 {
+        return Err("no event was told".to_owned());
+    }
     Ok(format!(
         "{kills} lives killed, {whole} to their end, {ops} operations acknowledged, \
-         {lost_undurable} of them not durable and gone; nothing else lost; stack {stack_len} \
-         bytes, its future {future_len}"
+         {lost_undurable} of them not durable and gone; nothing else lost; {events} events \
+         told; stack {stack_len} bytes, its future {future_len}"
     ))
 }
 
@@ -182,6 +198,7 @@ fn live_on(
         total.whole += u32::from(!life.killed);
         total.ops += u64::from(life.acked);
         total.lost_undurable += u64::from(life.lost);
+        total.events += life.events;
         total.stack_len = total.stack_len.max(life.stack_len);
         total.future_len = total.future_len.max(life.future_len);
         bench.take_turn()?;
@@ -206,6 +223,8 @@ struct Life {
     acked: u32,
     /// Operations that were acknowledged, were not durable, and are gone.
     lost: u32,
+    /// Events of the engine that it told.
+    events: u64,
     /// Bytes of stack that it used; 0 if it was killed.
     stack_len: u32,
     /// Bytes of the future that it serves with, which are part of these.
@@ -280,7 +299,8 @@ impl<'a> Bench<'a> {
             None if killed => (0, 0),
             None => return Err(format!("the board said: {said}")),
         };
-        Ok(Life { killed, acked, lost, stack_len, future_len })
+        let events = log::decode(self.elf, &self.folder.join("log"))?.len() as u64;
+        Ok(Life { killed, acked, lost, events, stack_len, future_len })
     }
 
     /// Runs QEMU; whether it was killed.
