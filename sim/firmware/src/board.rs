@@ -91,7 +91,7 @@ fn serve() -> Result<(), ()> {
             eprintln!("the journal takes no more");
         }
     };
-    // SAFETY: every board has more than that between its statics and the stack.
+    // SAFETY: nothing is between the statics and the stack.
     let painted = unsafe { Painted::new() };
     let served = app::run(drive, task, memory, ack);
     let future_len = size_of_val(&served);

@@ -2,11 +2,16 @@
 
 use core::ptr;
 
-/// Bytes that are painted: less than any board has below the stack at its start.
+/// Bytes that are painted at most: static memory is left alone.
 const PAINTED_LEN: usize = 160 << 10;
 /// Bytes below the caller's frame that are left alone, for the frames of this module.
 const SPARED_LEN: usize = 512;
 const PAINT: u32 = 0xa5c3_96f0;
+
+unsafe extern "C" {
+    /// The end of static memory, below the stack: each board's start-up code has it.
+    static __ebss: u32;
+}
 
 /// Painted memory below the stack.
 pub(crate) struct Painted {
@@ -19,12 +24,13 @@ impl Painted {
     /// Paints what lies below the frame of the caller.
     ///
     /// # Safety
-    /// Nothing lives in the 160 KiB below the stack.
+    /// Nothing lives between static memory and the stack.
     #[inline(never)]
     pub(crate) unsafe fn new() -> Self {
         let mark = 0_u32;
         let from = (&raw const mark).addr() & !7;
-        let low = ptr::with_exposed_provenance_mut::<u32>(from - PAINTED_LEN);
+        let floor = (&raw const __ebss).addr().next_multiple_of(8);
+        let low = ptr::with_exposed_provenance_mut::<u32>(floor.max(from - PAINTED_LEN));
         let high = ptr::with_exposed_provenance_mut::<u32>(from - SPARED_LEN);
         let mut at = low;
         while at < high {

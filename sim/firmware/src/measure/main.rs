@@ -269,7 +269,7 @@ fn main() -> ! {
     let geometry = zones.geometry();
     let clock = Clock::start();
     let device = Metered::new(zones, &clock);
-    // SAFETY: the board has more than that between its statics and the stack.
+    // SAFETY: nothing is between the statics and the stack.
     let painted = unsafe { Painted::new() };
     let mut room = Room { value, found, scratch };
     let work = measure(&device, store, &mut room);
