@@ -94,7 +94,9 @@ impl Life {
             loop {
                 round += 1;
                 let name = format!("{} seed {} round {round}", self.media, self.seed);
-                self.fill(&drive, &store, &mut random, (&mut keys, round), &name);
+                let (cost, capacity) =
+                    self.fill(&drive, &store, &mut random, (&mut keys, round), &name);
+                assert!(cost > capacity, "{name}: full with {cost} of {capacity} promised");
                 self.delete(&drive, &store, &mut random, &mut keys, &name);
                 let step = if rounds > 4 { 7 } else { 1 };
                 check(&drive, &store, keys.iter().enumerate().step_by(step), &name);
@@ -110,7 +112,8 @@ impl Life {
         }
     }
 
-    /// Puts until the store is full, and holds it against what it promises.
+    /// Puts until the store is full. Returns what would have been in it, by cost, with the value
+    /// that was refused, and what it promises to hold.
     fn fill(
         &self,
         drive: &Drive,
@@ -118,7 +121,7 @@ impl Life {
         random: &mut Random,
         (keys, round): (&mut Vec<Written>, u64),
         name: &str,
-    ) {
+    ) -> (u64, u64) {
         let mut value = vec![0; self.lens[1]];
         let (mut filled, mut index) = (0u64, 0);
         let refused = loop {
@@ -153,9 +156,7 @@ impl Life {
             stats.zone_count,
             use_of(store, drive)
         );
-        let whole = cost + store.cost_bytes(16, 0, refused as u64);
-        let capacity = stats.capacity_bytes;
-        assert!(whole > capacity, "{name}: full with {whole} of {capacity} promised");
+        (cost + store.cost_bytes(16, 0, refused as u64), stats.capacity_bytes)
     }
 
     /// Deletes some: the store must take it.
@@ -232,8 +233,12 @@ fn full_store_recovers_whatever_is_in_it() {
         let most = (60 << random.below(scale - 4)) as usize + random.below(500) as usize;
         life.lens = [if random.below(2) == 0 { most } else { 0 }, most];
         life.memory_len <<= random.below(2);
-        if random.below(3) == 0 {
-            life.redundancy = Redundancy::NONE;
+        match random.below(4) {
+            0 => life.redundancy = Redundancy::NONE,
+            1 if life.redundancy.mirror_runs => {
+                life.redundancy = Redundancy { mirror_runs: true, mirror_log: true, parity: 2 };
+            }
+            _ => {}
         }
         (life.varied, life.seed) = (true, seed);
         life.live(env("SHINGLE_ROUNDS", 4));
