@@ -184,7 +184,11 @@ impl<'m, D: Device> Core<'m, D> {
             Work::Flush(_) => {}
             Work::Idle if frozen && room => self.begin_flush(job),
             Work::Idle => match self.next_merge() {
-                Some(merge) => self.begin_merge(job, merge).await?,
+                Some(level) if self.rests(level) => {
+                    guard.whole = true;
+                    return if frozen { Err(Fault::NoSpace) } else { Ok(Step::Idle) };
+                }
+                Some(level) => self.begin_merge(job, level).await?,
                 None if frozen => self.begin_flush(job),
                 None => {
                     guard.whole = true;

@@ -93,6 +93,15 @@ impl<'m, D: Device> Core<'m, D> {
         tiers && state.zones.free_count() <= self.merge_room(state, 2)
     }
 
+    /// Whether a merge of `level` is left until a snapshot is gone or there are more zones: under a
+    /// snapshot it may free nothing, and its pieces leave room for more than one version of a key.
+    pub(crate) fn rests(&self, level: u8) -> bool {
+        let state = self.state.borrow();
+        let held = state.snapshots.iter().any(Option::is_some);
+        let into_bottom = state.tree.merge(level).is_none_or(|merge| merge.into == BOTTOM);
+        held && into_bottom && state.zones.free_count() <= self.merge_room(&state, 1)
+    }
+
     /// Whether the bottom is to be merged by itself: space is wanted, no tier has anything, and
     /// what the bottom kept for snapshots no snapshot needs any more.
     ///
@@ -442,8 +451,9 @@ impl<'m, D: Device> Core<'m, D> {
             }
         })
         .await?;
+        let rests = self.rests(level);
         let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-        if reached.is_none() || merging.hurry {
+        if reached.is_none() || merging.hurry || rests {
             job.end(&mut self.state.borrow_mut().cache);
         } else {
             merging.sources.iter_mut().for_each(RunCursor::rebase);

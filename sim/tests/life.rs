@@ -67,8 +67,9 @@ struct Life {
     lens: [usize; 2],
     memory_len: usize,
     redundancy: Redundancy,
-    /// Draws how much is deleted, in which order and how, whether the store is opened anew, and
-    /// whether it is compacted. Without it half of the keys are deleted one by one.
+    /// Draws how much is deleted, in which order and how, whether the store is opened anew or
+    /// compacted, and whether a snapshot is held meanwhile. Without it half of the keys are deleted
+    /// one by one.
     varied: bool,
     seed: u64,
 }
@@ -94,10 +95,14 @@ impl Life {
             loop {
                 round += 1;
                 let name = format!("{} seed {} round {round}", self.media, self.seed);
+                let held = self.varied && random.below(6) == 0;
+                let snapshot = held.then(|| store.snapshot().expect("one is free"));
                 let (cost, capacity) =
                     self.fill(&drive, &store, &mut random, (&mut keys, round), &name);
-                assert!(cost > capacity, "{name}: full with {cost} of {capacity} promised");
-                self.delete(&drive, &store, &mut random, &mut keys, &name);
+                // What only the snapshot sees has room, too.
+                assert!(held || cost > capacity, "{name}: full with {cost} of {capacity} promised");
+                self.delete(&drive, &store, &mut random, (&mut keys, held), &name);
+                drop(snapshot);
                 let step = if rounds > 4 { 7 } else { 1 };
                 check(&drive, &store, keys.iter().enumerate().step_by(step), &name);
                 store.check_invariants();
@@ -159,13 +164,13 @@ impl Life {
         (cost + store.cost_bytes(16, 0, refused as u64), stats.capacity_bytes)
     }
 
-    /// Deletes some: the store must take it.
+    /// Deletes some: the store must take it, unless a snapshot is held and it has no zone for it.
     fn delete(
         &self,
         drive: &Drive,
         store: &Store<'_, &Drive>,
         random: &mut Random,
-        keys: &mut [Written],
+        (keys, held): (&mut [Written], bool),
         name: &str,
     ) {
         let refused = |error| -> ! { panic!("{name} delete: {error:?}, {}", use_of(store, drive)) };
@@ -175,9 +180,10 @@ impl Life {
             let (first, count) = (random.below(256) as u8, 255 * percent / 100);
             let end = first.checked_add(count as u8).map(|end| [end]);
             let (start, end) = ([first], end.as_ref().map(|end| &end[..]));
-            drive
-                .block_on(store.delete_range(&start, end, Durability::Buffered))
-                .unwrap_or_else(|error| refused(error));
+            match drive.block_on(store.delete_range(&start, end, Durability::Buffered)) {
+                Err(WriteError::Full) if held => return,
+                deleted => deleted.unwrap_or_else(|error| refused(error)),
+            }
             for (index, written) in keys.iter_mut().enumerate() {
                 let key = key(index as u64);
                 if key[..] >= start[..] && end.is_none_or(|end| key[..] < *end) {
@@ -190,9 +196,11 @@ impl Life {
         for at in 0..keys.len() {
             let index = if backwards { keys.len() - 1 - at } else { at };
             if keys[index].is_some() && random.below(100) < percent {
-                drive
-                    .block_on(store.delete(&key(index as u64), WriteOptions::BUFFERED))
-                    .unwrap_or_else(|error| refused(error));
+                let key = key(index as u64);
+                match drive.block_on(store.delete(&key, WriteOptions::BUFFERED)) {
+                    Err(WriteError::Full) if held => return,
+                    deleted => deleted.unwrap_or_else(|error| refused(error)),
+                }
                 keys[index] = None;
             }
         }
