@@ -563,7 +563,7 @@ impl<D: Device> Core<'_, D> {
     fn uncounted_bytes(&self) -> u64 {
         /// The last leaf, what is over the leaves, and the filter's.
         const NODES: u64 = 4;
-        NODES * self.run_copies() * u64::from(self.shape.node_len as u32)
+        NODES * self.run_copies() * self.shape.node_len as u64
     }
 
     /// Whether `bytes` more fit what the store promises to hold.

@@ -383,9 +383,9 @@ impl<D: Device> Core<'_, D> {
         let mut parts = Fragments::new();
         let mut at = 0;
         // A value that is not in many fragments already may fill up the zone's end with one.
-        let cuts = found.places.len();
-        let may_split =
-            cuts as u64 <= self.cuts_max(found.value_len) && cuts < self.limits.fragments_max() / 4;
+        let places = found.places.len();
+        let may_split = places as u64 <= self.cuts_max(found.value_len)
+            && places < self.limits.fragments_max() / 4;
         loop {
             let left = value.len as usize - at;
             let room = self.state.borrow_mut().head(Side::Cold).zone_room() as usize;
