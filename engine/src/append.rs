@@ -346,7 +346,7 @@ impl<D: Device> Core<'_, D> {
         }
         // The head is leaving, so nobody appends meanwhile.
         self.write_side(side, true).await?;
-        let (last, left, conventional, copy) = {
+        let (last, left, copy) = {
             let mut state = self.state.borrow_mut();
             let head = state.head(side);
             assert!(!head.is_dirty(), "A2: a zone is left with unwritten records");
@@ -357,20 +357,19 @@ impl<D: Device> Core<'_, D> {
                 state.note_mirror_left(old.id);
             }
             let last = state.zones.extents(old.id).last().map_or(old.id, |(_, last)| *last);
-            let conventional = state.zones.get(last).is_conventional();
             let copy = state.zones.copy_of(old.id);
             let copy = copy.map(|copy| {
                 let zone = state.zones.get_mut(copy);
                 zone.set_head(false);
                 zone.written = (old.capacity - left).into();
-                (copy, old.capacity - left < zone.capacity.get() && !zone.is_conventional())
+                (copy, old.capacity - left < zone.capacity.get())
             });
-            (last, left, conventional, copy)
+            (last, left, copy)
         };
         if let Some((copy, true)) = copy {
             self.give_back(copy).await?;
         }
-        if left > 0 && !conventional {
+        if left > 0 {
             self.give_back(last).await
         } else if self.media.geometry.active_zones_max.is_some() {
             // A cut would take back the last blocks, and so that the zone is full.
@@ -380,11 +379,14 @@ impl<D: Device> Core<'_, D> {
         }
     }
 
-    /// Frees the open and active resource of a zone that is not written any more. Where active
-    /// zones are limited this is durable before another zone is begun: a cut that undid it would
-    /// leave more of them than the next mount can do with.
+    /// Frees the open and active resource of a zone that is not written any more, if it has one.
+    /// Where active zones are limited this is durable before another zone is begun: a cut that
+    /// undid it would leave more of them than the next mount can do with.
     pub(crate) async fn give_back(&self, zone: ZoneId) -> Result<(), Fault<D::Error>> {
         let media = &self.media;
+        if self.state.borrow().zones.get(zone).is_conventional() {
+            return Ok(());
+        }
         let limited = media.geometry.active_zones_max.is_some();
         let result = if limited { media.finish(zone).await } else { media.close(zone).await };
         match result {

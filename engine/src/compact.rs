@@ -146,7 +146,7 @@ impl<'m, D: Device> Core<'m, D> {
             for id in core::iter::once(head.zone).chain(head.twin) {
                 let zone = state.zones.get_mut(id);
                 zone.set_head(false);
-                zone.set_abandoned(head.next < head.capacity && !zone.is_conventional());
+                zone.set_abandoned(head.next < head.capacity);
             }
         }
     }
@@ -164,8 +164,12 @@ impl<'m, D: Device> Core<'m, D> {
         Err(Fault::NoSpace)
     }
 
-    /// The same where nothing else goes on, so that no sync comes by itself. Under `jobs`.
+    /// The same where nothing else goes on, so that no sync comes by itself; what the step before
+    /// made dead is freed first when zones are few. Under `jobs`.
     pub(crate) async fn lone_job_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
+        if self.state.borrow().zones.free_count() < self.low_water() {
+            self.release_dead(true).await?;
+        }
         match self.job_step(budget).await? {
             Step::Waits => self.job_step(u64::MAX).await,
             step => Ok(step),
@@ -298,13 +302,8 @@ impl<'m, D: Device> Core<'m, D> {
     ) -> Result<(), Fault<D::Error>> {
         self.state.borrow_mut().run_heads[index] = None;
         for id in core::iter::once(head.zone).chain(head.twin) {
-            let conventional = {
-                let mut state = self.state.borrow_mut();
-                let zone = state.zones.get_mut(id);
-                zone.set_head(false);
-                zone.is_conventional()
-            };
-            if head.next < head.capacity && !conventional {
+            self.state.borrow_mut().zones.get_mut(id).set_head(false);
+            if head.next < head.capacity {
                 self.give_back(id).await?;
             }
         }

@@ -124,11 +124,7 @@ impl<'m, D: Device> Core<'m, D> {
 
     /// Whether the run is durable, and the log that it refers to.
     fn is_flush_durable(&self, syncs: u64) -> bool {
-        let [log, cold] = self.frozen_tickets();
-        let heads = {
-            let mut state = self.state.borrow_mut();
-            state.head(Side::Log).synced >= log && state.head(Side::Cold).synced >= cold
-        };
+        let heads = self.are_durable(self.frozen_tickets());
         self.is_durable_since(syncs) && (heads || planted(Bug::CheckpointBeforeSync))
     }
 

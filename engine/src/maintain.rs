@@ -21,6 +21,7 @@ use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
 use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
 use crate::memtable::RANGES_MAX;
+use crate::merge::MERGE_ZONES;
 use crate::replay::REPLAY_READS_MAX;
 use crate::state::{Core, State, Wanted};
 
@@ -39,6 +40,8 @@ const RESERVE_FOR_DELETES: u32 = 6;
 const DEBT_SHARE: u64 = 16;
 /// How often a write looks for more that is dead when nothing is left to do.
 const IDLE_MAX: u32 = 4;
+/// Of all zones, so many are emptied for one write before tiers are merged for it.
+const RECLAIMS_SHARE: u64 = 16;
 /// Bytes of scrub that writes can earn ahead of it.
 const SCRUB_CREDIT_MAX: u64 = 64 << 20;
 
@@ -96,17 +99,23 @@ impl<D: Device> Core<'_, D> {
     /// Free zones that are enough to merge all tiers into the bottom, with so many flushes
     /// meanwhile: a run's zones are freed as it is read, but for that which is being read.
     pub(crate) fn merge_room(&self, state: &State<'_>, flushes: u32) -> u32 {
-        /// Of the bottom that which is being read, that which is being written, and one begun.
-        const BOTTOM_ZONES: u32 = 3;
         const ZONES_OF_FLUSH: u32 = 2;
-        let zone_nodes = (self.zone_payload() / self.shape.node_len as u64).max(1);
+        let zone_nodes = self.zone_nodes();
         // Short runs share a zone.
         let tiers = state.tree.runs().iter().filter(|run| run.level < BOTTOM);
-        let being_read: u64 = tiers.map(|run| (2 * run.nodes).min(zone_nodes)).sum();
-        let being_read = being_read.div_ceil(zone_nodes) as u32;
+        let being_read = tiers.map(|run| {
+            let is_input = state.tree.is_input(run).is_some();
+            if is_input { self.input_nodes(run.nodes) } else { (2 * run.nodes).min(zone_nodes) }
+        });
+        let being_read = being_read.sum::<u64>().div_ceil(zone_nodes) as u32;
         let log = if self.is_log_mirrored() { RESERVE_FOR_LOG_MIRROR / 2 } else { 0 };
-        let zones = being_read + BOTTOM_ZONES + ZONES_OF_FLUSH * flushes;
+        let zones = being_read + MERGE_ZONES + ZONES_OF_FLUSH * flushes;
         zones * self.run_copies() as u32 + log
+    }
+
+    /// Nodes that a zone takes.
+    pub(crate) fn zone_nodes(&self) -> u64 {
+        (self.zone_payload() / self.shape.node_len as u64).max(1)
     }
 
     /// One step of whatever is due most. Waits for a step under way first.
@@ -181,7 +190,8 @@ impl<D: Device> Core<'_, D> {
             }
         }
         let zone_bytes = self.zone_payload();
-        if free < self.low_water() {
+        // What reclaim moves takes room in tiers, too: where they rest, none comes back.
+        if free < self.low_water() && !self.next_merge().is_some_and(|level| self.rests(level)) {
             let gain = if urgent { zone_bytes / 20 } else { zone_bytes / 10 };
             match self.reclaim_step(budget, gain.max(1)).await? {
                 Step::Idle => {}
@@ -382,7 +392,7 @@ impl<D: Device> Core<'_, D> {
             if self.is_read_only() {
                 return Err(Fault::NoSpace);
             }
-            self.large_step().await?;
+            self.lone_job_step(u64::MAX).await?;
         }
         Ok(())
     }
@@ -404,15 +414,6 @@ impl<D: Device> Core<'_, D> {
         Ok(false)
     }
 
-    /// A step of the job of any size; what the one before made dead is freed first when zones are
-    /// few. Under `jobs`.
-    async fn large_step(&self) -> Result<Step, Fault<D::Error>> {
-        if self.state.borrow().zones.free_count() < self.low_water() {
-            self.release_dead(true).await?;
-        }
-        self.job_step(u64::MAX).await
-    }
-
     /// Makes room for a write, or finds that the store is full.
     pub(crate) async fn make_zone_room(
         &self,
@@ -420,11 +421,17 @@ impl<D: Device> Core<'_, D> {
         is_delete: bool,
     ) -> Result<bool, Fault<D::Error>> {
         let mut idle = 0;
-        // Each zone can be emptied once or twice for one write, not without end.
-        let reclaims = self.state.borrow().counters.reclaims;
-        let reclaims_max = reclaims + 2 * u64::from(self.state.borrow().zones.len());
+        let (zones, reclaims) = {
+            let state = self.state.borrow();
+            (u64::from(state.zones.len()), state.counters.reclaims)
+        };
+        // Each zone can be emptied once or twice for one write, not without end; and what little
+        // each gives goes into tiers, until they are merged.
+        let reclaims_max = reclaims + 2 * zones;
+        let mut merges_at = reclaims + zones / RECLAIMS_SHARE + 1;
         loop {
-            if self.state.borrow().counters.reclaims > reclaims_max {
+            let reclaims = self.state.borrow().counters.reclaims;
+            if reclaims > reclaims_max {
                 return Ok(false);
             }
             if self.is_read_only() {
@@ -436,12 +443,18 @@ impl<D: Device> Core<'_, D> {
                 return Ok(true);
             }
             // Where there are zones reclaim is no help: what it moves counts twice until merged.
-            let step = if self.has_room_for_write(is_delete) {
+            let merges = reclaims >= merges_at;
+            let step = if merges || self.has_room_for_write(is_delete) {
                 let _guard = self.jobs.enter(&self.lot).await;
+                self.state.borrow_mut().squeeze |= merges;
                 self.lone_job_step(self.step_bytes()).await?
             } else {
                 self.step().await?
             };
+            if merges && step == Step::Idle {
+                merges_at = reclaims + zones / RECLAIMS_SHARE + 1;
+                continue;
+            }
             // A step waits for those of others, which may have made room and left nothing to do.
             if step == Step::Idle && !has_room() {
                 // What is known to be dead is freed; find out about the rest. Again, if another
@@ -487,9 +500,11 @@ impl<D: Device> Core<'_, D> {
             state.full_merge = true;
             state.counters.merges + 2 * RUNS_MAX as u64
         };
+        let mut rests = false;
         while self.state.borrow().is_full_merge_due() {
             let _guard = self.jobs.enter(&self.lot).await;
-            if self.large_step().await? == Step::Idle {
+            if self.lone_job_step(u64::MAX).await? == Step::Idle {
+                rests = self.state.borrow().tree.deepest_tier().is_some();
                 break;
             }
             if self.state.borrow().counters.merges > merges_max {
@@ -500,7 +515,7 @@ impl<D: Device> Core<'_, D> {
         self.state.borrow_mut().full_merge = false;
         let _guard = self.jobs.enter(&self.lot).await;
         while self.release_dead(true).await? > 0 {}
-        Ok(())
+        if rests { Err(Fault::NoSpace) } else { Ok(()) }
     }
 
     /// The longest record that the smallest zone can take beside its `End`.

@@ -31,7 +31,7 @@ use crate::limits::{BOTTOM, MERGE_INPUTS_MAX};
 use crate::manifest::EditBuilder;
 use crate::run::builder::{Cover, Pushed};
 use crate::run::cursor::{Pieces, RunCursor, malformed};
-use crate::run::tree::Merge;
+use crate::run::tree::{Merge, Tree};
 use crate::state::{Core, Direct, State};
 use crate::versions::{Fate, VersionFilter};
 use crate::zone::{Role, spans};
@@ -43,6 +43,11 @@ const WORTH_BOTTOM: u64 = 4;
 const NO_RUN: u32 = 0;
 /// Bytes of a bottom that is merged by itself for a write that finds no room, on a small drive.
 const BARE_MERGE_BYTES_MAX: u64 = 64 << 20;
+/// Zones that a merge takes beside those of its inputs: of the bottom that which is being read,
+/// that which is being written, and one begun.
+pub(crate) const MERGE_ZONES: u32 = 3;
+/// Nodes of a zone, for each version of a key, to which room for versions is worth a merge.
+const ROOMY_NODES_MAX: u64 = 64;
 
 /// Sources of a merge, a bit for each.
 type Holders = u32;
@@ -203,10 +208,11 @@ impl<'m, D: Device> Core<'m, D> {
     /// Records a new merge: which runs take part and what they become.
     async fn declare_merge(&self, level: u8) -> Result<(), Fault<D::Error>> {
         let inputs_max = self.plan.merge_inputs();
-        let (forced, bare) = {
+        let (forced, bare, zones) = {
             let state = self.state.borrow();
+            let zones = state.zones.free_count() / self.run_copies() as u32;
             let forced = self.is_bottom_cheap(&state) || self.is_bottom_forced(&state);
-            (forced, self.is_bottom_due(&state))
+            (forced, self.is_bottom_due(&state), zones.saturating_sub(MERGE_ZONES))
         };
         self.commit_edit(|state, edit| {
             let tree = &state.tree;
@@ -216,11 +222,9 @@ impl<'m, D: Device> Core<'m, D> {
             let next = level + 1;
             let tier = below || (small && !forced && next < BOTTOM);
             let into = if tier { next } else { BOTTOM };
-            // The oldest runs of the level, as many as can be read at once.
-            let take = if into == BOTTOM { inputs_max - 1 } else { inputs_max };
-            let count = tree.whole(level).count();
-            let last = tree.whole(level).nth(count.saturating_sub(take));
-            let Some(last_input) = last.map(|run| run.run).or(bare.then_some(NO_RUN)) else {
+            let inputs_max = if into == BOTTOM { inputs_max - 1 } else { inputs_max };
+            let last = self.last_input(tree, level, inputs_max, zones);
+            let Some(last_input) = last.or(bare.then_some(NO_RUN)) else {
                 return;
             };
             let run = tree.next_run;
@@ -231,6 +235,31 @@ impl<'m, D: Device> Core<'m, D> {
             edit.push(&Change::Merge { level, into, run, last_input });
         })
         .await
+    }
+
+    /// Nodes that an input of a merge may keep though they were read: of the zone that is being
+    /// read, and of its first, whose rest may be the end of another input.
+    pub(crate) fn input_nodes(&self, nodes: u64) -> u64 {
+        let zone_nodes = self.zone_nodes();
+        (2 * nodes).min(zone_nodes).max(nodes.min(2 * zone_nodes))
+    }
+
+    /// The newest of the level's runs that a merge takes with all older ones: as many as can be
+    /// read at once, and as there are `zones` for. One can always be merged.
+    fn last_input(&self, tree: &Tree<'_>, level: u8, inputs_max: usize, zones: u32) -> Option<u32> {
+        let nodes_max = u64::from(zones) * self.zone_nodes();
+        let left_out = tree.whole(level).count().saturating_sub(inputs_max);
+        let mut nodes: u64 =
+            tree.whole(level).skip(left_out).map(|run| self.input_nodes(run.nodes)).sum();
+        let mut last = None;
+        for run in tree.whole(level).skip(left_out) {
+            last = Some(run.run);
+            if nodes <= nodes_max {
+                break;
+            }
+            nodes -= self.input_nodes(run.nodes);
+        }
+        last
     }
 
     /// Merges until the budget is spent, a piece is full, or the inputs are at their end.
@@ -416,6 +445,8 @@ impl<'m, D: Device> Core<'m, D> {
         if !liveness_holds(&self.state.borrow()) {
             return Err(malformed());
         }
+        // What a piece leaves unused for versions of its last key is much of a short zone.
+        let roomy = self.zone_nodes() < ROOMY_NODES_MAX * u64::from(merging.filter.versions_max());
         self.commit_edit(|state, edit| {
             if let Some(record) = piece {
                 add_piece(state, edit, record, node_len);
@@ -429,7 +460,7 @@ impl<'m, D: Device> Core<'m, D> {
             }
             fill_zones(state, edit);
             if into == BOTTOM {
-                state.holding_back = state.holding_back.max(merging.filter.held_back());
+                state.holding_back = state.holding_back.max(merging.filter.held_back(roomy));
             }
             match reached {
                 Some(key) => set_merge_key(state, edit, level, key),

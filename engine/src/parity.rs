@@ -124,7 +124,11 @@ impl<D: Device> Core<'_, D> {
 
     /// Whether it is so already.
     pub(crate) fn are_moves_durable(&self) -> bool {
-        let [log, cold] = self.emptied_at.get();
+        self.are_durable(self.emptied_at.get())
+    }
+
+    /// Whether both logs are durable up to these tickets.
+    pub(crate) fn are_durable(&self, [log, cold]: [u64; 2]) -> bool {
         let mut state = self.state.borrow_mut();
         state.head(Side::Log).synced >= log && state.head(Side::Cold).synced >= cold
     }
@@ -599,7 +603,7 @@ impl<D: Device> Core<'_, D> {
             let mut state = self.state.borrow_mut();
             let zone = state.zones.get_mut(into);
             zone.written = regroup.end.into();
-            zone.is_conventional() || regroup.end == zone.capacity.get()
+            regroup.end == zone.capacity.get()
         };
         if full { Ok(()) } else { self.give_back(into).await }
     }

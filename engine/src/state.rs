@@ -298,7 +298,8 @@ pub(crate) struct State<'m> {
     pub(crate) squeeze: bool,
     /// The most bytes that such a write asked for.
     pub(crate) wanted: u64,
-    /// The bottom may hold versions that were kept for snapshots alone, the newest of this number.
+    /// The bottom may hold versions that were kept for snapshots alone, or room for such, the
+    /// newest of this number.
     pub(crate) held_back: Option<u64>,
     /// The same of what the merge under way writes.
     pub(crate) holding_back: Option<u64>,
@@ -454,7 +455,7 @@ impl<'m> State<'m> {
         self.tree.version += 1;
     }
 
-    /// Blocks of values that something refers to, and blocks of runs.
+    /// Blocks of values that something refers to, and blocks of runs with what the memtables hold.
     pub(crate) fn used_blocks(&self, node_blocks: u32, payload: u32, copies: u64) -> (u64, u64) {
         let values: u64 = self
             .zones
@@ -462,8 +463,11 @@ impl<'m> State<'m> {
             .filter(|(_, zone)| zone.role().holds_values() && !zone.is_sick() && !zone.is_emptied())
             .map(|(_, zone)| u64::from(zone.live.get()) + u64::from(zone.live_mem.get()))
             .sum();
-        let runs = self.tree.node_count() * copies * u64::from(node_blocks);
-        (values.div_ceil(u64::from(payload)), runs)
+        let frozen = self.frozen.map_or(0, |_| self.tables[1 - self.active].entry_bytes());
+        let tables = u64::from(self.tables[self.active].entry_bytes()) + u64::from(frozen);
+        let runs = self.tree.node_count() * u64::from(node_blocks);
+        let payload = u64::from(payload);
+        (values.div_ceil(payload), (runs + tables.div_ceil(payload)) * copies)
     }
 
     /// Panics if an invariant does not hold.

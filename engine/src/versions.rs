@@ -44,9 +44,9 @@ impl VersionFilter {
         self.snapshots.len() as u32 + 1
     }
 
-    /// The newest snapshot, if something was kept that no later reader can see.
-    pub(crate) fn held_back(&self) -> Option<u64> {
-        self.snapshots.last().copied().filter(|_| self.held_back)
+    /// The newest snapshot, if something was kept that no later reader can see, or if `roomy`.
+    pub(crate) fn held_back(&self, roomy: bool) -> Option<u64> {
+        self.snapshots.last().copied().filter(|_| self.held_back || roomy)
     }
 
     /// Number of snapshots that cannot see `seq`.

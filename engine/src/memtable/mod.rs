@@ -46,6 +46,7 @@ pub struct Memtable<'m> {
     arena: Arena<'m>,
     index: Index,
     count: u32,
+    entry_bytes: u32,
     ranges: [u32; RANGES_MAX],
     range_count: usize,
 }
@@ -59,8 +60,9 @@ impl<'m> Memtable<'m> {
         assert!(arena.len() >= ENTRY_LEN && u32::try_from(arena.len()).is_ok());
         let index = Index::new(arena.len());
         let arena = Arena { bytes: arena, used: 0 };
+        let ranges = [0; RANGES_MAX];
         let mut memtable =
-            Memtable { arena, index, count: 0, ranges: [0; RANGES_MAX], range_count: 0 };
+            Memtable { arena, index, count: 0, entry_bytes: 0, ranges, range_count: 0 };
         memtable.clear();
         memtable
     }
@@ -70,6 +72,7 @@ impl<'m> Memtable<'m> {
         self.arena.clear();
         self.index.clear();
         self.count = 0;
+        self.entry_bytes = 0;
         self.range_count = 0;
     }
 
@@ -86,6 +89,11 @@ impl<'m> Memtable<'m> {
     /// Bytes of the arena in use.
     pub fn bytes_used(&self) -> usize {
         self.arena.used as usize
+    }
+
+    /// Bytes of keys and encoded entries, as they were when they came.
+    pub fn entry_bytes(&self) -> u32 {
+        self.entry_bytes
     }
 
     /// Whether an insert of a key and an encoded entry of these lengths will succeed; it takes for
@@ -120,6 +128,7 @@ impl<'m> Memtable<'m> {
         let at = self.arena.insert(&target, entry, payload_len, path.next);
         self.index.insert(&mut self.arena, &path, target.prefix, at);
         self.count += 1;
+        self.entry_bytes += (key.len() + payload_len) as u32;
         Ok(())
     }
 

@@ -111,7 +111,8 @@ impl<'m, D: Device> Store<'m, D> {
     /// that is dead, and frees every zone that can be: about the least space.
     ///
     /// # Errors
-    /// See [`WriteError`].
+    /// [`WriteError::Full`] also if a snapshot is held and too few zones are left to merge with
+    /// what it sees; else see [`WriteError`].
     pub async fn compact(&self) -> Result<(), WriteError<D::Error>> {
         self.checkpoint().await?;
         self.core.merge_all().await.map_err(WriteError::from)?;
