@@ -25,6 +25,7 @@ find_bare_compiler() {
     [[ -n $lacking ]] || return 0
     echo "rustup has no $lacking; using Debian's compiler"
     if [[ ! -x /usr/bin/rustc || ! -d /usr/lib/rustlib/src ]]; then
+        apt-get update -qq
         apt-get install -y --no-install-recommends \
             rustc-web cargo-web rust-web-src rust-web-llvm lld-22
     fi
