@@ -504,7 +504,7 @@ impl<D: Device> Core<'_, D> {
         while self.state.borrow().is_full_merge_due() {
             let _guard = self.jobs.enter(&self.lot).await;
             if self.lone_job_step(u64::MAX).await? == Step::Idle {
-                rests = self.state.borrow().tree.deepest_tier().is_some();
+                rests = self.next_merge().is_some_and(|level| self.rests(level));
                 break;
             }
             if self.state.borrow().counters.merges > merges_max {
