@@ -250,8 +250,8 @@ fn check<'a>(
 #[test]
 fn full_store_recovers_whatever_is_in_it() {
     const MEDIA: [&str; 4] = ["smr-tiny", "disk-tiny", "zns-tiny", "nor-1m"];
-    /// Of six hundred the first that find merges that take more runs than there are zones for, and
-    /// a bottom that stays as roomy as a snapshot left it.
+    /// Of six hundred the first that find a bottom that stays as roomy as a snapshot left it, and
+    /// merges that take more runs than there are zones for.
     const FOUND: [u64; 2] = [41, 500];
     let from = env("SHINGLE_LIVES_FROM", 0);
     let drawn = from..from + env("SHINGLE_LIVES", 12);
