@@ -65,8 +65,10 @@ impl Report {
     pub fn page(&self, how: &str) -> String {
         let missed = self.goals.iter().filter(|goal| !goal.is_met()).count();
         let mut text = format!("# Measured\n\n{how}\n\n");
-        let _ = writeln!(text, "{} goals, {missed} missed.\n", self.goals.len());
-        text += &table(&self.goals);
+        if !self.goals.is_empty() {
+            let _ = writeln!(text, "{} goals, {missed} missed.\n", self.goals.len());
+            text += &table(&self.goals);
+        }
         for section in &self.sections {
             let _ = write!(text, "\n## {}\n\n{}\n\n", section.title, section.about);
             text += &phases(&section.phases);

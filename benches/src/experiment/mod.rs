@@ -6,6 +6,8 @@ pub mod deletes;
 pub mod depth;
 pub mod flash;
 pub mod growth;
+#[cfg(target_os = "linux")]
+pub mod instructions;
 pub mod large;
 pub mod nor;
 pub mod small;

@@ -267,11 +267,16 @@ impl<H: Host> Subject for Shingle<'_, H> {
     }
 
     fn get(&mut self, key: &[u8], out: &mut Vec<u8>) -> bool {
-        out.resize(self.store.read_room(self.value_len_max as u64) as usize, 0);
-        let found = self.host.block_on(self.store.get(key, out, ReadOptions::default()));
-        let found = found.expect("get");
+        // The room is more than the value, and would be cleared for each get.
+        let room = self.store.read_room(self.value_len_max as u64) as usize;
+        if self.value.len() < room {
+            self.value.resize(room, 0);
+        }
+        let get = self.store.get(key, &mut self.value, ReadOptions::default());
+        let found = self.host.block_on(get).expect("get");
         let len = found.map_or(0, |found| found.value_len as usize);
-        out.truncate(len);
+        out.clear();
+        out.extend_from_slice(&self.value[..len]);
         found.is_some()
     }
 
@@ -300,7 +305,10 @@ impl<H: Host> Subject for Shingle<'_, H> {
                 key.clear();
                 key.extend_from_slice(item.key);
                 let len = item.value_len as usize;
-                self.value.resize(self.store.read_room(len as u64) as usize, 0);
+                let room = self.store.read_room(len as u64) as usize;
+                if self.value.len() < room {
+                    self.value.resize(room, 0);
+                }
                 scan.value(0, &mut self.value).await.expect("value");
                 each(&key, &self.value[..len]);
             }

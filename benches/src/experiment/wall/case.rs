@@ -6,6 +6,7 @@ use clap::ValueEnum;
 
 use super::life::{Job, Life};
 use crate::experiment::Scale;
+use crate::subject::Subject;
 use crate::subject::file::FileHost;
 use crate::subject::fjall::Fjall;
 use crate::subject::host::Host;
@@ -127,24 +128,32 @@ impl Case {
     /// If there can be no such folder, or the store fails.
     #[must_use]
     pub fn live(&self, kind: Kind, folder: &Path) -> Life {
+        self.with(kind, folder, |subject| Life::of(subject, &self.job))
+    }
+
+    /// Gives an empty store in a new folder in `folder`, which is gone afterwards, to `run`.
+    ///
+    /// # Panics
+    /// If there can be no such folder, or the store fails.
+    pub fn with<T>(&self, kind: Kind, folder: &Path, run: impl FnOnce(&mut dyn Subject) -> T) -> T {
         let folder = tempfile::tempdir_in(folder).expect("a folder for the store");
         let (path, memory_len) = (folder.path(), self.memory_len);
         let (zone_count, zone_len) = self.zones();
         match kind {
-            Kind::Memory => self.live_on(&Ram::new(zone_count, zone_len)),
-            Kind::File => self.live_on(&FileHost::new(&path.join("device"), zone_count, zone_len)),
-            Kind::Fjall => Life::of(&mut Fjall::new(path, memory_len, false), &self.job),
-            Kind::FjallApart => Life::of(&mut Fjall::new(path, memory_len, true), &self.job),
-            Kind::Redb => Life::of(&mut Redb::in_folder(path, memory_len), &self.job),
+            Kind::Memory => self.on(&Ram::new(zone_count, zone_len), run),
+            Kind::File => self.on(&FileHost::new(&path.join("device"), zone_count, zone_len), run),
+            Kind::Fjall => run(&mut Fjall::new(path, memory_len, false)),
+            Kind::FjallApart => run(&mut Fjall::new(path, memory_len, true)),
+            Kind::Redb => run(&mut Redb::in_folder(path, memory_len)),
             #[cfg(feature = "cpp")]
-            Kind::RocksDb => Life::of(&mut RocksDb::new(path, memory_len, false), &self.job),
+            Kind::RocksDb => run(&mut RocksDb::new(path, memory_len, false)),
             #[cfg(feature = "cpp")]
-            Kind::RocksDbApart => Life::of(&mut RocksDb::new(path, memory_len, true), &self.job),
+            Kind::RocksDbApart => run(&mut RocksDb::new(path, memory_len, true)),
         }
     }
 
-    fn live_on<H: Host>(&self, host: &H) -> Life {
-        shingle::on(host, self.memory_len, |_| {}, |subject| Life::of(subject, &self.job))
+    fn on<H: Host, T>(&self, host: &H, run: impl FnOnce(&mut dyn Subject) -> T) -> T {
+        shingle::on(host, self.memory_len, |_| {}, |subject| run(subject))
     }
 }
 
