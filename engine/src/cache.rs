@@ -3,7 +3,7 @@
 //! A node is found by generation and block, so a node of a zone that was since emptied can never be
 //! taken for one of its successor. Sixteen frames make a set; the least recently used one goes
 //! first, data nodes before the nodes that lead to them. A frame holds one node whole, or the
-//! [digests](crate::digest) of two.
+//! [digests](crate::digest) of up to four, one behind another.
 //!
 //! The slab is cut into banks. A merge borrows some of them to read far ahead, and what it would
 //! need all the time caches nodes while there is no merge. A node belongs to one bank; while that
@@ -12,11 +12,13 @@
 //! Invariants: `C1` only nodes whose seal was checked enter. `C2` frames never change but by
 //! `insert` and `insert_digest`. `C3` a bank comes back empty.
 
-use crate::digest::{self, Answer};
+use crate::digest::{self, Answer, Layout};
 use crate::format::node::{NodeType, node_type};
 use crate::limits::MERGE_INPUTS_MAX;
 
 const WAYS: usize = 16;
+/// Digests that a frame holds at most.
+const DIGESTS_MAX: usize = 4;
 /// Banks of a cache, unless it is too small for several.
 const BANKS: usize = MERGE_INPUTS_MAX + 4;
 /// Nodes that a bank holds at least where there are several.
@@ -41,7 +43,7 @@ struct Name {
 
 impl Name {
     const NONE: Self = Self { generation: U32::ZERO, block: U32::ZERO };
-    /// In the second half of a frame: the first half's node takes the whole frame.
+    /// The second of a frame: its first takes the whole frame.
     const WHOLE: Self = Self { generation: U32::MAX_VALUE, block: U32::ZERO };
 
     fn new(generation: u32, block: u32) -> Self {
@@ -57,15 +59,15 @@ impl Name {
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 struct Frame {
-    halves: [Name; 2],
+    names: [Name; DIGESTS_MAX],
     used: U32,
 }
 
 impl Frame {
-    const EMPTY: Self = Self { halves: [Name::NONE; 2], used: U32::ZERO };
+    const EMPTY: Self = Self { names: [Name::NONE; DIGESTS_MAX], used: U32::ZERO };
 
     fn is_whole(&self) -> bool {
-        self.halves[1] == Name::WHOLE
+        self.names[1] == Name::WHOLE
     }
 }
 
@@ -210,15 +212,27 @@ impl<'m> Bank<'m> {
         &mut self.slab[index * self.node_len..(index + 1) * self.node_len]
     }
 
-    fn half_at(&mut self, index: usize, half: usize) -> &mut [u8] {
-        let len = self.node_len / 2;
-        &mut self.node_at(index)[half * len..(half + 1) * len]
+    /// The digest in this place of a frame, and what is behind it.
+    fn digest_at(&mut self, index: usize, place: usize) -> &mut [u8] {
+        let mut rest = self.node_at(index);
+        for _ in 0..place {
+            let len = digest::len(rest);
+            rest = &mut rest[len..];
+        }
+        rest
+    }
+
+    /// The first free place of a frame of digests.
+    fn free_place(&self, index: usize) -> Option<usize> {
+        let frame = &self.frames[index];
+        let place = frame.names.iter().position(|name| *name == Name::NONE)?;
+        (place > 0 && !frame.is_whole()).then_some(place)
     }
 
     fn find(&self, name: Name) -> Option<usize> {
         self.set(name).find(|&index| {
             let frame = &self.frames[index];
-            frame.halves[0] == name && frame.is_whole()
+            frame.names[0] == name && frame.is_whole()
         })
     }
 
@@ -228,13 +242,13 @@ impl<'m> Bank<'m> {
     }
 
     fn ask_digest(&mut self, name: Name, hash: u64, key_len: usize) -> Option<Answer> {
-        let (index, half) = self.set(name).find_map(|index| {
+        let (index, place) = self.set(name).find_map(|index| {
             let frame = &self.frames[index];
-            let half = frame.halves.iter().position(|&half| half == name)?;
-            (!frame.is_whole()).then_some((index, half))
+            let place = frame.names.iter().position(|&other| other == name)?;
+            (!frame.is_whole()).then_some((index, place))
         })?;
         self.touch(index);
-        Some(digest::look(self.half_at(index, half), hash, key_len))
+        Some(digest::look(self.digest_at(index, place), hash, key_len))
     }
 
     fn touch(&mut self, index: usize) {
@@ -250,8 +264,8 @@ impl<'m> Bank<'m> {
         let clock = self.clock;
         self.set(name).min_by_key(|&index| {
             let frame = &self.frames[index];
-            let same = frame.halves[0] == name && frame.is_whole();
-            let empty = frame.halves[0] == Name::NONE;
+            let same = frame.names[0] == name && frame.is_whole();
+            let empty = frame.names[0] == Name::NONE;
             let age = frame.used.get().wrapping_sub(clock) as i32;
             (if same || empty { i32::MIN } else { age }, index)
         })
@@ -260,24 +274,95 @@ impl<'m> Bank<'m> {
     fn insert(&mut self, name: Name, node: &[u8]) {
         let Some(index) = self.victim(name) else { return };
         self.node_at(index).copy_from_slice(node);
-        self.frames[index].halves = [name, Name::WHOLE];
+        self.frames[index].names = Frame::EMPTY.names;
+        self.frames[index].names[..2].copy_from_slice(&[name, Name::WHOLE]);
         self.touch(index);
     }
 
     fn insert_digest(&mut self, name: Name, node: &[u8], seed: u64) {
-        let beside = self.set(name).find(|&index| {
-            let [first, second] = self.frames[index].halves;
-            first != Name::NONE && second == Name::NONE
+        let layout = Layout::of(node).filter(|layout| layout.len() <= self.node_len / 2);
+        let Some(layout) = layout else { return self.insert(name, node) };
+        let beside = self.set(name).find_map(|index| {
+            let place = self.free_place(index)?;
+            (self.digest_at(index, place).len() >= layout.len()).then_some((index, place))
         });
-        let Some(index) = beside.or_else(|| self.victim(name)) else { return };
-        let half = usize::from(beside.is_some());
-        if half == 0 {
-            self.frames[index].halves = [Name::NONE; 2];
+        let Some((index, place)) = beside.or_else(|| Some((self.victim(name)?, 0))) else { return };
+        if place == 0 {
+            self.frames[index].names = Frame::EMPTY.names;
         }
-        if digest::write(node, seed, self.half_at(index, half)).is_none() {
+        if layout.write(node, seed, self.digest_at(index, place)).is_none() {
             return self.insert(name, node);
         }
-        self.frames[index].halves[half] = name;
+        self.frames[index].names[place] = name;
         self.touch(index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::data::DataBuilder;
+    use crate::format::entry::{Entry, Place, encode_place};
+    use crate::format::filter;
+
+    const NODE_LEN: usize = 1024;
+    const SEED: u64 = 7;
+
+    /// A node of the keys `first..first + count` with values apart, generation `first`.
+    fn node(first: u32, count: u32) -> Vec<u8> {
+        let mut node = vec![0; NODE_LEN];
+        let mut builder = DataBuilder::new(&mut node);
+        let mut body = [0; 10];
+        for key in first..first + count {
+            let place = Place { generation: first + 1, offset: !key };
+            let len = encode_place(place, &mut body).expect("fits");
+            let entry = Entry::pointer(1, 700, &body[..len]);
+            assert!(builder.push(&mut node, &key.to_be_bytes(), &entry));
+        }
+        builder.finish(&mut node);
+        node
+    }
+
+    /// Whether the digest of the node from key `first` on is there; and if so, it must be right.
+    fn is_there(cache: &mut Cache<'_>, first: u32, count: u32) -> bool {
+        let mut known = 0;
+        for key in first..first + count {
+            let bytes = key.to_be_bytes();
+            let hash = filter::hash(SEED, &bytes);
+            match cache.ask_digest(first + 1, 0, hash, bytes.len()) {
+                Some(Answer::Perhaps(found)) => {
+                    assert_eq!((found.generation, found.offset, found.len), (first + 1, !key, 700));
+                    known += 1;
+                }
+                Some(Answer::Unknown) => known += 1,
+                Some(Answer::Absent) => panic!("the node has key {key}"),
+                None => {}
+            }
+        }
+        assert!(known == 0 || known == count, "{known} of {count}");
+        known > 0
+    }
+
+    #[test]
+    fn frame_holds_as_many_digests_as_fit_and_whole_nodes_beside_them() {
+        let mut memory = vec![0; WAYS * (NODE_LEN + FRAME_META_LEN)];
+        // Entries of a node, and how many such nodes a frame holds as digests.
+        for (count, each) in [(20, DIGESTS_MAX), (56, 2)] {
+            let mut cache = Cache::new(&mut memory, NODE_LEN);
+            let all = (WAYS * each) as u32;
+            for number in 0..all {
+                let first = number * 100;
+                cache.insert_digest(first + 1, 0, &node(first, count), SEED);
+            }
+            for number in 0..all {
+                assert!(is_there(&mut cache, number * 100, count), "{number} of {all}");
+            }
+            // One whole node takes the place of a frame of digests.
+            let whole = node(9_000, count);
+            cache.insert(9_001, 0, &whole);
+            assert_eq!(cache.get(9_001, 0), Some(&whole[..]));
+            let left = (0..all).filter(|&number| is_there(&mut cache, number * 100, count)).count();
+            assert_eq!(left, all as usize - each);
+        }
     }
 }

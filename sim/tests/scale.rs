@@ -104,6 +104,49 @@ fn large_values_fill_a_disk_at_its_own_rate() {
     assert!(reads <= 1.1, "{reads} reads a get");
 }
 
+/// As much cache a key as 64 MiB have for 2 TiB of values of 1 MiB.
+#[test]
+fn random_get_takes_one_read_in_40_bytes_of_memory_a_key() {
+    const VALUE_LEN: usize = 16 << 10;
+    let count = 200_000;
+    let mut spec = MediaSpec::parse("smr:zones=5000,zone-mib=16,conventional=0").expect("a medium");
+    spec.timing = TimingSpec::Instant;
+    let drive = Drive::new(spec, 1);
+    let mut memory = vec![0; 40 * count as usize];
+    let limits = Limits::for_geometry(&drive.geometry());
+    let redundancy = Redundancy::for_geometry(&drive.geometry());
+    let options = FormatOptions { store_id: [9; 16], limits, redundancy };
+    drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    let mut value = vec![0; VALUE_LEN];
+    for index in 0..count {
+        synthetic::fill(index, 0, &mut value);
+        drive
+            .block_on(store.put(&key(index), Meta::NONE, &value, WriteOptions::BUFFERED))
+            .expect("put");
+    }
+    drive.block_on(store.maintain(1000)).expect("maintain");
+    let mut get = |index: u64| {
+        drive
+            .block_on(store.get(&key(index), &mut value, ReadOptions::default()))
+            .expect("get")
+            .expect("there");
+        assert_eq!(synthetic::match_len(index, 0, &value), value.len());
+    };
+    // Once over, so that what fits the cache is there.
+    for index in (0..count).step_by(7) {
+        get(index);
+    }
+    let before = store.media_stats().reads;
+    for index in (3..count).step_by(101) {
+        get(index);
+    }
+    let gets = (3..count).step_by(101).count();
+    let reads = (store.media_stats().reads - before) as f64 / gets as f64;
+    println!("random get: {reads:.3} media reads on average");
+    assert!(reads <= 1.1, "{reads} reads a get");
+}
+
 #[test]
 fn mount_costs_the_same_for_few_and_many_keys() {
     let most = env("SHINGLE_SCALE_KEYS", 1_000_000);
