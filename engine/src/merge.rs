@@ -583,11 +583,13 @@ fn newest_version(
     Some(best.map(|(_, index)| index))
 }
 
-/// Bytes of the key with the longest entry that a holder has for it next.
+/// Bytes of the key with the longest entry that a holder has for it next: a node's if that is not
+/// known, since a range-delete state stands before it.
 fn item_len_max(sources: &[RunCursor<'_>], holders: Holders, node_len: usize) -> usize {
     let lens = held(sources, holders).map(|(_, source)| {
         // What is malformed is told when it is merged.
-        source.key().len() + source.entry(node_len).map_or(node_len, |entry| entry.encoded_len())
+        let entry = source.entry(node_len).filter(|entry| entry.kind != Kind::Boundary);
+        source.key().len() + entry.map_or(node_len, |entry| entry.encoded_len())
     });
     lens.max().unwrap_or(node_len)
 }

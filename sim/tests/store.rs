@@ -6,6 +6,7 @@ mod anchors;
 mod canary;
 mod cli;
 mod deadline;
+mod delete_range;
 #[cfg(target_os = "linux")]
 mod disk;
 mod doctor;

@@ -2,7 +2,7 @@
 //! threads of the process, none of the kernel's.
 //!
 //! A store lives its life in a process of its own under callgrind, which writes down what was
-//! counted whenever [`mark`] was called. So does a [store that does nothing](Nothing): what a life
+//! counted whenever `mark` was called. So does a [store that does nothing](Nothing): what a life
 //! takes beside the store, to make keys and values, is taken off.
 
 use std::fmt::Write as _;
