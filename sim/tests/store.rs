@@ -39,6 +39,7 @@ mod scrub_parity;
 mod shelf;
 mod shrink;
 mod smoke;
+mod streams;
 #[cfg(feature = "canary")]
 mod swap;
 mod torture;

@@ -506,18 +506,27 @@ pub(crate) fn cover_entry<'b>(cover: &Cover, body: &'b mut [u8; COVER_LEN_MAX]) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::data::Data;
+    use crate::format::entry::Rank;
+
+    const KEY_LEN_MAX: usize = 16;
+    const NODE_LEN: usize = 512;
+
+    fn key(index: u32) -> [u8; 8] {
+        (u64::from(index) << 20).to_be_bytes()
+    }
 
     /// Fills a piece of `nodes_max` nodes with keys for as long as there is room; gives the nodes
-    /// that it came to.
-    fn fill(nodes_max: u32, value_lens: impl Fn(u32) -> usize) -> u32 {
-        const KEY_LEN_MAX: usize = 16;
-        let shape = Shape::new(512, 256, 7, KEY_LEN_MAX, 4);
+    /// that it came to, and how many keys they have.
+    fn fill(height: usize, nodes_max: u32, value_lens: impl Fn(u32) -> usize) -> (Vec<u8>, u32) {
+        let shape = Shape::new(NODE_LEN, 256, 7, KEY_LEN_MAX, height);
         let mut memory = vec![0; memory_len(shape.height, shape.node_len, KEY_LEN_MAX)];
         let mut output = vec![0; output_nodes_min(shape.height) * shape.node_len];
         let mut builder = PieceBuilder::new(shape, &mut memory, &mut output, KEY_LEN_MAX);
         builder.begin(PiecePlace { generation: 1, start: 1, nodes_max, ranged: false });
+        let (mut nodes, mut count) = (Vec::new(), 0);
         for index in 0.. {
-            let key = (u64::from(index) << 20).to_be_bytes();
+            let key = key(index);
             let value = vec![0; value_lens(index)];
             let entry = Entry {
                 seq: 5,
@@ -530,16 +539,51 @@ mod tests {
             let room = builder.has_room(1)
                 || builder.has_room_for(key.len(), key.len() + entry.encoded_len());
             if !room {
+                count = index;
                 break;
             }
             while builder.push(&key, &entry) == Pushed::OutputFull {
+                nodes.extend_from_slice(builder.output().1);
                 builder.output_written();
             }
         }
         if builder.is_output_ready() {
+            nodes.extend_from_slice(builder.output().1);
             builder.output_written();
         }
-        builder.finish(1, 0).map_or(0, |record| record.nodes)
+        let record = builder.finish(1, 0).expect("a piece");
+        nodes.extend_from_slice(builder.output().1);
+        assert_eq!((nodes.len() / NODE_LEN, count), (record.nodes as usize, record.entries));
+        (nodes, count)
+    }
+
+    /// Keys that fill nodes of three levels, which end each other.
+    #[test]
+    fn piece_of_any_height_leads_from_its_root_to_each_key() {
+        for (height, nodes_max, level_count) in
+            [(3, 60, 3), (4, 400, 3), (5, 3_000, 4), (6, 12_000, 4)]
+        {
+            let (nodes, count) = fill(height, nodes_max, |index| (index % 5 * 20) as usize);
+            let node = |number: usize| &nodes[number * NODE_LEN..(number + 1) * NODE_LEN];
+            let root = nodes.len() / NODE_LEN - 1;
+            let mut levels = 0;
+            for index in 0..count {
+                let (key, mut number) = (key(index), root);
+                levels = 1;
+                while let Some(branch) = Branch::new(node(number)) {
+                    let (_, child) = branch.child_for(&key).expect("a child for each key");
+                    assert!((child as usize) < number, "a child stands before its parent");
+                    (number, levels) = (child as usize, levels + 1);
+                }
+                let data = Data::new(node(number)).expect("a data node");
+                let mut room = [0; KEY_LEN_MAX];
+                let mut found = KeyBuf::new(&mut room);
+                let at = data.find_ge(&key, Rank::of_seq(u64::MAX)).expect("whole").expect("there");
+                data.read_key(at, &mut found).expect("whole");
+                assert_eq!(found.key(), key, "key {index} of {count}, height {height}");
+            }
+            assert_eq!(levels, level_count, "of {height}");
+        }
     }
 
     /// A key that filled the filter of a branch and did not fit the data node ended both, and the
@@ -548,9 +592,10 @@ mod tests {
     fn piece_with_room_never_outgrows_its_place() {
         for nodes_max in 8..200 {
             for len in (0..120).step_by(3) {
-                let nodes = fill(nodes_max, |index| (len + index as usize * 7) % 120);
+                let count = |(nodes, _): (Vec<u8>, u32)| (nodes.len() / NODE_LEN) as u32;
+                let nodes = count(fill(4, nodes_max, |index| (len + index as usize * 7) % 120));
                 assert!(nodes <= nodes_max && nodes + 4 >= nodes_max, "{nodes} of {nodes_max}");
-                let nodes = fill(nodes_max, |_| len);
+                let nodes = count(fill(4, nodes_max, |_| len));
                 assert!(nodes <= nodes_max, "{nodes} of {nodes_max}");
             }
         }

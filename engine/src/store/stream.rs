@@ -15,7 +15,8 @@ use crate::store::read::Found;
 
 impl<D: Device> Store<'_, D> {
     /// Sets `key` to `len` bytes from `reader`. `buffer` is filled again and again; a value of at
-    /// most 64 fillings can be taken.
+    /// most half as many fillings as [fragments](crate::Limits::fragments_max) is sure to be taken
+    /// (32 with nodes of 4 KiB), as some end where a zone does.
     ///
     /// # Errors
     /// [`WriteError::Stream`] if the reader fails or ends early; see [`WriteError`].
@@ -35,7 +36,8 @@ impl<D: Device> Store<'_, D> {
             reader.read_exact(value).await.map_err(|_| WriteError::Stream)?;
             return self.put(key, meta, value, options).await;
         }
-        if buffer.is_empty() {
+        let fillings_max = self.core.limits.fragments_max() as u64;
+        if len > fillings_max * buffer.len() as u64 {
             return Err(WriteError::ValueTooLong);
         }
         let mut pen = self.begin_fragments(key)?;
