@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use shingle_engine::{
     Durability, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
 };
-use shingle_hal::Device;
 use shingle_sim::Drive;
 use shingle_sim::media::MediaSpec;
 
@@ -41,7 +40,6 @@ fn keys_at_which_range_deletions_end_fit_the_pieces_of_the_bottom() {
             value_len_max: 16 << 10,
             node_len_bytes: 512,
             separate_from_bytes: 192,
-            ..Limits::for_geometry(&drive.geometry())
         };
         let options = FormatOptions { store_id: [3; 16], limits, redundancy: Redundancy::NONE };
         drive.block_on(format(&&drive, &mut memory, &options)).expect("format");
