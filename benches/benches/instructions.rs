@@ -2,8 +2,8 @@
 //! came of it. It needs valgrind.
 //!
 //! ```text
-//! cargo bench -p shingle-benches --bench instructions                  all of it, into target/report
-//! cargo bench -p shingle-benches --bench instructions -- --quick       little, to see that it runs
+//! cargo bench -p shingle-benches --bench instructions              all of it, into target/report
+//! cargo bench -p shingle-benches --bench instructions -- --quick   little, to see that it runs
 //! cargo bench -p shingle-benches --bench instructions --features cpp   RocksDB's, too
 //! ```
 

@@ -3,15 +3,15 @@
 //! Why: with values kept apart, a get of a large value costs one read only if the leaf that names
 //! its place is in memory. Of what a leaf spends on such an entry, more than half is the key; yet
 //! the key stands before the value in the log and is compared there (`V1`). So memory holds two
-//! bytes of the key's hash instead, and places in as few bytes as those of one leaf differ in: three
-//! to four times as many leaves.
+//! bytes of the key's hash instead, and places in as few bits as those of one leaf differ in: four
+//! times as many leaves.
 //!
 //! Layout, integers little-endian:
 //!
 //! ```text
-//! 0  count u16    2  key_len u8    3  bytes of a place's generation, offset, value_len u8 each
-//! 6  generation u32    10  value_len u32    14  count hashes u16    ..  count places:
-//! generation, offset, value_len
+//! 0  count u16    2  key_len u8    3  bits of a place's generation, offset, value_len u8 each
+//! 6  generation u32    10  value_len u32    14  count hashes u16
+//! ..  count places, one behind another, lower bits first: generation, offset, value_len
 //! ```
 //!
 //! A place's generation is what it is above that of the head, and one more; so is its value's
@@ -54,9 +54,8 @@ pub(crate) enum Answer {
 pub(crate) struct Layout {
     count: usize,
     key_len: usize,
-    generation_len: usize,
-    offset_len: usize,
-    value_len_len: usize,
+    /// Bits of a place's generation, offset and value's length.
+    widths: [u32; 3],
     /// The least of all.
     generation: u32,
     /// The least of all.
@@ -88,9 +87,7 @@ impl Layout {
         Some(Self {
             count,
             key_len: key_len?,
-            generation_len: width(above(0) + 1),
-            offset_len: width(most[1]),
-            value_len_len: width(above(2)),
+            widths: [width(above(0) + 1), width(most[1]), width(above(2))],
             generation: least[0],
             value_len: least[2],
         })
@@ -98,55 +95,62 @@ impl Layout {
 
     /// That of a digest.
     fn read(digest: &[u8]) -> Self {
-        let &[a, b, key_len, generation_len, offset_len, value_len_len, g, h, i, j, v, w, x, y] =
+        let &[a, b, key_len, generation_bits, offset_bits, len_bits, g, h, i, j, v, w, x, y] =
             digest.first_chunk::<HEADER>().expect("a digest has a head");
         Self {
             count: usize::from(u16::from_le_bytes([a, b])),
             key_len: usize::from(key_len),
-            generation_len: usize::from(generation_len),
-            offset_len: usize::from(offset_len),
-            value_len_len: usize::from(value_len_len),
+            widths: [generation_bits, offset_bits, len_bits].map(u32::from),
             generation: u32::from_le_bytes([g, h, i, j]),
             value_len: u32::from_le_bytes([v, w, x, y]),
         }
     }
 
-    fn place_len(&self) -> usize {
-        self.generation_len + self.offset_len + self.value_len_len
+    fn place_bits(&self) -> usize {
+        self.widths.iter().sum::<u32>() as usize
     }
 
     /// Bytes of the digest.
     pub(crate) fn len(&self) -> usize {
-        HEADER + self.count * (HASH_LEN + self.place_len())
+        HEADER + self.count * HASH_LEN + (self.count * self.place_bits()).div_ceil(8)
     }
 
-    /// Writes the digest of `node`, whose layout this is, to the head of `out`. `None` if it does not
-    /// fit.
+    /// Writes the digest of `node`, whose layout this is, to the head of `out`. `None` if it does
+    /// not fit.
     pub(crate) fn write(&self, node: &[u8], seed: u64, out: &mut [u8]) -> Option<()> {
-        let widths = [self.generation_len, self.offset_len, self.value_len_len];
         let (head, rest) = out.split_at_mut_checked(HEADER)?;
         head[..2].copy_from_slice(&(self.count as u16).to_le_bytes());
         head[2] = self.key_len as u8;
-        head[3..6].copy_from_slice(&widths.map(|width| width as u8));
+        head[3..6].copy_from_slice(&self.widths.map(|width| width as u8));
         head[6..10].copy_from_slice(&self.generation.to_le_bytes());
         head[10..].copy_from_slice(&self.value_len.to_le_bytes());
         let (mut hashes, mut places) = rest.split_at_mut_checked(self.count * HASH_LEN)?;
+        let (mut held, mut held_bits) = (0u128, 0);
         walk(&Data::new(node)?, |key, target| {
             hashes.split_off_mut(..HASH_LEN)?.copy_from_slice(&short(filter::hash(seed, key)));
             let fields = target.map_or([0; 3], |Fragment { generation, offset, len }| {
                 [generation - self.generation + 1, offset, len - self.value_len]
             });
-            for (field, width) in fields.into_iter().zip(widths) {
-                places.split_off_mut(..width)?.copy_from_slice(&field.to_le_bytes()[..width]);
+            for (field, width) in fields.into_iter().zip(self.widths) {
+                held |= u128::from(field) << held_bits;
+                held_bits += width;
+            }
+            while held_bits >= 8 {
+                *places.split_off_first_mut()? = held as u8;
+                (held, held_bits) = (held >> 8, held_bits - 8);
             }
             Some(())
-        })
+        })?;
+        if held_bits > 0 {
+            *places.split_off_first_mut()? = held as u8;
+        }
+        Some(())
     }
 }
 
-/// Bytes that a number takes which is at most this.
-fn width(most: u32) -> usize {
-    (u32::BITS - most.leading_zeros()).div_ceil(8) as usize
+/// Bits that a number takes which is at most this.
+fn width(most: u32) -> u32 {
+    u32::BITS - most.leading_zeros()
 }
 
 /// Gives each key of a node to `visit`, with the place of its value where a digest can say that;
@@ -195,20 +199,25 @@ pub(crate) fn look(digest: &[u8], hash: u64, key_len: usize) -> Answer {
     if same.next().is_some() {
         return Answer::Unknown;
     }
-    let mut place = &places[index * layout.place_len()..];
-    let mut field = |width: usize| {
-        let (field, rest) = place.split_at(width);
-        place = rest;
-        field.iter().rev().fold(0, |above, &byte| above << 8 | u32::from(byte))
-    };
-    let generation = field(layout.generation_len);
+    let first_bit = index * layout.place_bits();
+    let mut bytes = [0; size_of::<u128>()];
+    for (byte, &place) in bytes.iter_mut().zip(&places[first_bit / 8..]) {
+        *byte = place;
+    }
+    let mut place = u128::from_le_bytes(bytes) >> (first_bit % 8);
+    let fields = layout.widths.map(|width| {
+        let field = place & ((1 << width) - 1);
+        place >>= width;
+        field as u32
+    });
+    let [generation, offset, len] = fields;
     if generation == 0 {
         return Answer::Unknown;
     }
     Answer::Perhaps(Fragment {
         generation: layout.generation + generation - 1,
-        offset: field(layout.offset_len),
-        len: layout.value_len + field(layout.value_len_len),
+        offset,
+        len: layout.value_len + len,
     })
 }
 
@@ -244,7 +253,10 @@ mod tests {
         #[test]
         fn digest_of_a_node_leads_to_every_value_and_denies_no_key(
             keys in prop::collection::btree_map(
-                prop::collection::vec(any::<u8>(), 9), (any::<u32>(), any::<u32>(), any::<u32>()), 0..400),
+                prop::collection::vec(any::<u8>(), 9),
+                (any::<u32>(), any::<u32>(), any::<u32>()),
+                0..400,
+            ),
             masks in (any::<u32>(), any::<u32>(), any::<u32>()),
             other in prop::collection::vec(any::<u8>(), 8..10),
         ) {
@@ -301,11 +313,11 @@ mod tests {
     }
 
     #[test]
-    fn digest_of_values_alike_takes_few_bytes() {
+    fn digest_of_values_alike_takes_few_bits() {
         let place = |index: u32| Place { generation: 70_000 + index, offset: index << 20 };
         let keys = (0..200).map(|index| (vec![index as u8; 16], (place(index), 1 << 20)));
         let layout = Layout::of(&node(&keys.collect())).expect("one");
-        assert_eq!(layout.len(), HEADER + 200 * (2 + 1 + 4));
+        assert_eq!(layout.len(), HEADER + 200 * 2 + 200 * (8 + 28) / 8);
     }
 
     #[test]
