@@ -434,6 +434,7 @@ mod tests {
     use shingle_hal::block_on;
 
     use super::*;
+    use crate::format::seal::seal;
     use crate::ram::Ram;
 
     fn asked(media: &Media<Ram>) -> Vec<(&'static str, u64)> {
@@ -464,6 +465,40 @@ mod tests {
         media.device.now_us.set(100);
         assert!(matches!(read(), Err(Fault::DeadlineExceeded)));
         assert_eq!(asked(&media), [], "nothing is begun any more");
+    }
+
+    #[test]
+    fn raw_read_is_cut_to_what_the_device_takes_at_once() {
+        let media = Media::new(Ram::new());
+        let mut buf = [0; 10 * 512];
+        block_on(media.read_raw(Lba(3), &mut buf, Class::Foreground)).unwrap();
+        assert_eq!(asked(&media), [("read", 3), ("read", 7), ("read", 11)]);
+    }
+
+    #[test]
+    fn damaged_block_is_found_by_halves_and_nothing_is_read_in_vain() {
+        let media = Media::new(Ram::new());
+        let place = Place { map: ZoneMap::of(Lba(64)), generation: 5, block: 2 };
+        for block in 2..10 {
+            let mut unit = [block as u8; 512];
+            seal(&mut unit, 0, media.identity(5, block));
+            if block == 7 {
+                unit[9] ^= 1;
+            }
+            let lba = Lba(64 + u64::from(block));
+            block_on(media.write(lba, &unit, Class::Foreground)).unwrap();
+        }
+        asked(&media);
+        let mut buf = [0; 8 * 512];
+        let mut read = |structure| {
+            let read = media.read_units(place, &mut buf, 512, structure, Class::Foreground);
+            let Err(Fault::Damaged(damage)) = block_on(read) else { panic!("block 7 is damaged") };
+            assert_eq!(damage.extent.start, Lba(71));
+            asked(&media).into_iter().map(|(_, lba)| lba - 64).collect::<Vec<_>>()
+        };
+        // The whole in two requests, its first half, its second, that one's halves, and block 7 twice.
+        assert_eq!(read(Structure::Value), [2, 6, 2, 6, 6, 6, 7, 7]);
+        assert_eq!(read(Structure::LogRecord), [2, 6], "the log tells damage from its end");
     }
 
     #[test]

@@ -293,4 +293,17 @@ mod tests {
         assert!(index.may_contain(1) && index.may_contain(2));
         assert_eq!(index.child_for(b"a"), Some((0, 8)));
     }
+
+    #[test]
+    fn room_of_a_branch_goes_as_children_come() {
+        let mut buf = [0; 512];
+        let mut builder = BranchBuilder::new(&mut buf, 1, 64);
+        let mut before = builder.room();
+        assert!(before > 300 && before < 512 - 64, "{before}");
+        for child in 0..20u32 {
+            assert!(builder.push_child(&mut buf, &child.to_be_bytes(), child));
+            assert!(builder.room() < before && builder.room() + 24 >= before, "child {child}");
+            before = builder.room();
+        }
+    }
 }

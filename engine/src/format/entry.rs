@@ -561,6 +561,8 @@ pub(crate) mod tests {
         assert_eq!(entry.encode(&mut out), None);
         assert_eq!(Entry::inline(1, b"abc").with_meta(3, b"xy").encode(&mut out), None);
         assert_eq!(Entry::tombstone(u64::MAX).encode(&mut out), None);
+        assert_eq!(Entry { value_len: 1, ..Entry::tombstone(1) }.encode(&mut out), None);
+        assert_eq!(Entry { body: b"x", ..Entry::tombstone(1) }.encode(&mut out), None);
     }
 
     #[test]

@@ -52,6 +52,67 @@ fn zone_goes_on_in_another_that_is_no_others_yet() {
     });
 }
 
+/// Zones refer to another for two reasons: a copy of a run, and where a log goes on.
+#[test]
+fn twin_and_extension_are_told_apart_also_while_they_are_given_back() {
+    with_table(&[64; 4], |zones| {
+        zones.end_load();
+        zones.install(ZoneId(0), 5, Role::Run);
+        zones.install(ZoneId(1), 6, Role::Twin);
+        assert!(zones.set_twin(ZoneId(0), ZoneId(1)));
+        zones.install(ZoneId(2), 7, Role::Log);
+        zones.get_mut(ZoneId(2)).written = U32::new(9);
+        zones.install(ZoneId(3), 8, Role::Extension);
+        assert!(zones.extend_known(ZoneId(2), 9, ZoneId(3)));
+        for _ in 0..2 {
+            assert_eq!(zones.twin(ZoneId(0)), Some(ZoneId(1)));
+            assert_eq!(zones.extension(ZoneId(0)), None);
+            assert_eq!(zones.extension(ZoneId(2)), Some((9, ZoneId(3))));
+            assert_eq!(zones.twin(ZoneId(2)), None);
+            zones.get_mut(ZoneId(1)).set_role(Role::Releasing);
+            zones.get_mut(ZoneId(3)).set_role(Role::Releasing);
+        }
+    });
+}
+
+#[test]
+fn zone_is_installed_once_and_again_only_as_it_is() {
+    with_table(&[64; 3], |zones| {
+        zones.end_load();
+        assert!(zones.install_known(ZoneId(0), 5, Role::Log));
+        assert!(zones.install_known(ZoneId(0), 5, Role::Log), "as it is");
+        assert!(!zones.install_known(ZoneId(0), 6, Role::Log), "of another generation");
+        assert!(!zones.install_known(ZoneId(0), 5, Role::Run), "in another role");
+        assert!(!zones.install_known(ZoneId(1), 5, Role::Log), "with another's generation");
+        assert_eq!((zones.free_count(), zones.find(5)), (2, Some(ZoneId(0))));
+    });
+}
+
+#[test]
+fn zone_of_just_the_capacity_wanted_is_found() {
+    with_table(&[64, 48, 48], |zones| {
+        zones.end_load();
+        let taken = zones.take_this(ZoneId(0), Role::Log);
+        assert_eq!(zones.find_free_of(Role::Log, None, 49), None);
+        assert_eq!(zones.find_free_of(Role::Log, None, 48), Some(ZoneId(1)));
+        zones.release(taken);
+    });
+}
+
+#[test]
+fn first_entry_in_memory_brings_a_dead_zone_to_life() {
+    with_table(&[64; 2], |zones| {
+        zones.end_load();
+        zones.install(ZoneId(0), 5, Role::Log);
+        assert!(!zones.add_live_mem(9, 1), "nobody's generation");
+        assert!(zones.add_live_mem(5, 10));
+        assert!(!zones.add_live_mem(5, 10), "it lives already");
+        assert!(!zones.add_live_mem(5, -20));
+        zones.get_mut(ZoneId(0)).live = U32::new(1);
+        assert!(!zones.add_live_mem(5, 10), "by what runs refer to");
+    });
+}
+
 #[test]
 fn resource_of_an_abandoned_zone_is_given_back_once() {
     with_table(&[64; 3], |zones| {
