@@ -417,3 +417,52 @@ fn apply_change(state: &mut State<'_>, change: &Change<'_>, node_len: u32) -> bo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shingle_hal::ZoneId;
+
+    use super::*;
+    use crate::format::superblock::{Limits, MAGIC, ManifestPlace, Redundancy};
+    use crate::ram::Ram;
+
+    #[test]
+    fn superblock_of_another_geometry_or_version_is_refused() {
+        let media = Media::new(Ram::new());
+        let anchors = [0, 1].map(|zone| Anchor { zone: ZoneId(zone), ..Anchor::EMPTY });
+        let place = |zone| ManifestPlace { zone, generation: zone };
+        let right = Superblock {
+            magic: MAGIC,
+            version: VERSION,
+            ordinal: 3,
+            store_id: [1; 16],
+            block_len_bytes: Ram::GEOMETRY.block_len_bytes,
+            zone_count: Ram::GEOMETRY.zone_count,
+            zone_blocks: Ram::GEOMETRY.zone_blocks,
+            limits: Limits::for_geometry(&Ram::GEOMETRY),
+            manifest: [place(2), place(3)],
+            first_edit: 1,
+            redundancy: Redundancy::NONE,
+        };
+        assert!(check_superblock(&media, &right, &anchors).is_ok());
+        for wrong in [
+            Superblock { block_len_bytes: 4096, ..right },
+            Superblock { zone_count: 9, ..right },
+            Superblock { zone_blocks: 65, ..right },
+        ] {
+            let checked = check_superblock(&media, &wrong, &anchors);
+            assert!(matches!(checked, Err(OpenError::GeometryChanged)), "{wrong:?}");
+        }
+        for version in [0, VERSION + 1] {
+            let checked = check_superblock(&media, &Superblock { version, ..right }, &anchors);
+            assert!(
+                matches!(checked, Err(OpenError::UnsupportedVersion { version: v }) if v == version)
+            );
+        }
+        let in_anchor = Superblock { manifest: [place(1), place(3)], ..right };
+        assert!(matches!(
+            check_superblock(&media, &in_anchor, &anchors),
+            Err(OpenError::Damaged(_))
+        ));
+    }
+}
