@@ -496,7 +496,7 @@ mod tests {
             assert_eq!(damage.extent.start, Lba(71));
             asked(&media).into_iter().map(|(_, lba)| lba - 64).collect::<Vec<_>>()
         };
-        // The whole in two requests, its first half, its second, that one's halves, and block 7 twice.
+        // The whole in two requests, its halves, the second one's halves, and block 7 twice.
         assert_eq!(read(Structure::Value), [2, 6, 2, 6, 6, 6, 7, 7]);
         assert_eq!(read(Structure::LogRecord), [2, 6], "the log tells damage from its end");
     }
