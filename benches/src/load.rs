@@ -26,6 +26,27 @@ pub fn is_value(index: u64, version: u32, value: &[u8]) -> bool {
     synthetic::match_len(stream(index, version), 0, value) == value.len()
 }
 
+/// Gives the keys of `order`, `batch_len` at once, with their values of `value_len` bytes of a
+/// version to `each`.
+pub fn batches(
+    order: &[u64],
+    batch_len: usize,
+    value_len: usize,
+    version: u32,
+    mut each: impl FnMut(&[(&[u8], &[u8])]),
+) {
+    let mut values = vec![vec![0; value_len]; batch_len];
+    for indexes in order.chunks(batch_len) {
+        let keys: Vec<[u8; KEY_LEN]> = indexes.iter().map(|&index| key(index)).collect();
+        for (&index, value) in indexes.iter().zip(&mut values) {
+            fill_value(index, version, value);
+        }
+        let pairs: Vec<(&[u8], &[u8])> =
+            keys.iter().zip(&values).map(|(key, value)| (&key[..], &value[..])).collect();
+        each(&pairs);
+    }
+}
+
 fn stream(index: u64, version: u32) -> u64 {
     (u64::from(version) << 36) | index
 }
@@ -57,6 +78,13 @@ impl Random {
     /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// Puts what is in `order` in another.
+    pub fn shuffle(&mut self, order: &mut [u64]) {
+        for last in (1..order.len()).rev() {
+            order.swap(last, self.below(last as u64 + 1) as usize);
+        }
     }
 
     /// A number of `[0, 1)`.

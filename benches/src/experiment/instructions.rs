@@ -63,21 +63,9 @@ pub fn live(subject: &mut dyn Subject, job: &Job) {
 
 /// Puts all keys, and waits until the work in the background is done.
 fn put_all(subject: &mut dyn Subject, job: &Job, version: u32) {
-    let mut values = vec![vec![0; job.value_len]; job.batch_len];
-    let mut random = Random::new(u64::from(version));
     let mut order: Vec<u64> = (0..job.keys).collect();
-    for last in (1..order.len()).rev() {
-        order.swap(last, random.below(last as u64 + 1) as usize);
-    }
-    for indexes in order.chunks(job.batch_len) {
-        let keys: Vec<[u8; KEY_LEN]> = indexes.iter().map(|&index| load::key(index)).collect();
-        for (&index, value) in indexes.iter().zip(&mut values) {
-            load::fill_value(index, version, value);
-        }
-        let pairs: Vec<(&[u8], &[u8])> =
-            keys.iter().zip(&values).map(|(key, value)| (&key[..], &value[..])).collect();
-        subject.put_batch(&pairs);
-    }
+    Random::new(u64::from(version)).shuffle(&mut order);
+    load::batches(&order, job.batch_len, job.value_len, version, |pairs| subject.put_batch(pairs));
     subject.sync();
     subject.settle();
 }

@@ -99,7 +99,7 @@ impl Life {
         let mut batch_ns = Histogram::new(3).expect("three digits are legal");
         let mut order: Vec<u64> = (0..job.keys).collect();
         let load = put_all(subject, job, &order, 1, &mut batch_ns);
-        shuffle(&mut order, &mut Random::new(5));
+        Random::new(5).shuffle(&mut order);
         let overwrite = put_all(subject, job, &order, 2, &mut batch_ns);
         let began = subject.now_ns();
         subject.settle();
@@ -125,12 +125,6 @@ fn rate(ops: u64, took_ns: u64) -> f64 {
     ops as f64 * 1e9 / took_ns.max(1) as f64
 }
 
-fn shuffle(order: &mut [u64], random: &mut Random) {
-    for last in (1..order.len()).rev() {
-        order.swap(last, random.below(last as u64 + 1) as usize);
-    }
-}
-
 /// Puts `version` of every key of `order`, and syncs.
 fn put_all(
     subject: &mut dyn Subject,
@@ -139,24 +133,17 @@ fn put_all(
     version: u32,
     batch_ns: &mut Histogram<u64>,
 ) -> f64 {
-    let mut values = vec![vec![0; job.value_len]; job.batch_len];
     let mut took_ns = 0;
-    for indexes in order.chunks(job.batch_len) {
-        let keys: Vec<[u8; KEY_LEN]> = indexes.iter().map(|&index| load::key(index)).collect();
-        for (&index, value) in indexes.iter().zip(&mut values) {
-            load::fill_value(index, version, value);
-        }
-        let pairs: Vec<(&[u8], &[u8])> =
-            keys.iter().zip(&values).map(|(key, value)| (&key[..], &value[..])).collect();
+    load::batches(order, job.batch_len, job.value_len, version, |pairs| {
         let began = subject.now_ns();
-        match pairs[..] {
+        match pairs {
             [(key, value)] => subject.put(key, value),
-            _ => subject.put_batch(&pairs),
+            _ => subject.put_batch(pairs),
         }
         let batch = subject.now_ns() - began;
         batch_ns.record(batch).expect("it grows as needed");
         took_ns += batch;
-    }
+    });
     let began = subject.now_ns();
     subject.sync();
     rate(job.keys, took_ns + subject.now_ns() - began)
