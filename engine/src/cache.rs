@@ -201,11 +201,13 @@ impl<'m> Bank<'m> {
         Self { frames, slab, node_len, clock: 1 }
     }
 
-    fn set(&self, name: Name) -> core::ops::Range<usize> {
-        let ways = WAYS.min(self.frames.len());
-        let sets = self.frames.len() / ways;
-        let set = ((name.hash() >> 32) as usize) % sets;
-        set * ways..(set + 1) * ways
+    /// The frames where a node may be. Such sets overlap, so that a full one and an empty one
+    /// beside it are seldom.
+    fn set(&self, name: Name) -> impl Iterator<Item = usize> + use<> {
+        let count = self.frames.len();
+        let start = ((name.hash() >> 32) as usize) % count;
+        let end = start + WAYS.min(count);
+        (start..end.min(count)).chain(0..end.saturating_sub(count))
     }
 
     fn node_at(&mut self, index: usize) -> &mut [u8] {
@@ -280,8 +282,7 @@ impl<'m> Bank<'m> {
     }
 
     fn insert_digest(&mut self, name: Name, node: &[u8], seed: u64) {
-        let layout = Layout::of(node).filter(|layout| layout.len() <= self.node_len / 2);
-        let Some(layout) = layout else { return self.insert(name, node) };
+        let Some(layout) = Layout::of(node, DIGESTS_MAX) else { return self.insert(name, node) };
         let beside = self.set(name).find_map(|index| {
             let place = self.free_place(index)?;
             (self.digest_at(index, place).len() >= layout.len()).then_some((index, place))
@@ -347,7 +348,7 @@ mod tests {
     fn frame_holds_as_many_digests_as_fit_and_whole_nodes_beside_them() {
         let mut memory = vec![0; WAYS * (NODE_LEN + FRAME_META_LEN)];
         // Entries of a node, and how many such nodes a frame holds as digests.
-        for (count, each) in [(20, DIGESTS_MAX), (56, 2)] {
+        for (count, each) in [(20, DIGESTS_MAX), (56, 3), (58, 2)] {
             let mut cache = Cache::new(&mut memory, NODE_LEN);
             let all = (WAYS * each) as u32;
             for number in 0..all {

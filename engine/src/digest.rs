@@ -2,20 +2,24 @@
 //!
 //! Why: with values kept apart, a get of a large value costs one read only if the leaf that names
 //! its place is in memory. Of what a leaf spends on such an entry, more than half is the key; yet
-//! the key stands before the value in the log and is compared there (`V1`). So memory holds two
-//! bytes of the key's hash instead, and places in as few bits as those of one leaf differ in: four
+//! the key stands before the value in the log and is compared there (`V1`). So memory holds some
+//! bits of the key's hash instead, and places in as few bits as those of one leaf differ in: four
 //! times as many leaves.
 //!
 //! Layout, integers little-endian:
 //!
 //! ```text
-//! 0  count u16    2  key_len u8    3  bits of a place's generation, offset, value_len u8 each
-//! 6  generation u32    10  value_len u32    14  count hashes u16
-//! ..  count places, one behind another, lower bits first: generation, offset, value_len
+//! 0  count u16    2  key_len u8    3  bits of rest, generation, offset, value_len u8 each
+//! 7  generation u32    11  value_len u32
+//! 15 buckets, lower bits first: of each a 1 for every entry it has, then a 0
+//! ..  count entries by bucket, lower bits first: rest, generation, offset, value_len
 //! ```
 //!
-//! A place's generation is what it is above that of the head, and one more; so is its value's
-//! length, without the one.
+//! The low bits of a key's hash are its bucket (there is at most one for each entry), those above
+//! the rest: of hashes that are sorted so, the bits that differ less need not be kept (as with the
+//! quotients of Cleary, "Compact Hash Tables Using Bidirectional Linear Probing", 1984). A place's
+//! generation is what it is above that of the head, and one more; so is its value's length, without
+//! the one.
 //!
 //! A digest answers "not here", "perhaps there" or "look yourself". It is made of nodes under whose
 //! keys, all of one length, stand whole values kept apart, without metadata: then the bytes before
@@ -31,8 +35,11 @@ use crate::format::entry::{Entry, Fragment, Kind};
 use crate::format::filter;
 use crate::format::node::KeyBuf;
 
-const HEADER: usize = 14;
-const HASH_LEN: usize = 2;
+const HEADER: usize = 15;
+/// There are at most two to the power of this.
+const BUCKET_BITS_MAX: u32 = 8;
+/// Bits of a hash that are kept at least, its bucket among them, and at most.
+const HASH_BITS: core::ops::RangeInclusive<u32> = 16..=20;
 /// One in so many entries may be of another kind.
 const OTHERS_SHARE: usize = 8;
 /// The longest key that nodes with a digest have.
@@ -54,8 +61,8 @@ pub(crate) enum Answer {
 pub(crate) struct Layout {
     count: usize,
     key_len: usize,
-    /// Bits of a place's generation, offset and value's length.
-    widths: [u32; 3],
+    /// Bits of the rest of a hash, a place's generation, its offset and its value's length.
+    widths: [u32; 4],
     /// The least of all.
     generation: u32,
     /// The least of all.
@@ -63,8 +70,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// That of the digest of `node`; `None` if it can have none.
-    pub(crate) fn of(node: &[u8]) -> Option<Self> {
+    /// That of the digest of `node`, of which as many go into the node's length as can, at most
+    /// `share_max`; `None` if it can have none, or not two would.
+    pub(crate) fn of(node: &[u8], share_max: usize) -> Option<Self> {
         let data = Data::new(node)?;
         let count = data.count();
         let (mut key_len, mut others) = (None, 0);
@@ -84,67 +92,105 @@ impl Layout {
             Some(())
         })?;
         let above = |index: usize| most[index].saturating_sub(least[index]);
-        Some(Self {
+        let layout = Self {
             count,
             key_len: key_len?,
-            widths: [width(above(0) + 1), width(most[1]), width(above(2))],
+            widths: [0, width(above(0) + 1), width(most[1]), width(above(2))],
             generation: least[0],
             value_len: least[2],
-        })
+        };
+        let keep = |bits: u32| {
+            let mut layout = layout;
+            layout.widths[0] = bits - layout.bucket_bits();
+            layout
+        };
+        let mut shares = (2..=share_max).rev().map(|share| node.len() / share);
+        shares.find_map(|most| HASH_BITS.rev().map(keep).find(|layout| layout.len() <= most))
     }
 
     /// That of a digest.
     fn read(digest: &[u8]) -> Self {
-        let &[a, b, key_len, generation_bits, offset_bits, len_bits, g, h, i, j, v, w, x, y] =
+        let &[a, b, key_len, rest, generation_bits, offset, len, g, h, i, j, v, w, x, y] =
             digest.first_chunk::<HEADER>().expect("a digest has a head");
         Self {
             count: usize::from(u16::from_le_bytes([a, b])),
             key_len: usize::from(key_len),
-            widths: [generation_bits, offset_bits, len_bits].map(u32::from),
+            widths: [rest, generation_bits, offset, len].map(u32::from),
             generation: u32::from_le_bytes([g, h, i, j]),
             value_len: u32::from_le_bytes([v, w, x, y]),
         }
     }
 
-    fn place_bits(&self) -> usize {
+    fn bucket_bits(&self) -> u32 {
+        self.count.max(1).ilog2().min(BUCKET_BITS_MAX)
+    }
+
+    /// Bytes of all buckets.
+    fn buckets_len(&self) -> usize {
+        (self.count + (1 << self.bucket_bits())).div_ceil(8)
+    }
+
+    fn entry_bits(&self) -> usize {
         self.widths.iter().sum::<u32>() as usize
     }
 
     /// Bytes of the digest.
     pub(crate) fn len(&self) -> usize {
-        HEADER + self.count * HASH_LEN + (self.count * self.place_bits()).div_ceil(8)
+        HEADER + self.buckets_len() + (self.count * self.entry_bits()).div_ceil(8)
+    }
+
+    /// The bucket of a hash, and its rest.
+    fn split(&self, hash: u64) -> (usize, u32) {
+        let (bits, hash) = (self.bucket_bits(), hash as u32);
+        ((hash & ((1 << bits) - 1)) as usize, (hash >> bits) & ((1 << self.widths[0]) - 1))
     }
 
     /// Writes the digest of `node`, whose layout this is, to the head of `out`. `None` if it does
     /// not fit.
     pub(crate) fn write(&self, node: &[u8], seed: u64, out: &mut [u8]) -> Option<()> {
-        let (head, rest) = out.split_at_mut_checked(HEADER)?;
-        head[..2].copy_from_slice(&(self.count as u16).to_le_bytes());
-        head[2] = self.key_len as u8;
-        head[3..6].copy_from_slice(&self.widths.map(|width| width as u8));
-        head[6..10].copy_from_slice(&self.generation.to_le_bytes());
-        head[10..].copy_from_slice(&self.value_len.to_le_bytes());
-        let (mut hashes, mut places) = rest.split_at_mut_checked(self.count * HASH_LEN)?;
-        let (mut held, mut held_bits) = (0u128, 0);
-        walk(&Data::new(node)?, |key, target| {
-            hashes.split_off_mut(..HASH_LEN)?.copy_from_slice(&short(filter::hash(seed, key)));
-            let fields = target.map_or([0; 3], |Fragment { generation, offset, len }| {
-                [generation - self.generation + 1, offset, len - self.value_len]
-            });
-            for (field, width) in fields.into_iter().zip(self.widths) {
-                held |= u128::from(field) << held_bits;
-                held_bits += width;
-            }
-            while held_bits >= 8 {
-                *places.split_off_first_mut()? = held as u8;
-                (held, held_bits) = (held >> 8, held_bits - 8);
-            }
+        let data = Data::new(node)?;
+        let mut ends = [0u16; 1 << BUCKET_BITS_MAX];
+        let ends = &mut ends[..1 << self.bucket_bits()];
+        walk(&data, |key, _| {
+            ends[self.split(filter::hash(seed, key)).0] += 1;
             Some(())
         })?;
-        if held_bits > 0 {
-            *places.split_off_first_mut()? = held as u8;
+        let out = out.get_mut(..self.len())?;
+        out.fill(0);
+        let (head, rest) = out.split_at_mut(HEADER);
+        head[..2].copy_from_slice(&(self.count as u16).to_le_bytes());
+        head[2] = self.key_len as u8;
+        head[3..7].copy_from_slice(&self.widths.map(|width| width as u8));
+        head[7..11].copy_from_slice(&self.generation.to_le_bytes());
+        head[11..].copy_from_slice(&self.value_len.to_le_bytes());
+        let (buckets, entries) = rest.split_at_mut(self.buckets_len());
+        let mut first = 0;
+        for (bucket, end) in ends.iter_mut().enumerate() {
+            let next = first + *end;
+            for bit in usize::from(first) + bucket..usize::from(next) + bucket {
+                buckets[bit / 8] |= 1 << (bit % 8);
+            }
+            // Of those in the bucket, none is written.
+            *end = first;
+            first = next;
         }
-        Some(())
+        walk(&data, |key, target| {
+            let (bucket, rest) = self.split(filter::hash(seed, key));
+            let [generation, offset, len] = target.map_or([0; 3], |place| {
+                let Fragment { generation, offset, len } = place;
+                [generation - self.generation + 1, offset, len - self.value_len]
+            });
+            let mut bit = usize::from(ends[bucket]) * self.entry_bits();
+            for (field, width) in [rest, generation, offset, len].into_iter().zip(self.widths) {
+                let bytes = (u64::from(field) << (bit % 8)).to_le_bytes();
+                for (to, byte) in entries[bit / 8..].iter_mut().zip(bytes) {
+                    *to |= byte;
+                }
+                bit += width as usize;
+            }
+            ends[bucket] += 1;
+            Some(())
+        })
     }
 }
 
@@ -192,38 +238,58 @@ pub(crate) fn look(digest: &[u8], hash: u64, key_len: usize) -> Answer {
     if layout.key_len != key_len {
         return Answer::Absent;
     }
-    let (hashes, places) = digest[HEADER..].split_at(layout.count * HASH_LEN);
-    let wanted = short(hash);
-    let mut same = hashes.as_chunks().0.iter().enumerate().filter(|(_, hash)| **hash == wanted);
-    let Some((index, _)) = same.next() else { return Answer::Absent };
-    if same.next().is_some() {
-        return Answer::Unknown;
+    let (buckets, entries) = digest[HEADER..].split_at(layout.buckets_len());
+    let (bucket, wanted) = layout.split(hash);
+    let mut answer = Answer::Absent;
+    for index in entries_of(buckets, bucket) {
+        let first_bit = index * layout.entry_bits();
+        let mut bytes = [0; size_of::<u128>()];
+        for (byte, &entry) in bytes.iter_mut().zip(&entries[first_bit / 8..]) {
+            *byte = entry;
+        }
+        let mut entry = u128::from_le_bytes(bytes) >> (first_bit % 8);
+        let [rest, generation, offset, len] = layout.widths.map(|width| {
+            let field = entry & ((1 << width) - 1);
+            entry >>= width;
+            field as u32
+        });
+        if rest != wanted {
+            continue;
+        }
+        if answer != Answer::Absent || generation == 0 {
+            return Answer::Unknown;
+        }
+        answer = Answer::Perhaps(Fragment {
+            generation: layout.generation + generation - 1,
+            offset,
+            len: layout.value_len + len,
+        });
     }
-    let first_bit = index * layout.place_bits();
-    let mut bytes = [0; size_of::<u128>()];
-    for (byte, &place) in bytes.iter_mut().zip(&places[first_bit / 8..]) {
-        *byte = place;
-    }
-    let mut place = u128::from_le_bytes(bytes) >> (first_bit % 8);
-    let fields = layout.widths.map(|width| {
-        let field = place & ((1 << width) - 1);
-        place >>= width;
-        field as u32
-    });
-    let [generation, offset, len] = fields;
-    if generation == 0 {
-        return Answer::Unknown;
-    }
-    Answer::Perhaps(Fragment {
-        generation: layout.generation + generation - 1,
-        offset,
-        len: layout.value_len + len,
-    })
+    answer
 }
 
-/// The bits of the hash that a digest keeps; the filters use others first.
-fn short(hash: u64) -> [u8; HASH_LEN] {
-    (hash as u16).to_le_bytes()
+/// Which entries a bucket has.
+fn entries_of(buckets: &[u8], bucket: usize) -> core::ops::Range<usize> {
+    let (mut bit, mut ended) = (0, 0);
+    // Bytes at whose end it has not begun.
+    for byte in buckets {
+        let zeros = byte.count_zeros() as usize;
+        if ended + zeros >= bucket {
+            break;
+        }
+        ended += zeros;
+        bit += 8;
+    }
+    let is_set = |bit: usize| buckets.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1);
+    while ended < bucket {
+        ended += usize::from(!is_set(bit));
+        bit += 1;
+    }
+    let first = bit - bucket;
+    while is_set(bit) {
+        bit += 1;
+    }
+    first..bit - bucket
 }
 
 #[cfg(test)]
@@ -270,7 +336,7 @@ mod tests {
                 .collect();
             let mut digest = vec![0xee; 8192];
             let node = node(&keys);
-            let Some(layout) = Layout::of(&node) else {
+            let Some(layout) = Layout::of(&node, 4) else {
                 prop_assert!(keys.is_empty());
                 return Ok(());
             };
@@ -297,27 +363,28 @@ mod tests {
     fn digest_of_other_entries_is_refused() {
         let place = (Place { generation: 5, offset: 6 }, 700);
         let mixed = BTreeMap::from([(vec![1; 4], place), (vec![2; 5], place)]);
-        assert_eq!(Layout::of(&node(&mixed)), None, "keys of two lengths");
+        assert_eq!(Layout::of(&node(&mixed), 4), None, "keys of two lengths");
         let long = BTreeMap::from([(vec![1; 65], place)]);
-        assert_eq!(Layout::of(&node(&long)), None, "a long key");
+        assert_eq!(Layout::of(&node(&long), 4), None, "a long key");
         let large = BTreeMap::from([(vec![1; 4], (place.0, 1 << 32))]);
-        assert_eq!(Layout::of(&node(&large)), None, "a value of 4 GiB");
+        assert_eq!(Layout::of(&node(&large), 4), None, "a value of 4 GiB");
         for entry in [Entry::inline(1, b"a"), Entry::tombstone(1)] {
             let mut node = vec![0; 512];
             let mut builder = DataBuilder::new(&mut node);
             assert!(builder.push(&mut node, b"key", &entry));
             builder.finish(&mut node);
-            assert_eq!(Layout::of(&node), None);
+            assert_eq!(Layout::of(&node, 4), None);
         }
-        assert_eq!(Layout::of(&node(&BTreeMap::new())), None, "no keys");
+        assert_eq!(Layout::of(&node(&BTreeMap::new()), 4), None, "no keys");
     }
 
     #[test]
     fn digest_of_values_alike_takes_few_bits() {
         let place = |index: u32| Place { generation: 70_000 + index, offset: index << 20 };
         let keys = (0..200).map(|index| (vec![index as u8; 16], (place(index), 1 << 20)));
-        let layout = Layout::of(&node(&keys.collect())).expect("one");
-        assert_eq!(layout.len(), HEADER + 200 * 2 + 200 * (8 + 28) / 8);
+        let layout = Layout::of(&node(&keys.collect()), 4).expect("one");
+        // Of 20 bits of a hash, 7 are the bucket's.
+        assert_eq!(layout.len(), HEADER + (200 + 128) / 8 + 200 * (13 + 8 + 28) / 8);
     }
 
     #[test]
@@ -333,7 +400,7 @@ mod tests {
         }
         builder.finish(&mut node);
         let mut digest = vec![0; 2048];
-        let layout = Layout::of(&node).expect("few others");
+        let layout = Layout::of(&node, 4).expect("few others");
         assert!(layout.write(&node, SEED, &mut digest).is_some());
         for key in 0..20u8 {
             let answer = look(&digest, filter::hash(SEED, &[key]), 1);
