@@ -5,6 +5,7 @@ mod anchors;
 #[cfg(feature = "canary")]
 mod canary;
 mod cli;
+mod costs;
 mod deadline;
 mod delete_range;
 #[cfg(target_os = "linux")]
