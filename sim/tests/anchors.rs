@@ -164,6 +164,53 @@ fn superblocks(drive: &Drive, zone: u32) -> Vec<Superblock> {
     found
 }
 
+/// The ordinal of the newest one in a zone.
+fn newest(drive: &Drive, zone: u32) -> Option<u64> {
+    superblocks(drive, zone).iter().map(|found| found.ordinal).max()
+}
+
+/// An anchor whose write failed gets the same superblock at once, after a reset, as the other one
+/// leads to the last that was published.
+#[test]
+fn anchor_whose_write_failed_is_not_left_behind() {
+    for media in ["nor-1m", "smr-tiny"] {
+        let drive = new_drive(&format!("{media}:timing=instant"), false);
+        let mut model = Model::new();
+        assert_eq!(fill(&drive, &mut model, 0), KEYS);
+        drive.set_faults(&plan("write-error structure=superblock"), 1);
+        churn(&drive, &mut model, |index| index < 1);
+        assert_eq!(drive.fault_counts().total(), 1, "{media}");
+        assert_eq!(newest(&drive, 0), newest(&drive, 1), "{media}");
+    }
+}
+
+/// One block of each anchor cannot be read: the others say enough, and no zone is searched.
+#[test]
+fn anchor_with_a_bad_block_is_read_block_by_block() {
+    let drive = new_drive(MEDIA, false);
+    let mut model = Model::new();
+    for life in 0..3 {
+        assert_eq!(fill(&drive, &mut model, life * KEYS), KEYS);
+        cut(&drive);
+    }
+    let mount_reads = |drive: &Drive| {
+        let mut memory = vec![0; MEMORY_LEN];
+        let store = drive.block_on(Store::open(drive, &mut memory)).expect("open");
+        (store.media_stats().reads, newest(drive, 0).min(newest(drive, 1)))
+    };
+    let (good, ordinal) = mount_reads(&drive.fork());
+    let bad = drive.fork();
+    let second = |zone| bad.geometry().zone_start(ZoneId(zone)).0 + 1;
+    let rule = |zone| format!("read-error sticky lba={}", second(zone));
+    bad.set_faults(&plan(&format!("{}; {}", rule(0), rule(1))), 1);
+    let (reads, found) = mount_reads(&bad);
+    assert!(bad.fault_counts().total() >= 2, "both blocks were asked for");
+    assert_eq!(found, ordinal);
+    let blocks = written(&bad, 0) + written(&bad, 1);
+    assert!(reads < good + u64::from(blocks) + 20, "{reads} reads, {good} when all is well");
+    check(&bad, &model, "an older superblock is bad in each anchor");
+}
+
 /// An anchor that can be read, but not written any more, goes on naming an old manifest; the other
 /// one is lost then. A cut may have come between the two before.
 #[test]
@@ -178,10 +225,6 @@ fn anchor_that_cannot_be_written_leads_to_no_old_manifest() {
             full.cut_after_changes(at);
             churn(&full, &mut before, |_| true);
             cut(&full);
-            let newest = |drive: &Drive, zone: u32| {
-                let found = superblocks(drive, zone);
-                found.iter().map(|found| found.ordinal).max().expect("an anchor")
-            };
             let is_uneven = newest(&full, behind) < newest(&full, 1 - behind);
             uneven += u32::from(is_uneven);
             // What answers that it failed may have been written.
@@ -237,10 +280,9 @@ fn snapshot_that_a_cut_kept_from_being_published_counts_no_more() {
         drive.cut_after_changes(at);
         fill(&drive, &mut model, KEYS);
         cut(&drive);
-        let newest = |zone| superblocks(&drive, zone).iter().map(|found| found.ordinal).max();
-        let published = newest(0).max(newest(1));
+        let published = newest(&drive, 0).max(newest(&drive, 1));
         let zones = 2..drive.geometry().zone_count;
-        for zone in zones.filter(|zone| newest(*zone) > published) {
+        for zone in zones.filter(|zone| newest(&drive, *zone) > published) {
             // It can be read, but not used again.
             drive.take_out_zone(ZoneId(zone), ZoneCondition::ReadOnly);
             cases += 1;

@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crate::shelf::{MEDIA, MEMORY_LEN, Model, Shop, key, lost_by_get, new_drive, plan, put};
+use crate::shelf::{MEDIA, MEMORY_LEN, Model, Shop, key, lost_by_get, new_drive, open, plan, put};
+
+use shingle_engine::zone::Role;
 use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
-use shingle_hal::Device;
+use shingle_hal::{Device, ZoneId};
 use shingle_sim::{Drive, Outcome};
 
 /// What the store says is lost, without reading values; and counts the keys.
@@ -148,6 +150,39 @@ fn write_fault_in_any_zone_goes_on_elsewhere() {
             drive.block_on(store.compact()).expect("compact");
             assert!(lost_by_get(&drive, &store, &model).is_empty(), "seed {seed}, compacted");
         }
+    }
+}
+
+/// The zone of a copy of the manifest fails: the copy moves, and the zone is used no more in any
+/// later life, though the manifest is all that ever said so.
+#[test]
+fn zone_of_a_manifest_copy_that_failed_is_retired_for_good() {
+    let drive = new_drive(MEDIA, false);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let manifests = |store: &Shop<'_, '_>| -> Vec<u32> {
+        let zones = 0..drive.geometry().zone_count;
+        let role = |zone: &u32| store.zone_use(ZoneId(*zone)).expect("a zone").role;
+        zones.filter(|zone| role(zone) == Role::Manifest).collect()
+    };
+    let store = open(&drive, &mut memory);
+    put(&drive, &store, &mut model, 0, 0);
+    let failing = manifests(&store)[0];
+    drive.set_faults(&plan(&format!("write-error sticky zone={failing}")), 1);
+    for index in 1..100 {
+        put(&drive, &store, &mut model, index, 0);
+        drive.block_on(store.checkpoint()).expect("checkpoint");
+    }
+    assert!(!manifests(&store).contains(&failing), "the copy is elsewhere");
+    drop(store);
+    for life in 0..4 {
+        let store = open(&drive, &mut memory);
+        let role = store.zone_use(ZoneId(failing)).expect("a zone").role;
+        assert_eq!(role, Role::Retired, "life {life}");
+        assert_eq!(store.stats().failed_zones, 1, "life {life}");
+        assert!(lost_by_get(&drive, &store, &model).is_empty(), "life {life}");
+        put(&drive, &store, &mut model, 100, life);
+        drive.block_on(store.checkpoint()).expect("checkpoint");
     }
 }
 
