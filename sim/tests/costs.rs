@@ -31,10 +31,11 @@ const MIRRORED: Redundancy = Redundancy { mirror_runs: true, mirror_log: true, p
 const WITH_PARITY: Redundancy = Redundancy { mirror_runs: true, mirror_log: false, parity: 3 };
 
 /// A drive, the engine's memory, the longest value, and what is kept twice.
-const LIVES: [(&str, usize, u64, Redundancy); 8] = [
+const LIVES: [(&str, usize, u64, Redundancy); 9] = [
     ("smr-tiny", 2 << 20, 4000, NONE),
     ("smr-tiny", 16 << 20, 60_000, NONE),
     ("smr-tiny", 4 << 20, 20_000, MIRRORED),
+    ("smr-tiny", 4 << 20, 600, MIRRORED),
     ("smr-tiny", 4 << 20, 20_000, WITH_PARITY),
     ("disk-tiny", 2 << 20, 8000, NONE),
     ("zns-tiny", 2 << 20, 8000, NONE),

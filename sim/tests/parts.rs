@@ -289,3 +289,38 @@ fn bad_block_in_a_value_costs_that_value_also_after_its_zone_was_emptied() {
     }
     assert!(lost_by_get(&drive, &store, &model).is_empty());
 }
+
+/// Values that cannot be read do not keep their zone: reclaim gives it up, and they are lost.
+#[test]
+fn zone_of_values_that_cannot_be_read_is_emptied_all_the_same() {
+    const KEYS: u32 = 300;
+    let drive = new_drive(MEDIA, false);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let store = open(&drive, &mut memory);
+    for index in 0..KEYS {
+        put(&drive, &store, &mut model, index, 0);
+    }
+    let zone_use = |zone| store.zone_use(zone).expect("a zone");
+    let mut zones = (0..drive.geometry().zone_count).map(ZoneId);
+    let is_full = |zone: &ZoneId| zone_use(*zone).role == Role::Log && !zone_use(*zone).head;
+    let bad = zones.find(is_full).expect("a zone of values");
+    let generation = zone_use(bad).generation;
+    drive.set_faults(&plan(&format!("read-error sticky zone={}", bad.0)), 1);
+    let lost = lost_by_get(&drive, &store, &model);
+    let is_there = || zone_use(bad).generation == generation;
+    // Of ten keys one stays, so each zone has some that live; and one or two that are lost.
+    let left: BTreeSet<u32> = lost.into_iter().take(2).collect();
+    let stays = |index: &u32| index.is_multiple_of(10) || left.contains(index);
+    let mut round = 0;
+    while is_there() && round < 50 {
+        round += 1;
+        for index in (0..KEYS).filter(|index| !stays(index)) {
+            put(&drive, &store, &mut model, index, round);
+        }
+    }
+    assert!(!is_there(), "after {round} rounds, {} reclaims", store.stats().reclaims);
+    assert!(!left.is_empty());
+    assert_eq!(lost_by_get(&drive, &store, &model), left);
+    assert_eq!(lost_by_list(&drive, &store, &model), left);
+}
