@@ -346,3 +346,32 @@ fn space_that_a_snapshot_held_comes_back_when_it_is_gone() {
     put(1000, more).expect("what only the snapshot saw makes room");
     drive.block_on(store.close()).expect("close");
 }
+
+/// Far more zones are dead at once than one edit of the manifest gives back.
+#[test]
+fn all_zones_come_back_when_everything_is_deleted() {
+    const COUNT: u64 = 300;
+    let drive = drive_of("smr:zones=400,zone-mib=1,conventional=0");
+    let mut memory = vec![0; 16 << 20];
+    set_up(&drive, &mut memory, Redundancy::for_geometry(&drive.geometry()));
+    let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+    let free = store.stats().free_zones;
+    for round in 0..3 {
+        for index in 0..COUNT {
+            let (key, value) = (key(index), synthetic::value(round * COUNT + index, 1_000_000));
+            let put = store.put(&key, Meta::NONE, &value, WriteOptions::BUFFERED);
+            drive.block_on(put).expect("there is room");
+        }
+        let all = store.delete_range(&[0], None, Durability::Buffered);
+        drive.block_on(all).expect("delete_range");
+        drive.block_on(store.compact()).expect("compact");
+        drive.block_on(store.maintain(1000)).expect("maintain");
+        drive.block_on(store.sync()).expect("sync");
+        let left = free - store.stats().free_zones;
+        assert!(
+            left < 16,
+            "round {round}: {left} zones are still taken, {}",
+            use_of(&store, &drive)
+        );
+    }
+}
