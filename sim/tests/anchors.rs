@@ -173,7 +173,7 @@ fn newest(drive: &Drive, zone: u32) -> Option<u64> {
 /// leads to the last that was published.
 #[test]
 fn anchor_whose_write_failed_is_not_left_behind() {
-    for media in ["nor-1m", "smr-tiny"] {
+    for media in ["nor-1m", "zns-tiny"] {
         let drive = new_drive(&format!("{media}:timing=instant"), false);
         let mut model = Model::new();
         assert_eq!(fill(&drive, &mut model, 0), KEYS);
@@ -207,7 +207,7 @@ fn anchor_with_a_bad_block_is_read_block_by_block() {
     assert!(bad.fault_counts().total() >= 2, "both blocks were asked for");
     assert_eq!(found, ordinal);
     let blocks = written(&bad, 0) + written(&bad, 1);
-    assert!(reads < good + u64::from(blocks) + 20, "{reads} reads, {good} when all is well");
+    assert!(reads <= good + u64::from(blocks), "{reads} reads, {good} when all is well");
     check(&bad, &model, "an older superblock is bad in each anchor");
 }
 
