@@ -119,8 +119,11 @@ fn live(media: &str, memory_len: usize, len_max: u64, redundancy: Redundancy) ->
         }
         tell(&mut text, "overwrite", count / 2, &store, &mut last);
         let snapshot = store.snapshot().expect("one is free");
-        let deleted = store.delete_range(&[0x40], Some(&[0x60]), Durability::Durable);
-        drive.block_on(deleted).expect("a full store takes deletes");
+        for first in (0x40..0x80).step_by(2) {
+            let (from, to) = ([first], [first + 1]);
+            let deleted = store.delete_range(&from, Some(&to), Durability::Durable);
+            drive.block_on(deleted).expect("a full store takes deletes");
+        }
         let steps = drive.block_on(store.maintain(1000)).expect("maintain");
         tell(&mut text, "delete an eighth, a snapshot held", steps.into(), &store, &mut last);
         drop(snapshot);
