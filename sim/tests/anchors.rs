@@ -296,6 +296,32 @@ fn snapshot_that_a_cut_kept_from_being_published_counts_no_more() {
     assert!(cases > 0, "no cut came between a snapshot and its superblock");
 }
 
+/// Both anchors are lost after a cut in the midst of whatever was written then, a snapshot of the
+/// manifest among it: one that is not whole leads nowhere.
+#[test]
+fn snapshot_that_is_not_whole_counts_no_more() {
+    let full = new_drive(MEDIA, false);
+    let mut before = Model::new();
+    assert_eq!(fill(&full, &mut before, 0), KEYS);
+    let mut unpublished = 0;
+    for (at, seed) in (1..24).flat_map(|at| (0..8).map(move |seed| (at, seed))) {
+        let (drive, mut model) = (full.fork(), before.clone());
+        drive.cut_after_changes(at);
+        fill(&drive, &mut model, KEYS);
+        if !drive.is_cut() {
+            drive.cut_after(0);
+        }
+        drive.power_on(Outcome::Seeded(seed));
+        let published = newest(&drive, 0).max(newest(&drive, 1));
+        let mut zones = 2..drive.geometry().zone_count;
+        unpublished += u32::from(zones.any(|zone| newest(&drive, zone) > published));
+        drive.take_out_zone(ZoneId(0), ZoneCondition::Offline);
+        drive.take_out_zone(ZoneId(1), ZoneCondition::Offline);
+        check(&drive, &model, &format!("cut at {at}, seed {seed}"));
+    }
+    assert!(unpublished > 8, "{unpublished} snapshots that no anchor names");
+}
+
 /// What a cut leaves of formatting anew is one of the two stores, or none: never a mixture.
 #[test]
 fn cut_while_another_store_is_formatted_brings_nothing_older_back() {

@@ -137,3 +137,10 @@ fn pins_are_cleared_together() {
         assert!(!zones.get(ZoneId(1)).is_pinned());
     });
 }
+
+#[test]
+fn generations_in_turn_have_homes_apart() {
+    let homes = (1..=64).map(|generation| Zones::home(generation, 127));
+    let homes: std::collections::BTreeSet<_> = homes.collect();
+    assert!(homes.len() > 48, "{homes:?}");
+}
