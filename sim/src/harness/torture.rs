@@ -38,6 +38,8 @@ pub const MEDIA: [&str; 10] = [
 
 /// Requests after which a life is held to turn in circles.
 const REQUESTS_MAX: u64 = 20_000_000;
+/// Reads beside writers, by a reader, for each of the writers' operations.
+const READS_BESIDE_MAX: u64 = 8;
 /// How many of the longest values a budget of bytes is, and how often it is all that is kept.
 const VALUES_OF_BUDGET: u64 = 256;
 const LIVES_OF_BUDGET: u64 = 32;
@@ -527,7 +529,11 @@ impl<'c> Bed<'c> {
         for _ in 0..choices.below(3) {
             let mut choices = choices.fork();
             executor.spawn(async move {
-                while writing.get() > 0 && stopped_ref.borrow().is_none() {
+                // What comes from memory takes no time of the drive's, so the writers' end is none.
+                for _ in 0..READS_BESIDE_MAX * ops {
+                    if writing.get() == 0 || stopped_ref.borrow().is_some() {
+                        break;
+                    }
                     if choices.once_in(8) {
                         let span = profile.span(&mut choices, &(0..profile.keys));
                         stop(life.scan_beside(&span).await);
