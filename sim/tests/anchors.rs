@@ -54,10 +54,15 @@ fn check(drive: &Drive, model: &Model, what: &str) {
 }
 
 fn cut(drive: &Drive) {
+    cut_to(drive, Outcome::LoseAll);
+}
+
+/// Power fails, if it has not, and returns with what a cut may leave.
+fn cut_to(drive: &Drive, outcome: Outcome) {
     if !drive.is_cut() {
         drive.cut_after(0);
     }
-    drive.power_on(Outcome::LoseAll);
+    drive.power_on(outcome);
 }
 
 fn written(drive: &Drive, zone: u32) -> u32 {
@@ -308,10 +313,7 @@ fn snapshot_that_is_not_whole_counts_no_more() {
         let (drive, mut model) = (full.fork(), before.clone());
         drive.cut_after_changes(at);
         fill(&drive, &mut model, KEYS);
-        if !drive.is_cut() {
-            drive.cut_after(0);
-        }
-        drive.power_on(Outcome::Seeded(seed));
+        cut_to(&drive, Outcome::Seeded(seed));
         let published = newest(&drive, 0).max(newest(&drive, 1));
         let mut zones = 2..drive.geometry().zone_count;
         unpublished += u32::from(zones.any(|zone| newest(&drive, zone) > published));

@@ -9,22 +9,13 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use crate::shelf::{Random, scattered_key as key};
 use shingle_engine::{
     Durability, FormatOptions, Limits, MediaStats, Meta, Redundancy, Store, WriteOptions, format,
 };
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, synthetic};
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
 
 const NONE: Redundancy = Redundancy::NONE;
 const MIRRORED: Redundancy = Redundancy { mirror_runs: true, mirror_log: true, parity: 0 };
@@ -43,13 +34,6 @@ const LIVES: [(&str, usize, u64, Redundancy); 9] = [
     ("nor-1m", 128 << 10, 2000, NONE),
 ];
 
-fn key(index: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    key[8..].copy_from_slice(&index.to_be_bytes());
-    key
-}
-
 /// What the store did since the last time.
 fn tell(
     text: &mut String,
@@ -62,7 +46,7 @@ fn tell(
     writeln!(
         text,
         "{what} {done}: used {} of {}, {} zones free, runs {:?}, flushes {}, merges {}, \
-         reclaims {}, moved {} B, copied {} and {}, reads {} of {} B, writes {} of {} B, syncs {}, \
+         reclaims {}, moved {} B, rebuilds {}, regroups {}, reads {} of {} B, writes {} of {} B, syncs {}, \
          resets {}",
         stats.used_bytes,
         stats.capacity_bytes,

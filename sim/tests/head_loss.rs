@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use crate::shelf::Random;
 use shingle_engine::{
     Direction, FormatOptions, Limits, Meta, ReadError, ReadOptions, Redundancy, Store,
     WriteOptions, format,
@@ -30,16 +31,6 @@ struct Size {
 
 const SMALL: Size = Size { media: "smr:zones=1024,zone-mib=4", value_len: 64 << 10, load: 2_000 };
 const FULL: Size = Size { media: "smr:zones=8192,zone-mib=256", value_len: 1 << 20, load: 20_000 };
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
 
 /// A key; in an order that has nothing to do with the index.
 fn key(index: u64) -> [u8; 8] {

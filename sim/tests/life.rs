@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use crate::shelf::{Random, scattered_key as key};
 use shingle_engine::{
     Durability, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteError,
     WriteOptions, format,
@@ -16,16 +17,6 @@ use shingle_sim::synthetic;
 use shingle_sim::timing::TimingSpec;
 use shingle_sim::{Drive, Executor};
 
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
-
 fn env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -34,13 +25,6 @@ fn drive_of(media: &str) -> Drive {
     let mut spec = MediaSpec::parse(media).expect("a medium");
     spec.timing = TimingSpec::Instant;
     Drive::new(spec, 5)
-}
-
-fn key(index: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    key[8..].copy_from_slice(&index.to_be_bytes());
-    key
 }
 
 /// What the zones are for, with how much of each lives.

@@ -13,6 +13,7 @@
 
 use std::time::Instant;
 
+use crate::shelf::scattered_key as key;
 use shingle_engine::{
     FormatOptions, Limits, Meta, ReadOptions, Redundancy, Stats, Store, WriteOptions, format,
 };
@@ -34,13 +35,6 @@ impl Random {
 
 fn env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-fn key(index: u64) -> [u8; KEY_LEN] {
-    let mut key = [0; KEY_LEN];
-    key[..8].copy_from_slice(&index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    key[8..].copy_from_slice(&index.to_be_bytes());
-    key
 }
 
 /// What choosing the emptiest zone costs at fill `u` under uniform overwriting.

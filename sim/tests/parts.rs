@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use crate::shelf::{MEDIA, MEMORY_LEN, Model, Shop, key, lost_by_get, new_drive, open, plan, put};
-
 use shingle_engine::zone::Role;
 use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
 use shingle_hal::{Device, ZoneId};

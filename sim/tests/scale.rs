@@ -4,6 +4,7 @@
 //! `SHINGLE_SCALE_MEMORY_MIB` the engine's memory there, `SHINGLE_SCALE_KEYS` the most keys of the
 //! mount test. Figures are virtual time and counts.
 
+use crate::shelf::scattered_key as key;
 use shingle_engine::{
     FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
 };
@@ -14,13 +15,6 @@ use shingle_sim::{Drive, synthetic};
 
 fn env(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
-fn key(index: u64) -> [u8; 16] {
-    let mut key = [0; 16];
-    key[..8].copy_from_slice(&index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
-    key[8..].copy_from_slice(&index.to_be_bytes());
-    key
 }
 
 #[test]

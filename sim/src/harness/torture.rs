@@ -529,7 +529,8 @@ impl<'c> Bed<'c> {
         for _ in 0..choices.below(3) {
             let mut choices = choices.fork();
             executor.spawn(async move {
-                // What comes from memory takes no time of the drive's, so the writers' end is none.
+                // A read from memory takes no time of the drive's: with no bound, thousands go by
+                // while a writer waits.
                 for _ in 0..READS_BESIDE_MAX * ops {
                     if writing.get() == 0 || stopped_ref.borrow().is_some() {
                         break;

@@ -1,4 +1,5 @@
 //! A store on a drive of several elements, and a model of what it holds: for tests of what fails.
+//! And random numbers and keys for those that draw their work.
 #![allow(dead_code)] // each test uses a part
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,25 @@ pub(crate) type Shop<'m, 'd> = Store<'m, &'d Drive>;
 
 pub(crate) fn key(index: u32) -> [u8; 8] {
     (u64::from(index) << 20).to_be_bytes()
+}
+
+/// A key that has its place among others by chance, and no other index has.
+pub(crate) fn scattered_key(index: u64) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    key[8..].copy_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// Random numbers by seed: Knuth's linear congruential generator, by its upper bits.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % n
+    }
 }
 
 pub(crate) fn plan(text: &str) -> FaultPlan {
