@@ -46,8 +46,8 @@ fn tell(
     writeln!(
         text,
         "{what} {done}: used {} of {}, {} zones free, runs {:?}, flushes {}, merges {}, \
-         reclaims {}, moved {} B, rebuilds {}, regroups {}, reads {} of {} B, writes {} of {} B, syncs {}, \
-         resets {}",
+         reclaims {}, moved {} B, rebuilds {}, regroups {}, reads {} of {} B, \
+         writes {} of {} B, syncs {}, resets {}",
         stats.used_bytes,
         stats.capacity_bytes,
         stats.free_zones,
