@@ -78,15 +78,20 @@ pub(crate) fn change_holds(
         Change::Reserved16 => false,
         Change::Piece(piece) => piece_holds(zones, &piece, node_blocks, zone_blocks),
         Change::Merge { into, run, last_input, .. } => {
-            into <= BOTTOM && run < u32::MAX && last_input < u32::MAX
+            into <= BOTTOM && can_go_on(run) && can_go_on(last_input)
         }
         Change::Checkpoint { seq, .. } => seq < SEQ_MAX,
-        // Whoever goes on from here needs some that are left.
         Change::Counters { generation_limit, next_run } => {
-            generation_limit > 0 && generation_limit < u32::MAX / 2 && next_run < u32::MAX
+            generation_limit > 0 && can_go_on(generation_limit) && can_go_on(next_run)
         }
         Change::Drop { .. } | Change::MergeKey { .. } | Change::MergeEnd { .. } => true,
     }
+}
+
+/// Whether enough numbers are left above this one for whoever counts on from it: those of a run a
+/// second for 68 years.
+fn can_go_on(number: u32) -> bool {
+    number < u32::MAX / 2
 }
 
 /// Whether a piece lies within a zone that holds pieces.
@@ -95,7 +100,7 @@ fn piece_holds(zones: &Zones<'_>, piece: &PieceRecord, node_blocks: u32, zone_bl
     let end = u64::from(piece.start) + u64::from(piece.nodes) * u64::from(node_blocks);
     zone.is_some_and(|zone| zones.get(zone).role().holds_runs())
         && piece.level <= BOTTOM
-        && piece.run < u32::MAX
+        && can_go_on(piece.run)
         && piece.start > 0
         && piece.nodes > 0
         && end <= u64::from(zone_blocks)
@@ -119,6 +124,8 @@ pub(crate) fn op_holds(limits: &Limits, op: &OpHeader, seq: u64, value: &[u8]) -
 
 #[cfg(test)]
 mod tests {
+    use shingle_hal::{BlockCount, ElementId, Lba, ZoneCondition, ZoneDescriptor, ZoneType};
+
     use super::*;
     use crate::format::superblock::{MAGIC, ManifestPlace, Redundancy, VERSION};
 
@@ -167,6 +174,48 @@ mod tests {
         assert!(!holds((2, 1), (3, 1), 1), "one generation twice");
         assert!(!holds((2, 0), (3, 1), 1), "no generation");
         assert!(!holds((2, 1), (3, 2), u64::MAX), "the last ordinal");
+    }
+
+    #[test]
+    fn numbers_that_leave_none_to_go_on_with_are_refused() {
+        let mut memory = vec![0; crate::zone::memory_len(1)];
+        let mut zones = Zones::new(&mut memory, 1, 64);
+        let zone = ZoneDescriptor {
+            zone: ZoneId(0),
+            zone_type: ZoneType::SequentialRequired,
+            condition: ZoneCondition::Empty,
+            start: Lba(0),
+            capacity: BlockCount(64),
+            write_pointer: BlockCount(0),
+            element: ElementId(0),
+        };
+        zones.describe(&zone, 64);
+        zones.install(ZoneId(0), 5, Role::Run);
+        let changes = |number: u32| {
+            let piece = PieceRecord {
+                generation: 5,
+                start: 1,
+                nodes: 1,
+                entries: 1,
+                run: number,
+                level: 0,
+                boundaries: false,
+                first_len: 0,
+                first: [0; _],
+            };
+            [
+                Change::Counters { generation_limit: number, next_run: 1 },
+                Change::Counters { generation_limit: 1, next_run: number },
+                Change::Merge { level: 0, into: 1, run: number, last_input: 1 },
+                Change::Merge { level: 0, into: 1, run: 2, last_input: number },
+                Change::Piece(piece),
+            ]
+        };
+        let last = u32::MAX / 2 - 1;
+        for (right, wrong) in changes(last).into_iter().zip(changes(last + 1)) {
+            assert!(change_holds(&zones, &right, 4, 64), "{right:?}");
+            assert!(!change_holds(&zones, &wrong, 4, 64), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -39,6 +39,18 @@ fn images_that_once_ended_the_process_are_damage() {
     }
 }
 
+/// A merge into the last run but one of all numbers: the next flush counted past the end.
+#[test]
+fn image_whose_runs_have_no_numbers_left_is_damage() {
+    let target = Target::find("mutated_images").expect("a target");
+    let input = [
+        b":\x13\xfa\x95qa\xb9JE\xa2\xfe\xff\xff\xff\xff\xff\xff\xfe".as_slice(),
+        &[0xe0; 21],
+        b"up\x1b1\xa9\xde\xa3z\xa5\x07\x07\x01\0\0\0\0\0\0\x0b\x07\x07\x07\x07\x07",
+    ];
+    assert_eq!(target.run(&input.concat()), Ok(()));
+}
+
 #[test]
 fn operations_agree_with_the_model() {
     passes("operations", 30);
