@@ -30,29 +30,25 @@ const MISSES_MAX: u32 = 128;
 /// Bytes of bookkeeping a frame.
 pub(crate) const FRAME_META_LEN: usize = size_of::<Frame>();
 
-use zerocopy::byteorder::little_endian::U32;
+use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Which node; generation 0 for none.
+/// Which node: its generation, which is 0 for none, and its block.
 #[derive(Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[repr(C)]
-struct Name {
-    generation: U32,
-    block: U32,
-}
+#[repr(transparent)]
+struct Name(U64);
 
 impl Name {
-    const NONE: Self = Self { generation: U32::ZERO, block: U32::ZERO };
+    const NONE: Self = Self(U64::ZERO);
     /// The second of a frame: its first takes the whole frame.
-    const WHOLE: Self = Self { generation: U32::MAX_VALUE, block: U32::ZERO };
+    const WHOLE: Self = Self(U64::MAX_VALUE);
 
     fn new(generation: u32, block: u32) -> Self {
-        Self { generation: U32::new(generation), block: U32::new(block) }
+        Self(U64::new(u64::from(generation) << 32 | u64::from(block)))
     }
 
     fn hash(self) -> u64 {
-        (u64::from(self.generation.get()) << 32 | u64::from(self.block.get()))
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        self.0.get().wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
 }
 

@@ -75,6 +75,13 @@ impl Layout {
     pub(crate) fn of(node: &[u8], share_max: usize) -> Option<Self> {
         let data = Data::new(node)?;
         let count = data.count();
+        // Most nodes that can have none are told by their ends.
+        let is_other =
+            |position| data.entry_at(position).is_some_and(|entry| target(&entry).is_none());
+        let [first, last] = [data.first_position()?, data.last_position().ok()??];
+        if is_other(first) && is_other(last) {
+            return None;
+        }
         let (mut key_len, mut others) = (None, 0);
         let (mut least, mut most) = ([u32::MAX; 3], [0; 3]);
         walk(&data, |key, target| {

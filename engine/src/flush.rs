@@ -221,7 +221,7 @@ fn flush_entries(
             return Filled::OutputFull;
         }
         let point = flush.cursor.map(|cursor| table.at(cursor));
-        let before = flush.before.map(|cursor| table.at(cursor).0);
+        let before = flush.before.map(|cursor| table.key_at(cursor));
         let new_key = point.is_none_or(|(key, _)| before != Some(key));
         let event = next_event(table, flush.event);
         if point.is_none() && event.is_none() {

@@ -11,7 +11,6 @@
 use core::cmp::Ordering;
 use shingle_hal::{Device, Request};
 
-use crate::digest::Answer;
 use crate::error::Fault;
 use crate::format::branch::Branch;
 use crate::format::data::Data;
@@ -21,7 +20,7 @@ use crate::format::node::{NodeType, Position, node_type};
 use crate::limits::{BOTTOM, READ_ATTEMPTS_MAX, TREE_HEIGHT_MAX};
 use crate::run::cursor::malformed;
 use crate::run::tree::Run;
-use crate::state::Core;
+use crate::state::{Core, Leaf};
 
 /// What a step down the tree came to.
 enum Down {
@@ -40,6 +39,20 @@ struct InRun {
     cover: u64,
 }
 
+/// What is looked for, and on whose behalf.
+struct Search<'s, 'v> {
+    key: &'s [u8],
+    hash: u64,
+    seq: u64,
+    request: Request,
+    /// Where a value perhaps is, if digests may say so.
+    guess: Option<&'s mut Option<Fragment>>,
+    visit: &'s mut Visit<'v>,
+}
+
+/// What is shown a version, or that there is none.
+type Visit<'v> = dyn FnMut(Option<&Entry<'_>>) + 'v;
+
 impl<D: Device> Core<'_, D> {
     /// Finds the newest version of `key` that `seq` may see and shows it to `visit`: `None` for
     /// absent or deleted. `visit` may be called again if the search starts over; the last call
@@ -47,47 +60,53 @@ impl<D: Device> Core<'_, D> {
     ///
     /// Returns the tree's version that the answer belongs to.
     // Async behind this alone, so that there is one future for whatever the request is made of.
-    pub(crate) fn find(
-        &self,
-        key: &[u8],
+    pub(crate) fn find<'s>(
+        &'s self,
+        key: &'s [u8],
         seq: u64,
         request: impl Into<Request>,
-        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+        visit: &'s mut Visit<'_>,
     ) -> impl Future<Output = Result<u64, Fault<D::Error>>> {
-        self.find_newest(key, seq, request.into(), visit)
+        let (hash, request) = (self.shape.hash(key), request.into());
+        self.find_newest(Search { key, hash, seq, request, guess: None, visit })
     }
 
-    async fn find_newest(
-        &self,
-        key: &[u8],
-        seq: u64,
+    /// As [`find`](Self::find) for the newest version of all, but digests of nodes
+    /// ([`digest`](crate::digest)) may answer: then `guess` is set, and `visit` was shown nothing.
+    /// What lies there is the value only if the key stands before it.
+    pub(crate) fn find_or_guess<'s>(
+        &'s self,
+        key: &'s [u8],
         request: Request,
-        visit: &mut dyn FnMut(Option<&Entry<'_>>),
-    ) -> Result<u64, Fault<D::Error>> {
-        let mut attempt = 0;
-        loop {
+        guess: &'s mut Option<Fragment>,
+        visit: &'s mut Visit<'_>,
+    ) -> impl Future<Output = Result<u64, Fault<D::Error>>> {
+        let hash = self.shape.hash(key);
+        self.find_newest(Search { key, hash, seq: u64::MAX, request, guess: Some(guess), visit })
+    }
+
+    async fn find_newest(&self, mut search: Search<'_, '_>) -> Result<u64, Fault<D::Error>> {
+        for _ in 0..READ_ATTEMPTS_MAX {
             let version = self.state.borrow().tree.version;
-            let result = self.find_once(key, seq, request, version, visit).await;
+            if let Some(guess) = &mut search.guess {
+                **guess = None;
+            }
+            let result = self.find_once(&mut search, version).await;
             if self.state.borrow().tree.version == version {
                 return result.map(|()| version);
             }
-            attempt += 1;
-            if attempt == READ_ATTEMPTS_MAX {
-                return result.map(|()| version);
-            }
         }
+        Err(malformed())
     }
 
+    /// Searches once. What came of it counts for nothing if the tree has changed meanwhile.
     async fn find_once(
         &self,
-        key: &[u8],
-        seq: u64,
-        request: Request,
+        search: &mut Search<'_, '_>,
         version: u64,
-        visit: &mut dyn FnMut(Option<&Entry<'_>>),
     ) -> Result<(), Fault<D::Error>> {
         let mut index = 0;
-        if self.state.borrow().find_in_memory(key, seq, visit) {
+        if self.state.borrow().find_in_memory(search.key, search.seq, search.visit) {
             return Ok(());
         }
         loop {
@@ -99,12 +118,12 @@ impl<D: Device> Core<'_, D> {
                 let Some(run) = state.tree.runs().get(index).copied() else {
                     break;
                 };
-                (!state.tree.is_spent(&run, key)).then_some(run)
+                (!state.tree.is_spent(&run, search.key)).then_some(run)
             };
             index += 1;
             let Some(run) = run else { continue };
             let missed = self.state.borrow().cache.misses;
-            let in_run = self.find_in_run(&run, key, seq, request, visit).await?;
+            let in_run = self.find_in_run(&run, search).await?;
             if in_run.found {
                 return Ok(());
             }
@@ -116,40 +135,37 @@ impl<D: Device> Core<'_, D> {
                 break;
             }
         }
-        visit(None);
+        (search.visit)(None);
         Ok(())
     }
 
     async fn find_in_run(
         &self,
         run: &Run,
-        key: &[u8],
-        seq: u64,
-        request: Request,
-        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+        search: &mut Search<'_, '_>,
     ) -> Result<InRun, Fault<D::Error>> {
-        match self.leaf_for(run, key, request).await? {
-            Some((piece, node)) => self.find_in_data(&piece, node, key, seq, request, visit).await,
+        match self.leaf_for(run, search).await? {
+            Some((piece, node)) => self.find_in_data(run, &piece, node, search).await,
             None => Ok(InRun { found: false, cover: 0 }),
         }
     }
 
-    /// The data node of a run where the versions of `key` begin, if the run may have any.
+    /// The data node of a run where the versions of the key begin, if the run may have any.
     async fn leaf_for(
         &self,
         run: &Run,
-        key: &[u8],
-        request: Request,
+        search: &Search<'_, '_>,
     ) -> Result<Option<(PieceRecord, u32)>, Fault<D::Error>> {
-        let Some(piece) = self.piece_for(run, key, request).await? else {
+        let Some(piece) = self.piece_for(run, search).await? else {
             return Ok(None);
         };
-        let hash = (!run.boundaries).then(|| self.shape.hash(key));
+        let hash = (!run.boundaries).then_some(search.hash);
         let mut node = piece.nodes.checked_sub(1).ok_or_else(malformed)?;
         for _ in 0..TREE_HEIGHT_MAX {
             let block = piece.start + node * self.shape.node_blocks();
+            let go_down = |bytes: &[u8]| go_down(bytes, search.key, hash);
             let down = self
-                .node(piece.generation, block, request, |bytes| go_down(bytes, key, hash))
+                .node(piece.generation, block, search.request, go_down)
                 .await?
                 .ok_or_else(malformed)?;
             match down {
@@ -163,67 +179,40 @@ impl<D: Device> Core<'_, D> {
         Err(malformed())
     }
 
-    /// Where the newest value of `key` perhaps is, as the digests of nodes say (`digest`). `None`
-    /// if they cannot say, or the key is absent: then [`find`](Self::find) has the answer.
-    ///
-    /// What lies there counts only if the key stands before it.
-    pub(crate) async fn guess(
-        &self,
-        key: &[u8],
-        request: Request,
-    ) -> Result<Option<Fragment>, Fault<D::Error>> {
-        let (version, hash) = (self.state.borrow().tree.version, self.shape.hash(key));
-        if self.state.borrow().find_in_memory(key, u64::MAX, &mut |_| ()) {
-            return Ok(None);
-        }
-        for index in 0.. {
-            let run = {
-                let state = self.state.borrow();
-                let run = state.tree.runs().get(index).copied();
-                let Some(run) = run.filter(|run| state.tree.version == version && !run.boundaries)
-                else {
-                    return Ok(None);
-                };
-                (!state.tree.is_spent(&run, key)).then_some(run)
-            };
-            let Some(run) = run else { continue };
-            let Some((piece, node)) = self.leaf_for(&run, key, request).await? else { continue };
-            let block = piece.start + node * self.shape.node_blocks();
-            match self.ask_digest(piece.generation, block, hash, key.len(), request).await? {
-                Answer::Absent => {}
-                Answer::Perhaps(place) => {
-                    let unchanged = self.state.borrow().tree.version == version;
-                    return Ok(unchanged.then_some(place));
-                }
-                Answer::Unknown => return Ok(None),
-            }
-        }
-        Ok(None)
-    }
-
     /// Looks into a data node, and into the next while the versions of the key go on there.
     async fn find_in_data(
         &self,
+        run: &Run,
         piece: &PieceRecord,
         first: u32,
-        key: &[u8],
-        seq: u64,
-        request: Request,
-        visit: &mut dyn FnMut(Option<&Entry<'_>>),
+        search: &mut Search<'_, '_>,
     ) -> Result<InRun, Fault<D::Error>> {
         let mut cover = 0;
+        let meta_len_max = usize::from(self.limits.meta_len_max);
+        let Search { key, hash, seq, request, guess, visit } = search;
         for node in first..piece.nodes {
             let block = piece.start + node * self.shape.node_blocks();
-            let looked = self
-                .node(piece.generation, block, request, |bytes| {
-                    if node_type(bytes) != Some(NodeType::Data) {
-                        return Some((false, true));
+            let see = |bytes: &[u8]| {
+                if node_type(bytes) != Some(NodeType::Data) {
+                    return Some((false, true));
+                }
+                look(bytes, key, *seq, meta_len_max, &mut cover, *visit)
+            };
+            let seen = match guess {
+                Some(guess) if node == first && !run.boundaries => {
+                    let asked = (*hash, key.len());
+                    match self.leaf(piece.generation, block, asked, *request, see).await? {
+                        Leaf::Absent => return Ok(InRun { found: false, cover: 0 }),
+                        Leaf::Perhaps(place) => {
+                            **guess = Some(place);
+                            return Ok(InRun { found: true, cover: 0 });
+                        }
+                        Leaf::Seen(seen) => seen,
                     }
-                    let meta_len_max = usize::from(self.limits.meta_len_max);
-                    look(bytes, key, seq, meta_len_max, &mut cover, visit)
-                })
-                .await?;
-            let (found, goes_on) = looked.ok_or_else(malformed)?;
+                }
+                _ => self.node(piece.generation, block, *request, see).await?,
+            };
+            let (found, goes_on) = seen.ok_or_else(malformed)?;
             if found || !goes_on {
                 return Ok(InRun { found, cover });
             }
@@ -231,40 +220,42 @@ impl<D: Device> Core<'_, D> {
         Ok(InRun { found: false, cover })
     }
 
-    /// The last piece of a run that begins at or before `key`.
+    /// The last piece of a run that begins at or before the key.
     async fn piece_for(
         &self,
         run: &Run,
-        key: &[u8],
-        request: Request,
+        search: &Search<'_, '_>,
     ) -> Result<Option<PieceRecord>, Fault<D::Error>> {
         let (mut low, mut high) = (0, run.count);
-        let mut found = None;
-        while low < high {
-            let middle = u32::midpoint(low, high);
-            let (piece, order) = {
+        loop {
+            // Most are told apart by what the table keeps of their first keys.
+            let unsure = {
                 let state = self.state.borrow();
                 let Some(run) = state.tree.run(run.run).filter(|now| now.count == run.count) else {
                     return Ok(None); // the tree has changed: the caller starts over
                 };
-                let piece = state.tree.piece_at(&run, middle);
-                (piece.record(), piece.compare_first(key))
+                let piece = |index: u32| state.tree.piece_at(&run, index);
+                loop {
+                    if low == high {
+                        return Ok(low.checked_sub(1).map(|last| piece(last).record()));
+                    }
+                    let middle = u32::midpoint(low, high);
+                    match piece(middle).compare_first(search.key) {
+                        Some(Ordering::Greater) => high = middle,
+                        Some(_) => low = middle + 1,
+                        None => break piece(middle).record(),
+                    }
+                }
             };
-            let order = match order {
-                Some(order) => order,
-                None => self
-                    .node(piece.generation, piece.start, request, |bytes| compare_first(bytes, key))
-                    .await?
-                    .ok_or_else(malformed)?,
-            };
-            if order.is_le() {
-                low = middle + 1;
-                found = Some(piece);
-            } else {
-                high = middle;
-            }
+            let order = self
+                .node(unsure.generation, unsure.start, search.request, |bytes| {
+                    compare_first(bytes, search.key)
+                })
+                .await?
+                .ok_or_else(malformed)?;
+            let middle = u32::midpoint(low, high);
+            if order.is_le() { low = middle + 1 } else { high = middle }
         }
-        Ok(found)
     }
 }
 

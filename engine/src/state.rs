@@ -17,7 +17,7 @@ use crate::canary::{Bug, planted};
 use crate::digest::Answer;
 use crate::error::{Fault, Structure};
 use crate::format::edit::{LogPlace, PieceRecord};
-use crate::format::entry::{Entry, Kind};
+use crate::format::entry::{Entry, Fragment, Kind};
 use crate::format::superblock::{Limits, Superblock};
 use crate::limits::{
     LOG_ZONES_AHEAD, NODE_BUFFERS_MAX, PARITY_MAX, RELEASED_AT_ONCE, SNAPSHOTS_MAX, TORN_MAX,
@@ -671,36 +671,57 @@ impl<D: Device> Core<'_, D> {
         Ok(visit(node))
     }
 
-    /// What the digest of the node at a place says of a key; it is made and kept if it is not
-    /// there. A node that is in the cache whole is to be asked itself.
-    pub(crate) async fn ask_digest(
+    /// As [`node`](Self::node) for a data node of whose digest a key is asked, by its hash and its
+    /// length. The digest is kept instead of the node, if it can have one and does not leave the
+    /// question open.
+    pub(crate) async fn leaf<R>(
         &self,
         generation: u32,
         block: u32,
-        hash: u64,
-        key_len: usize,
+        (hash, key_len): (u64, usize),
         request: Request,
-    ) -> Result<Answer, Fault<D::Error>> {
-        let ask = || {
-            let cache = &mut self.state.borrow_mut().cache;
-            let answer = cache.ask_digest(generation, block, hash, key_len);
-            answer.or_else(|| cache.get(generation, block).map(|_| Answer::Unknown))
+        visit: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Leaf<R>, Fault<D::Error>> {
+        let mut buffer = None;
+        let is_open = loop {
+            {
+                let cache = &mut self.state.borrow_mut().cache;
+                if let Some(node) = cache.get(generation, block) {
+                    return Ok(Leaf::Seen(visit(node)));
+                }
+                match cache.ask_digest(generation, block, hash, key_len) {
+                    Some(Answer::Absent) => return Ok(Leaf::Absent),
+                    Some(Answer::Perhaps(place)) => return Ok(Leaf::Perhaps(place)),
+                    answer if buffer.is_some() => break answer.is_some(),
+                    _ => {}
+                }
+            }
+            self.recall_banks();
+            // Whoever has the buffer now may want the same node.
+            buffer = Some(self.nodes.take(&self.lot).await);
         };
-        if let Some(answer) = ask() {
-            return Ok(answer);
-        }
-        self.recall_banks();
-        let mut buffer = self.nodes.take(&self.lot).await;
-        if let Some(answer) = ask() {
-            return Ok(answer);
-        }
         self.state.borrow_mut().cache.count_miss();
+        let mut buffer = buffer.expect("taken above");
         let node = &mut buffer[..self.shape.node_len];
         self.read_nodes(generation, block, node, request).await?;
         let cache = &mut self.state.borrow_mut().cache;
-        cache.insert_digest(generation, block, node, self.shape.seed());
-        Ok(cache.ask_digest(generation, block, hash, key_len).unwrap_or(Answer::Unknown))
+        if is_open {
+            cache.insert(generation, block, node);
+        } else {
+            cache.insert_digest(generation, block, node, self.shape.seed());
+        }
+        Ok(Leaf::Seen(visit(node)))
     }
+}
+
+/// What a data node or its digest says.
+pub(crate) enum Leaf<R> {
+    /// The digest: it has no entry of the key.
+    Absent,
+    /// The digest: if it has the key, its newest value is here.
+    Perhaps(Fragment),
+    /// The node itself.
+    Seen(R),
 }
 
 /// Nodes for a cursor that walks a run in long reads, past the cache.

@@ -12,7 +12,8 @@
 
 use super::entry::{Entry, Rank};
 use super::node::{
-    HEADER, KeyBuf, List, ListBuilder, Malformed, NodeType, Payload, Position, TRAILER, node_type,
+    Group, HEADER, KeyBuf, List, ListBuilder, Malformed, NodeType, Payload, Position, TRAILER,
+    node_type,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -139,17 +140,19 @@ impl<'a> Data<'a> {
         self.with_key(self.0.next(position)?, key)
     }
 
-    /// The entry before `position`.
+    /// The entry before `position`. `group` is what the last call for this node left there, at first
+    /// its default.
     ///
     /// # Cost
-    /// A scan of at most one group.
+    /// A scan of one group where it is not that of the last call.
     #[inline]
     pub fn prev(
         &self,
         position: Position,
+        group: &mut Group,
         key: &mut KeyBuf<'_>,
     ) -> Result<Option<Position>, Malformed> {
-        self.with_key(self.0.prev(position)?, key)
+        self.with_key(self.0.prev(position, group)?, key)
     }
 
     /// Where the first entry not before `(target, rank)` is, without its key.
@@ -293,14 +296,15 @@ mod tests {
             let data = Data::new(&node).unwrap();
             prop_assert_eq!(data.count(), model.len());
             let mut room = [0u8; 200];
-            let mut key = KeyBuf::new(&mut room);
+            let (mut key, mut group) = (KeyBuf::new(&mut room), Group::default());
             let mut at = data.first(&mut key).unwrap();
             for item in &model {
                 check_at(&data, at, &key, Some(item));
                 let here = at.unwrap();
                 let next = data.next(here, &mut key).unwrap();
                 if let Some(next) = next {
-                    prop_assert_eq!(data.prev(next, &mut key).unwrap(), Some(here));
+                    let back = data.prev(next, &mut group, &mut key).unwrap();
+                    prop_assert_eq!(back, Some(here));
                     data.read_key(next, &mut key).unwrap();
                 }
                 at = next;
@@ -309,7 +313,7 @@ mod tests {
             let mut at = data.last(&mut key).unwrap();
             for item in model.iter().rev() {
                 check_at(&data, at, &key, Some(item));
-                at = data.prev(at.unwrap(), &mut key).unwrap();
+                at = data.prev(at.unwrap(), &mut group, &mut key).unwrap();
             }
             prop_assert_eq!(at, None);
         }
@@ -417,7 +421,7 @@ mod tests {
         while let Ok(Some(position)) = at {
             let _ = data.entry_at(position).map(|e| e.places().count() + e.seqs().count());
             let _ = data.boundary_at_or_before(position);
-            let _ = data.prev(position, &mut key);
+            let _ = data.prev(position, &mut Group::default(), &mut key);
             at = data.next(position, &mut key);
             steps += 1;
             assert!(steps <= data.count());
@@ -434,7 +438,7 @@ mod tests {
                 let _ = data.entry_at(position);
                 let _ = data.read_key(position, &mut key);
                 let _ = data.next(position, &mut key);
-                let _ = data.prev(position, &mut key);
+                let _ = data.prev(position, &mut Group::default(), &mut key);
                 let _ = data.boundary_before(Some(position));
                 at = other.next(position, &mut key);
             }

@@ -324,6 +324,15 @@ impl Position {
     }
 }
 
+/// Where the items of a group of a node begin; 0 for those not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Group {
+    /// One more than the group's number; 0 for none.
+    number_above: u16,
+    base: (u16, u16),
+    starts: [u16; GROUP_ITEMS as usize],
+}
+
 /// The items around a target: the last one before it and the first one not before it.
 pub(crate) type Around = (Option<Position>, Option<Position>);
 
@@ -492,12 +501,27 @@ impl<'a, P: Payload> List<'a, P> {
         Ok(Some(self.after(position)?.0))
     }
 
+    /// The item before; `group` is what is known of this node's groups, and keeps what it learns.
     #[inline]
-    pub(crate) fn prev(&self, position: Position) -> Result<Option<Position>, Malformed> {
-        match position.index.checked_sub(1) {
-            Some(index) => self.at(usize::from(index)),
-            None => Ok(None),
+    pub(crate) fn prev(
+        &self,
+        position: Position,
+        group: &mut Group,
+    ) -> Result<Option<Position>, Malformed> {
+        let Some(index) = position.index.checked_sub(1) else { return Ok(None) };
+        let (number, place) = (index / GROUP_ITEMS, usize::from(index % GROUP_ITEMS));
+        if group.number_above == number + 1 && group.starts[place] > 0 {
+            return Ok(Some(self.item(index, group.starts[place], group.base)?.0));
         }
+        let (mut item, _) = self.group_first(number)?;
+        *group = Group { base: (item.base, item.base_len), ..Group::default() };
+        (group.starts[0], _) = self.slot(number)?;
+        for start in &mut group.starts[1..=place] {
+            *start = item.end;
+            (item, _) = self.after(item)?;
+        }
+        group.number_above = number + 1;
+        Ok(Some(item))
     }
 
     /// How many groups begin before the target.

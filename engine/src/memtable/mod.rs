@@ -200,7 +200,13 @@ impl<'m> Memtable<'m> {
     /// The key and entry at `cursor`.
     #[inline]
     pub fn at(&self, cursor: Cursor) -> (&[u8], Entry<'_>) {
-        (self.arena.key_of(cursor.0), self.arena.entry_of(cursor.0))
+        (self.key_at(cursor), self.arena.entry_of(cursor.0))
+    }
+
+    /// The key at `cursor`.
+    #[inline]
+    pub fn key_at(&self, cursor: Cursor) -> &[u8] {
+        self.arena.key_of(cursor.0)
     }
 
     /// Deletes, as of `seq`, the keys from `start` up to but not including `end`, or all from

@@ -13,7 +13,7 @@ use crate::format::branch::Branch;
 use crate::format::data::Data;
 use crate::format::edit::PieceRecord;
 use crate::format::entry::{Entry, Kind, Rank};
-use crate::format::node::{KeyBuf, NodeType, Position, node_type};
+use crate::format::node::{Group, KeyBuf, NodeType, Position, node_type};
 use crate::limits::TREE_HEIGHT_MAX;
 use crate::run::builder::{Cover, Shape};
 use shingle_hal::{Extent, Lba};
@@ -81,6 +81,8 @@ pub(crate) struct RunCursor<'b> {
     ahead: u32,
     node: u32,
     position: Option<Position>,
+    /// Of the current node, for steps back.
+    group: Group,
     key: KeyBuf<'b>,
     /// The range-delete state at the current entry.
     pub(crate) cover: Cover,
@@ -104,6 +106,7 @@ impl<'b> RunCursor<'b> {
             ahead: 1,
             node: 0,
             position: None,
+            group: Group::default(),
             key: KeyBuf::new(key),
             cover: Cover::new(),
         }
@@ -177,11 +180,13 @@ impl<'b> RunCursor<'b> {
     }
 
     /// Whether there is a current entry.
+    #[inline]
     pub(crate) fn is_valid(&self) -> bool {
         self.position.is_some()
     }
 
     /// The current key.
+    #[inline]
     pub(crate) fn key(&self) -> &[u8] {
         self.key.key()
     }
@@ -219,7 +224,7 @@ impl<'b> RunCursor<'b> {
             return Err(malformed());
         }
         if self.loaded > 0 && (self.first..self.first + self.loaded).contains(&node) {
-            self.node = node;
+            self.enter_node(node);
             return Ok(());
         }
         let shape = *pieces.shape();
@@ -237,8 +242,12 @@ impl<'b> RunCursor<'b> {
         pieces.read(piece.generation, block, &mut self.buffer[..len]).await?;
         self.first = first;
         self.loaded = count;
-        self.node = node;
+        self.enter_node(node);
         Ok(())
+    }
+
+    fn enter_node(&mut self, node: u32) {
+        (self.node, self.group) = (node, Group::default());
     }
 
     async fn enter_piece<P: Pieces>(&mut self, pieces: &P, index: u32) -> bool {
@@ -326,7 +335,7 @@ impl<'b> RunCursor<'b> {
     /// Loads a single node, for a descent.
     async fn load_one<P: Pieces>(&mut self, pieces: &P, node: u32) -> Result<(), Fault<P::Error>> {
         if self.loaded > 0 && (self.first..self.first + self.loaded).contains(&node) {
-            self.node = node;
+            self.enter_node(node);
             return Ok(());
         }
         let Some(piece) = self.piece else {
@@ -338,7 +347,7 @@ impl<'b> RunCursor<'b> {
         pieces.read(piece.generation, block, &mut self.buffer[..shape.node_len]).await?;
         self.first = node;
         self.loaded = 1;
-        self.node = node;
+        self.enter_node(node);
         Ok(())
     }
 
@@ -423,10 +432,12 @@ impl<'b> RunCursor<'b> {
         let node_len = pieces.shape().node_len;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
-        let entry = data.entry_at(position).ok_or_else(malformed)?;
-        if entry.kind == Kind::Boundary {
-            self.cover.clear();
-            self.cover.extend(entry.seqs().take(self.cover.capacity()));
+        if data.has_boundaries() {
+            let entry = data.entry_at(position).ok_or_else(malformed)?;
+            if entry.kind == Kind::Boundary {
+                self.cover.clear();
+                self.cover.extend(entry.seqs().take(self.cover.capacity()));
+            }
         }
         self.position = data.next(position, &mut self.key).map_err(|_| malformed())?;
         if self.position.is_none() {
@@ -473,7 +484,8 @@ impl<'b> RunCursor<'b> {
         let node_len = pieces.shape().node_len;
         let at = (self.node - self.first) as usize * node_len;
         let data = Data::new(&self.buffer[at..at + node_len]).ok_or_else(malformed)?;
-        self.position = data.prev(position, &mut self.key).map_err(|_| malformed())?;
+        self.position =
+            data.prev(position, &mut self.group, &mut self.key).map_err(|_| malformed())?;
         if self.position.is_none() {
             return self.previous_node(pieces).await;
         }

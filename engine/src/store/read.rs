@@ -224,21 +224,25 @@ impl<'m, D: Device> Store<'m, D> {
         let core = &self.core;
         let seq = options.snapshot.map_or(u64::MAX, |at| at.seq);
         let value_alone = meta.is_empty() && offset == 0 && !out.is_empty();
-        if value_alone && options.snapshot.is_none() {
-            // Whatever goes wrong on this way, the search below says why or does without.
-            let guessed = self.read_guess(key, out, whole, options).await;
-            if let Ok(Some(found)) = guessed {
-                return Ok(Some(found));
-            }
-        }
+        let mut may_guess = value_alone && options.snapshot.is_none();
         let mut failed = None;
         for _ in 0..READ_ATTEMPTS_MAX {
-            let mut located = None;
-            let searched = core
-                .find(key, seq, options.request(), &mut |entry| {
-                    located = entry.map(|entry| take_entry(entry, meta, offset, out));
-                })
-                .await;
+            let (mut located, mut guess) = (None, None);
+            let visit = &mut |entry: Option<&Entry<'_>>| {
+                located = entry.map(|entry| take_entry(entry, meta, offset, out));
+            };
+            let searched = if may_guess {
+                core.find_or_guess(key, options.request(), &mut guess, visit).await
+            } else {
+                core.find(key, seq, options.request(), visit).await
+            };
+            if let Some(place) = guess {
+                if let Some(found) = self.read_guess(place, key, out, whole, options).await {
+                    return Ok(Some(found));
+                }
+                may_guess = false;
+                continue;
+            }
             let version = searched.map_err(Self::read_fault)?;
             let Some(Located { found, fragments, copied, apart_meta_len }) = located else {
                 return Ok(None);
@@ -263,22 +267,23 @@ impl<'m, D: Device> Store<'m, D> {
         Err(Self::read_fault(failed.unwrap_or(Fault::NoSpace)))
     }
 
-    /// Reads the value from where digests say it is, if the key stands before it there.
+    /// Reads the value from where a digest says it is, if the key stands before it there. Whatever
+    /// goes wrong on this way, a search without digests says why or does without.
     async fn read_guess(
         &self,
+        place: Fragment,
         key: &[u8],
         out: &mut [u8],
         whole: bool,
         options: ReadOptions<'_>,
-    ) -> Result<Option<(Found, usize)>, Fault<D::Error>> {
-        let guessed = self.core.guess(key, options.request()).await?;
-        let room = out.len() as u64;
-        let fits = |place: &Fragment| !whole || u64::from(place.len) <= room;
-        let Some(place) = guessed.filter(fits) else { return Ok(None) };
+    ) -> Option<(Found, usize)> {
+        let value_len = u64::from(place.len);
+        if whole && value_len > out.len() as u64 {
+            return None;
+        }
         let len = out.len().min(place.len as usize);
         let owner = Owner { key, meta_len: 0 };
-        self.core.read_value(owner, &[place], 0, out, len, options.request()).await?;
-        let found = Found { value_len: u64::from(place.len), meta_len: 0, version_len: 0 };
-        Ok(Some((found, len)))
+        self.core.read_value(owner, &[place], 0, out, len, options.request()).await.ok()?;
+        Some((Found { value_len, meta_len: 0, version_len: 0 }, len))
     }
 }

@@ -7,6 +7,7 @@
 //! Invariants: `Q1` each key comes once, in order, with the newest version that the snapshot may
 //! see (model test, forward and reverse). `Q2` values are not read unless they are asked for.
 
+use core::cmp::Ordering;
 use core::ops::Bound;
 
 use shingle_hal::{Device, Request};
@@ -22,6 +23,10 @@ use crate::store::Store;
 use crate::store::options::ReadOptions;
 use crate::store::read::{Located, Snapshot, take_entry};
 use crate::value::Owner;
+
+/// Sources of a scan as bits: its runs, then the memtables.
+type Holders = u64;
+const _: () = assert!(RUNS_MAX + 2 <= Holders::BITS as usize);
 
 /// Which way a scan goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +67,7 @@ impl Key<'_> {
         self.bytes[key.len()] = 0;
         self.len = key.len();
     }
+    #[inline]
     fn get(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
@@ -495,19 +501,25 @@ impl<D: Device> Scan<'_, '_, '_, D> {
                 return Ok(false);
             }
         }
-        if !self.choose_key() || self.is_past_goal() {
+        let chosen = self.choose_key();
+        let Some(holders) = chosen.filter(|_| !self.is_past_goal()) else {
             self.done = true;
             return Ok(false);
-        }
+        };
         // Until the key is dealt with, starting over begins at it.
         self.from_end = End::Inclusive;
         self.entry_len = 0;
         let mut best = None;
-        let mut cover = self.take_tables(&mut best);
+        let mut cover = 0;
+        if holders >> RUNS_MAX != 0 || self.has_ranges() {
+            cover = self.take_tables(&mut best);
+        }
         let pieces = Cached { core: &self.store.core, request: self.request };
         for index in 0..self.runs.len() {
-            let in_run = self.take_run(index, &pieces, &mut best).await?;
-            cover = cover.max(in_run);
+            if holders >> index & 1 == 1 || !self.runs[index].cover.is_empty() {
+                let in_run = self.take_run(index, &pieces, &mut best).await?;
+                cover = cover.max(in_run);
+            }
         }
         self.from_end = End::Exclusive;
         if self.store.core.state.borrow().tree.version != version {
@@ -521,31 +533,36 @@ impl<D: Device> Scan<'_, '_, '_, D> {
         Ok(kind != Kind::Tombstone && seq >= cover)
     }
 
-    /// Puts the next key of any source into `from`. False if there is none.
-    fn choose_key(&mut self) -> bool {
-        let forward = self.direction == Direction::Forward;
+    /// Puts the next key of any source into `from`; gives the sources that stand at it. `None` if
+    /// no source has a key.
+    fn choose_key(&mut self) -> Option<Holders> {
+        let wanted = match self.direction {
+            Direction::Forward => Ordering::Less,
+            Direction::Reverse => Ordering::Greater,
+        };
         let state = self.store.core.state.borrow();
-        let mut chosen: Option<&[u8]> = None;
-        let mut consider = |key| {
-            let better =
-                chosen.is_none_or(|chosen: &[u8]| (key < chosen) == forward && key != chosen);
-            if better {
-                chosen = Some(key);
+        let (mut chosen, mut holders): (Option<&[u8]>, Holders) = (None, 0);
+        let mut consider = |key, source: usize| {
+            let order = chosen.map_or(wanted, |chosen| <[u8]>::cmp(key, chosen));
+            if order == wanted {
+                (chosen, holders) = (Some(key), 1 << source);
+            } else if order == Ordering::Equal {
+                holders |= 1 << source;
             }
         };
+        for (index, run) in self.runs.iter().enumerate() {
+            if run.is_valid() {
+                consider(run.key(), index);
+            }
+        }
         for (index, cursor) in self.tables.iter().enumerate() {
             if let Some(cursor) = *cursor {
-                consider(state.tables[table_of(&state, index)].at(cursor).0);
+                let table = &state.tables[table_of(&state, index)];
+                consider(table.key_at(cursor), RUNS_MAX + index);
             }
         }
-        for run in &self.runs {
-            if run.is_valid() {
-                consider(run.key());
-            }
-        }
-        let Some(key) = chosen else { return false };
-        self.from.set(key);
-        true
+        self.from.set(chosen?);
+        Some(holders)
     }
 
     fn is_past_goal(&self) -> bool {
@@ -568,6 +585,11 @@ impl<D: Device> Scan<'_, '_, '_, D> {
         entry.encode(out).unwrap_or(0)
     }
 
+    /// Whether there are range deletions in memory.
+    fn has_ranges(&self) -> bool {
+        self.store.core.state.borrow().tables.iter().any(|table| table.range_count() > 0)
+    }
+
     /// Takes the current key out of the memtables; gives the newest range deletion over it there.
     fn take_tables(&mut self, best: &mut Option<(u64, Kind)>) -> u64 {
         let forward = self.direction == Direction::Forward;
@@ -580,10 +602,10 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             let table = &state.tables[table_of(&state, index)];
             cover = cover.max(table.covering(self.from.get(), self.seq));
             while let Some(at) = *cursor {
-                let (key, entry) = table.at(at);
-                if key != self.from.get() {
+                if table.key_at(at) != self.from.get() {
                     break;
                 }
+                let (_, entry) = table.at(at);
                 let len = Self::keep(&entry, self.seq, best, self.entry);
                 if len > 0 {
                     self.entry_len = len;
@@ -627,8 +649,9 @@ impl<D: Device> Scan<'_, '_, '_, D> {
             }
         }
         // Below the key a merge has reached, what its inputs deleted is deleted in its output.
-        if !at_key && !self.is_spent_at(&self.runs[index], self.from.get()) {
-            cover = cover.max(newest(&self.runs[index].cover, seq));
+        let by = newest(&self.runs[index].cover, seq);
+        if !at_key && by > cover && !self.is_spent_at(&self.runs[index], self.from.get()) {
+            cover = by;
         }
         Ok(cover)
     }

@@ -9,7 +9,7 @@ use shingle_engine::format::branch::Branch;
 use shingle_engine::format::data::Data;
 use shingle_engine::format::edit::{Change, Changes, EDIT_HEADER_LEN, EditHeader};
 use shingle_engine::format::entry::{Entry, Rank, SEQ_MAX};
-use shingle_engine::format::node::{KEY_LEN_MAX, KeyBuf, Malformed, Position};
+use shingle_engine::format::node::{Group, KEY_LEN_MAX, KeyBuf, Malformed, Position};
 use shingle_engine::format::record::{OpHeader, RECORD_HEADER_LEN, RecordHeader};
 use shingle_engine::format::seal::{self, Identity};
 use shingle_engine::format::superblock::{ANCHOR_GENERATION, Superblock};
@@ -176,11 +176,11 @@ fn walk(
 fn data(bytes: &[u8]) -> Checked {
     let Some(node) = Data::new(bytes) else { return Ok(()) };
     let mut room = vec![0; KEY_LEN_MAX];
-    let mut key = KeyBuf::new(&mut room);
+    let (mut key, mut group) = (KeyBuf::new(&mut room), Group::default());
     let first = node.first(&mut key);
     let forward = walk(node.count(), first, |at| node.next(at, &mut key))?;
     let last = node.last(&mut key);
-    let back = walk(node.count(), last, |at| node.prev(at, &mut key))?;
+    let back = walk(node.count(), last, |at| node.prev(at, &mut group, &mut key))?;
     for &at in forward.iter().chain(&back) {
         probe(&node, at, &mut key);
     }
@@ -191,7 +191,7 @@ fn data(bytes: &[u8]) -> Checked {
     if let Some(other) = Data::new(&other) {
         for &at in &forward {
             probe(&other, at, &mut key);
-            let _ = (other.next(at, &mut key), other.prev(at, &mut key));
+            let _ = (other.next(at, &mut key), other.prev(at, &mut group, &mut key));
         }
     }
     Ok(())
