@@ -45,6 +45,7 @@ mod media;
 pub mod memtable;
 mod merge;
 mod mirror;
+mod nodes;
 mod open;
 mod parity;
 pub mod plan;

@@ -29,10 +29,11 @@ use crate::format::edit::{Change, KEY_PART_LEN, PieceRecord};
 use crate::format::entry::{Entry, Kind, Rank};
 use crate::limits::{BOTTOM, MERGE_INPUTS_MAX};
 use crate::manifest::EditBuilder;
+use crate::nodes::Direct;
 use crate::run::builder::{Cover, Pushed};
 use crate::run::cursor::{Pieces, RunCursor, malformed};
 use crate::run::tree::{Merge, Tree};
-use crate::state::{Core, Direct, State};
+use crate::state::{Core, State};
 use crate::versions::{Fate, VersionFilter};
 use crate::zone::{Role, spans};
 

@@ -18,9 +18,10 @@ use crate::format::edit::PieceRecord;
 use crate::format::entry::{Entry, Fragment, Kind, Rank};
 use crate::format::node::{NodeType, Position, node_type};
 use crate::limits::{BOTTOM, READ_ATTEMPTS_MAX, TREE_HEIGHT_MAX};
+use crate::nodes::Leaf;
 use crate::run::cursor::malformed;
 use crate::run::tree::Run;
-use crate::state::{Core, Leaf};
+use crate::state::Core;
 
 /// What a step down the tree came to.
 enum Down {

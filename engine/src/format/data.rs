@@ -140,8 +140,8 @@ impl<'a> Data<'a> {
         self.with_key(self.0.next(position)?, key)
     }
 
-    /// The entry before `position`. `group` is what the last call for this node left there, at first
-    /// its default.
+    /// The entry before `position`. `group` is what the last call for this node left there, its
+    /// default at first.
     ///
     /// # Cost
     /// A scan of one group where it is not that of the last call.
