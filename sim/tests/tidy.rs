@@ -36,6 +36,7 @@ const RANKS: &[&[&str]] = &[
         "marks",
         "merge",
         "mirror",
+        "nodes",
         "parity",
         "reclaim",
         "scrub",
