@@ -4,7 +4,9 @@
 use std::cell::{Cell, RefCell};
 
 use crate::shelf::{MEDIA, MEMORY_LEN, Model, key, lost_by_get, new_drive, open, put};
+use shingle_engine::zone::Role;
 use shingle_engine::{Meta, ReadOptions, Store, WriteOptions};
+use shingle_hal::{Device, ZoneId};
 use shingle_sim::harness::choices::Choices;
 use shingle_sim::harness::scrubbed::{ScrubConfig, run};
 use shingle_sim::{Drive, Executor, Outcome, synthetic};
@@ -87,6 +89,43 @@ fn pass_that_was_cut_goes_on_where_it_was() {
     assert!(lost_by_get(&drive, &store, &model).is_empty());
     let progress = drive.block_on(store.scrub(1)).expect("scrub");
     assert_eq!(progress.pass, 2, "the pass that ended is not begun again");
+}
+
+/// A manifest that is written anew says how far the pass got: the edits that did are gone.
+#[test]
+fn pass_goes_on_behind_a_manifest_that_was_written_anew() {
+    let drive = new_drive(MEDIA, true);
+    let mut memory = vec![0; MEMORY_LEN];
+    let mut model = Model::new();
+    let store = open(&drive, &mut memory);
+    for index in 0..600 {
+        put(&drive, &store, &mut model, index, 0);
+    }
+    drive.block_on(store.checkpoint()).expect("checkpoint");
+    let mut at = 0;
+    while at < 40 {
+        at = drive.block_on(store.scrub(64 << 10)).expect("scrub").zone;
+    }
+    drive.block_on(store.checkpoint()).expect("checkpoint");
+    let manifest = || {
+        let zones = (0..drive.geometry().zone_count).filter_map(|id| store.zone_use(ZoneId(id)));
+        zones.filter(|zone| zone.role == Role::Manifest).map(|zone| zone.generation).max()
+    };
+    let (before, mut round) = (manifest(), 1);
+    while manifest() == before {
+        for index in 0..600 {
+            put(&drive, &store, &mut model, index, round);
+        }
+        round += 1;
+        assert!(round < 200, "no other manifest");
+    }
+    drop(store);
+    drive.cut_after(0);
+    drive.power_on(Outcome::Seeded(1));
+    let store = open(&drive, &mut memory);
+    let progress = drive.block_on(store.scrub(1)).expect("scrub");
+    // What was behind may hold nothing any more: then the pass has ended.
+    assert!(progress.zone + 4 >= at || progress.pass > 1, "it was at {at}, now: {progress:?}");
 }
 
 #[test]
