@@ -510,13 +510,14 @@ impl<'a, P: Payload> List<'a, P> {
     ) -> Result<Option<Position>, Malformed> {
         let Some(index) = position.index.checked_sub(1) else { return Ok(None) };
         let (number, place) = (index / GROUP_ITEMS, usize::from(index % GROUP_ITEMS));
-        if group.number_above == number + 1 && group.starts[place] > 0 {
-            return Ok(Some(self.item(index, group.starts[place], group.base)?.0));
+        let known = group.starts.get(place).copied().filter(|&start| start > 0);
+        if let Some(start) = known.filter(|_| group.number_above == number + 1) {
+            return Ok(Some(self.item(index, start, group.base)?.0));
         }
         let (mut item, _) = self.group_first(number)?;
         *group = Group { base: (item.base, item.base_len), ..Group::default() };
         (group.starts[0], _) = self.slot(number)?;
-        for start in &mut group.starts[1..=place] {
+        for start in group.starts.iter_mut().take(place + 1).skip(1) {
             *start = item.end;
             (item, _) = self.after(item)?;
         }
