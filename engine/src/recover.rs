@@ -45,7 +45,8 @@ pub(crate) async fn anchor_zones<D: Device>(
 }
 
 /// Reads the anchors: the newest superblock, if any, and where the next one goes in each. Where no
-/// anchor that can be written has one that leads to a manifest, the copies are asked ([`rescue`]).
+/// anchor that can be written has one that leads to a manifest, or the newest two name different
+/// ones, the copies are asked ([`rescue`]).
 pub(crate) async fn read_anchors<D: Device>(
     media: &Media<D>,
     memory: &mut [u8],
@@ -54,7 +55,7 @@ pub(crate) async fn read_anchors<D: Device>(
     let descriptors = anchor_zones(media).await?;
     let block_len = media.block_len();
     let mut anchors = [Anchor::EMPTY; ANCHORS];
-    let mut sure = false;
+    let (mut sure, mut disputed) = (false, false);
     for (descriptor, anchor) in descriptors.iter().zip(&mut anchors) {
         let conventional = descriptor.condition == ZoneCondition::NotWritePointer;
         let blocks = ANCHOR_BLOCKS.min(descriptor.capacity.0);
@@ -75,13 +76,16 @@ pub(crate) async fn read_anchors<D: Device>(
                 continue; // torn, or never written; the other blocks decide
             }
             let Some(superblock) = Superblock::decode(bytes, block) else { continue };
-            if last.is_none_or(|(known, _): (Superblock, _)| known.ordinal < superblock.ordinal) {
+            if last.is_none_or(|(known, _): (Superblock, _)| known.ordinal <= superblock.ordinal) {
                 last = Some((superblock, block));
             }
             let unseen = planted(Bug::AnchorOneCopy) && descriptor.zone != descriptors[0].zone;
             if !unseen && newest.is_none_or(|known| known.ordinal < superblock.ordinal) {
-                newest = Some(superblock);
+                (newest, disputed) = (Some(superblock), false);
             }
+            disputed |= newest.is_some_and(|known| {
+                known.ordinal == superblock.ordinal && known.manifest != superblock.manifest
+            });
         }
         let after_last = last.map_or(0, |(_, block)| block + 1);
         let next = if conventional { after_last } else { descriptor.write_pointer.0 };
@@ -92,6 +96,7 @@ pub(crate) async fn read_anchors<D: Device>(
         // One that cannot be written may be long behind.
         sure |= last.is_some() && descriptor.condition.is_usable();
     }
+    sure &= !disputed;
     let block = &mut memory[..block_len];
     if let Some(superblock) = newest.filter(|_| sure) {
         sure = leads_to_manifest(media, &superblock, block).await?;
@@ -99,7 +104,9 @@ pub(crate) async fn read_anchors<D: Device>(
     if !sure {
         let found = rescue::find_superblock(media, memory).await?;
         let known = newest.map_or(0, |superblock| superblock.ordinal);
-        newest = found.filter(|found| found.ordinal > known).or(newest);
+        let is_newer =
+            |found: &Superblock| found.ordinal > known || disputed && found.ordinal == known;
+        newest = found.filter(is_newer).or(newest);
     }
     Ok((newest, anchors))
 }

@@ -5,6 +5,10 @@
 //! carries the superblock that names it. Where no anchor that can be written has one, the headers
 //! of all zones are looked through for the newest whose snapshot is whole.
 //!
+//! So they are where two superblocks of one ordinal name different manifests. A cut left the first
+//! in one anchor only, which the next life read as it had been before (a stale read): it counted on
+//! from the same ordinal, and the manifest that it published is the one with edits.
+//!
 //! A snapshot that was whole when a cut kept it from being published has the ordinal of the next
 //! one that was. No edits follow it. If none follow the other one either, nothing was written
 //! since, and what is of a later life, with a higher generation, counts; where that is the same,

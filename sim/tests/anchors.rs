@@ -123,6 +123,47 @@ fn anchor_left_behind_by_a_cut_is_evened_before_anything_is_reset() {
     assert!(uneven > 0 && cases > 30, "{uneven} cuts between the anchors, {cases} cases");
 }
 
+/// A cut leaves the newest superblock in one anchor only, whose reads are stale in the next life:
+/// that one publishes another of the same ordinal, maybe in the other anchor alone.
+#[test]
+fn superblocks_of_one_ordinal_do_not_hide_what_came_later() {
+    let full = new_drive(MEDIA, false);
+    let mut before = Model::new();
+    assert_eq!(fill(&full, &mut before, 0), KEYS);
+    let mut disputes = [0; 2];
+    for (at, times) in (1..24).flat_map(|at| (1..12).map(move |times| (at, times))) {
+        let (drive, mut model) = (full.fork(), before.clone());
+        drive.set_faults(&plan(&format!("stale-read {times}x zone=0 p=1")), 1);
+        drive.cut_after_changes(at);
+        fill(&drive, &mut model, KEYS);
+        cut(&drive);
+        let published = newest(&drive.fork(), 1);
+        // What the newest snapshot is in can be read, but not used again.
+        let zones = 2..drive.geometry().zone_count;
+        for zone in zones.filter(|zone| newest(&drive.fork(), *zone) > published) {
+            drive.take_out_zone(ZoneId(zone), ZoneCondition::ReadOnly);
+        }
+        for is_read_only in [false, true] {
+            let (drive, mut model) = (drive.fork(), model.clone());
+            if is_read_only {
+                drive.take_out_zone(ZoneId(0), ZoneCondition::ReadOnly);
+            }
+            fill(&drive, &mut model, 2 * KEYS);
+            cut(&drive);
+            drive.set_faults(&plan(""), 0);
+            let [a, b] = [0, 1].map(|zone| superblocks(&drive, zone));
+            let differs = |one: &Superblock| {
+                let same = |other: &&Superblock| other.ordinal == one.ordinal;
+                a.iter().chain(&b).filter(same).any(|other| other.manifest != one.manifest)
+            };
+            disputes[usize::from(is_read_only)] += u32::from(a.iter().any(differs));
+            let what = format!("cut at {at}, {times} stale, {is_read_only}");
+            check(&drive, &model, &what);
+        }
+    }
+    assert!(disputes.iter().all(|count| *count > 0), "{disputes:?}");
+}
+
 /// With one anchor dead for good, the other one is reset now and then while it is the only one.
 #[test]
 fn only_anchor_may_be_empty_when_power_fails() {
