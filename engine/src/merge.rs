@@ -153,6 +153,10 @@ impl<'m, D: Device> Core<'m, D> {
                 .collect();
             (merge, filter, runs)
         };
+        // None that was begun here reads more, so this is what some other writer left.
+        if runs.len() > job.inputs.len() {
+            return Err(malformed());
+        }
         let mut merging = Merging {
             level,
             into: merge.into,

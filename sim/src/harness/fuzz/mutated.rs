@@ -276,3 +276,63 @@ async fn observe(
         Observed { value, meta, version_len: found.version_len }
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use shingle_engine::format::edit::{Change, EDIT_HEADER_LEN, EditHeader};
+    use shingle_engine::limits::{FANOUT, SEAL_LEN};
+    use shingle_engine::zone::Role;
+    use shingle_engine::{FormatOptions, Limits, Redundancy, format};
+    use shingle_hal::Device;
+
+    use super::*;
+    use crate::harness::fuzz::repair::Layout;
+    use crate::media::MediaSpec;
+
+    /// Puts one more change into the last edit of each copy of the manifest.
+    fn add_change(drive: &Drive, limits: &Limits, change: &Change<'_>) {
+        let layout = Layout::of(drive, limits);
+        let mut changed = Changed::new();
+        let numbers = 0..layout.units.len();
+        let manifest = numbers.filter(|&number| layout.units[number].role == Role::Manifest);
+        let last_of_zone = manifest.map(|number| (layout.units[number].zone, number));
+        for (_, number) in last_of_zone.collect::<std::collections::BTreeMap<_, _>>() {
+            let bytes = layout.bytes(drive, &mut changed, number);
+            let mut header = EditHeader::decode(bytes).expect("an edit").0;
+            let end = bytes.len() - SEAL_LEN;
+            let room = &mut bytes[EDIT_HEADER_LEN + usize::from(header.len)..end];
+            header.len += postcard::to_slice(change, room).expect("room").len() as u16;
+            header.encode(bytes);
+        }
+        layout.repair(drive, &mut changed, false);
+        layout.write(drive, &changed);
+    }
+
+    /// There is memory for so many inputs; one more was taken for granted not to be.
+    #[test]
+    fn merge_of_more_runs_than_can_be_read_is_damage() {
+        let drive = Drive::new(MediaSpec::parse("disk-tiny:timing=instant").expect("a drive"), 1);
+        let mut memory = vec![0; 4 << 20];
+        let limits = Limits::for_geometry(&drive.geometry());
+        let options = FormatOptions { store_id: [1; 16], limits, redundancy: Redundancy::NONE };
+        drive.block_on(format(&&drive, &mut memory, &options)).expect("formatted");
+        let fill = async |memory: &mut [u8], runs: usize| {
+            let store = Store::open(&drive, memory).await.expect("opened");
+            for number in 0..runs {
+                let (key, options) = ([number as u8; 8], WriteOptions::DURABLE);
+                store.put(&key, Meta::NONE, &[7; 40], options).await.expect("put");
+                store.checkpoint().await.expect("flushed");
+            }
+            assert_eq!(store.stats().runs as usize, runs);
+        };
+        drive.block_on(fill(&mut memory, FANOUT + 3));
+        let last_input = u32::MAX / 4;
+        let merge = Change::Merge { level: 0, into: 1, run: last_input + 1, last_input };
+        add_change(&drive, &limits, &merge);
+        let merged = drive.block_on(async {
+            let store = Store::open(&drive, &mut memory).await.expect("opened");
+            store.compact().await
+        });
+        assert!(matches!(merged, Err(WriteError::Damaged(_))), "{merged:?}");
+    }
+}
