@@ -5,14 +5,18 @@
 //! [`merge`](crate::merge).
 //!
 //! ```text
-//!            begin_flush             install_flush
-//!   Idle ───────────────> Flush ──────────────────────> Idle
-//!    │                                                    ^
-//!    │ begin_merge             install_merge_piece (last, or a flush waits)
-//!    └───────────> Merging ───────────────────────────────┘
-//!                  │    ^ install_merge_piece: installed so far, go on
-//!                  └────┘
+//!            a memtable is frozen         install
+//!   Idle ─────────────────────────> Flush ─────────────> Idle, or the merge goes on
+//!    │                                ^
+//!    │ begin_merge                    │ between two pieces, installed or not
+//!    └───────────> Merge ─────────────┘
+//!                  │   ^ pieces are installed: go on
+//!                  └───┘
 //! ```
+//!
+//! A merge that waits for a flush keeps its cursors, for to find its places again costs a read or
+//! two of each source. The pieces it has written are installed with the flush's: one sync makes all
+//! durable, and one edit names them.
 //!
 //! Order of an install: nodes (and for a flush the log records they point to), sync, edit, (a later
 //! sync), and only then are the inputs' zones released (`checkpoint::release_dead`). Were the edit
@@ -37,7 +41,7 @@ use crate::format::edit::{Change, PieceRecord};
 use crate::format::marks::{DAMAGED, SICK};
 use crate::limits::{MERGE_INPUTS_MAX, ZONE_FAILURES_MAX};
 use crate::manifest::EditBuilder;
-use crate::merge::Merging;
+use crate::merge::{Merging, PIECES_MAX};
 use crate::run::builder::{PieceBuilder, PiecePlace};
 use crate::run::cursor::{CursorMemory, RunCursor};
 use crate::state::{Core, RunHead, State};
@@ -46,24 +50,14 @@ use crate::zone::Role;
 /// Pieces a flush may come to.
 pub(crate) const FLUSH_PIECES_MAX: usize = 24;
 
-/// What the job's builder is used for.
-///
-/// There is one, in the job itself: without a heap nothing is gained by making it smaller.
-#[allow(clippy::large_enum_variant)]
-pub(crate) enum Work<'m> {
-    /// Nothing.
-    Idle,
-    /// The frozen memtable becomes a run.
-    Flush(Flush),
-    /// Runs become one run of the next level.
-    Merging(Merging<'m>),
-}
-
 /// The builder, the merge buffers, and what they are used for.
 pub(crate) struct Job<'m> {
     pub(crate) builder: PieceBuilder<'m>,
     pub(crate) inputs: heapless::Vec<CursorMemory<'m>, MERGE_INPUTS_MAX>,
-    pub(crate) work: Work<'m>,
+    /// The frozen memtable becomes a run; until it is one, the builder is the flush's.
+    pub(crate) flush: Option<Flush>,
+    /// Runs become one run of the next level.
+    pub(crate) merging: Option<Merging<'m>>,
     /// The zone and role the builder writes to.
     role: Role,
 }
@@ -73,19 +67,23 @@ impl<'m> Job<'m> {
         builder: PieceBuilder<'m>,
         inputs: heapless::Vec<CursorMemory<'m>, MERGE_INPUTS_MAX>,
     ) -> Self {
-        Self { builder, inputs, work: Work::Idle, role: Role::Run }
+        Self { builder, inputs, flush: None, merging: None, role: Role::Run }
     }
 
-    /// Ends what is under way; what the cache lent it, it gets back.
-    pub(crate) fn end(&mut self, cache: &mut Cache<'m>) {
-        if let Work::Merging(merging) = core::mem::replace(&mut self.work, Work::Idle) {
-            for source in merging.sources {
-                let mut memory = source.into_memory();
-                if let Some(bank) = memory.lent.take() {
-                    cache.take_back(bank);
-                }
-                assert!(self.inputs.push(memory).is_ok());
+    /// Ends what is under way.
+    fn end(&mut self, cache: &mut Cache<'m>) {
+        self.flush = None;
+        self.end_merge(cache);
+    }
+
+    /// Ends the merge; what the cache lent it, it gets back.
+    pub(crate) fn end_merge(&mut self, cache: &mut Cache<'m>) {
+        for source in self.merging.take().into_iter().flat_map(|merging| merging.sources) {
+            let mut memory = source.into_memory();
+            if let Some(bank) = memory.lent.take() {
+                cache.take_back(bank);
             }
+            assert!(self.inputs.push(memory).is_ok());
         }
         self.builder.abandon();
     }
@@ -178,34 +176,54 @@ impl<'m, D: Device> Core<'m, D> {
 
     async fn try_job_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
         let mut guard = JobGuard::take(self);
-        let (frozen, room) = {
+        let (frozen, room, scarce, syncs) = {
             let state = self.state.borrow();
-            (state.frozen.is_some(), state.tree.has_room(FLUSH_PIECES_MAX))
+            let room = state.tree.has_room(FLUSH_PIECES_MAX + PIECES_MAX);
+            let scarce = state.zones.free_count() < self.low_water();
+            (state.frozen.is_some(), room, scarce, state.syncs)
         };
         let job = guard.job();
-        match &mut job.work {
-            Work::Merging(merging) => merging.hurry |= frozen && room,
-            Work::Flush(_) => {}
-            Work::Idle if frozen && room => self.begin_flush(job),
-            Work::Idle => match self.next_merge() {
-                Some(level) if self.rests(level) => {
-                    guard.whole = true;
-                    return if frozen { Err(Fault::NoSpace) } else { Ok(Step::Idle) };
-                }
-                Some(level) => self.begin_merge(job, level).await?,
-                None if frozen => self.begin_flush(job),
-                None => {
-                    guard.whole = true;
-                    return Ok(Step::Idle);
-                }
-            },
+        if frozen && room && job.flush.is_none() {
+            let begun = job.builder.is_begun();
+            match &mut job.merging {
+                Some(merging) if begun => merging.hurry = true,
+                // What its pieces free comes first where zones are few.
+                Some(merging) if scarce && merging.has_pieces() => merging.end_pieces(syncs),
+                _ => self.begin_flush(job),
+            }
         }
-        let step = match &job.work {
-            Work::Flush(_) => self.flush_step(job, budget).await?,
-            _ => self.merge_step(job, budget).await?,
+        if job.flush.is_none() {
+            self.choose_merge(job, frozen).await?;
+        }
+        let step = match (&job.flush, &job.merging) {
+            (Some(_), _) => self.flush_step(job, budget).await?,
+            (None, Some(_)) => self.merge_step(job, budget).await?,
+            (None, None) => Step::Idle,
         };
         guard.whole = true;
         Ok(step)
+    }
+
+    /// Begins what is due, unless a merge is under way.
+    async fn choose_merge(&self, job: &mut Job<'m>, frozen: bool) -> Result<(), Fault<D::Error>> {
+        if job.merging.as_ref().is_some_and(|merging| !merging.gave_way) {
+            return Ok(());
+        }
+        match self.next_merge() {
+            Some(level) if self.rests(level) => {
+                job.end_merge(&mut self.state.borrow_mut().cache);
+                return if frozen { Err(Fault::NoSpace) } else { Ok(()) };
+            }
+            Some(level) if self.resume_merge(job, level) => {}
+            Some(level) => self.begin_merge(job, level).await?,
+            None => {
+                job.end_merge(&mut self.state.borrow_mut().cache);
+                if frozen {
+                    self.begin_flush(job);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether what was written when so many syncs had begun is durable.
@@ -219,7 +237,7 @@ impl<'m, D: Device> Core<'m, D> {
             return;
         }
         let Some(mut job) = self.job.take() else { return };
-        if let Work::Merging(merging) = &mut job.work {
+        if let Some(merging) = &mut job.merging {
             let cache = &mut self.state.borrow_mut().cache;
             let banks = merging.sources.iter_mut().filter_map(RunCursor::rest);
             banks.for_each(|bank| cache.take_back(bank));

@@ -11,12 +11,13 @@
 use shingle_hal::Device;
 
 use crate::canary::{Bug, planted};
-use crate::compact::{FLUSH_PIECES_MAX, Job, Step, Work, add_piece, fill_zones, liveness_holds};
+use crate::compact::{FLUSH_PIECES_MAX, Job, Step, add_piece, fill_zones, liveness_holds};
 use crate::error::Fault;
 use crate::format::edit::{Change, PieceRecord};
 use crate::format::entry::Entry;
 use crate::manifest::EditBuilder;
 use crate::memtable;
+use crate::merge::Merging;
 use crate::run::builder::{Cover, PieceBuilder, Pushed};
 use crate::run::cursor::malformed;
 use crate::state::{Core, Side, State};
@@ -45,14 +46,17 @@ struct Event {
 }
 
 impl<'m, D: Device> Core<'m, D> {
+    /// Begins a flush; a merge that is between two pieces gives way to it.
     pub(crate) fn begin_flush(&self, job: &mut Job<'m>) {
+        job.builder.abandon();
+        job.merging.iter_mut().for_each(Merging::give_way);
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         let filter = VersionFilter::new(state.snapshot_seqs(), false);
         let table = &state.tables[1 - state.active];
         let run = state.tree.next_run;
         state.tree.next_run += 1;
-        job.work = Work::Flush(Flush {
+        job.flush = Some(Flush {
             run,
             filter,
             cursor: table.first(),
@@ -71,7 +75,7 @@ impl<'m, D: Device> Core<'m, D> {
     ) -> Result<Step, Fault<D::Error>> {
         let mut did = 0;
         loop {
-            let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
+            let Some(flush) = &mut job.flush else { unreachable!("a flush") };
             if let Some(syncs) = flush.written {
                 if !self.is_flush_durable(syncs) {
                     if budget != u64::MAX {
@@ -97,7 +101,7 @@ impl<'m, D: Device> Core<'m, D> {
                 Filled::KeyBoundary => did += self.end_flush_piece(job).await?,
                 Filled::End => {
                     did += self.end_flush_piece(job).await?;
-                    let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
+                    let Some(flush) = &mut job.flush else { unreachable!("a flush") };
                     flush.written = Some(self.state.borrow().syncs);
                 }
             }
@@ -112,7 +116,7 @@ impl<'m, D: Device> Core<'m, D> {
         if job.builder.is_output_ready() {
             did += self.write_output(job).await?;
         }
-        let Work::Flush(flush) = &mut job.work else { unreachable!("a flush") };
+        let Some(flush) = &mut job.flush else { unreachable!("a flush") };
         if let Some(record) = job.builder.finish(flush.run, 0) {
             if flush.pieces.push(record).is_err() {
                 return Err(Fault::NoMemory);
@@ -146,13 +150,19 @@ impl<'m, D: Device> Core<'m, D> {
         Ok(())
     }
 
+    /// Installs the run, and with it the pieces of a merge that gave way to the flush.
     async fn install_flush(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
-        let Work::Flush(flush) = &job.work else { unreachable!("a flush") };
+        let Some(flush) = job.flush.take() else { unreachable!("a flush") };
         let node_len = self.shape.node_len as u32;
         if !liveness_holds(&self.state.borrow()) {
             return Err(malformed());
         }
+        let mut scratch = self.scratch.take(&self.lot).await;
+        let ended = job.merging.as_mut().and_then(|merging| merging.take_written(&mut scratch));
         self.commit_edit(|state, edit| {
+            if let Some((merging, ended)) = job.merging.as_ref().zip(ended.as_ref()) {
+                self.push_merge_pieces(state, edit, merging, ended);
+            }
             for record in &flush.pieces {
                 add_piece(state, edit, record, node_len);
             }
@@ -174,7 +184,9 @@ impl<'m, D: Device> Core<'m, D> {
             edit.push(&Change::Checkpoint { log: mark.log, cold: mark.cold, seq: mark.seq });
         })
         .await?;
-        job.end(&mut self.state.borrow_mut().cache);
+        if let Some(ended) = ended {
+            self.merge_pieces_installed(job, ended.reached.is_some());
+        }
         self.lot.wake_all(For::Progress);
         Ok(())
     }

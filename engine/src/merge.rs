@@ -1,8 +1,8 @@
 //! Merge: runs of a level become one run of the next, piece by piece.
 //!
-//! With each piece that is installed the key that the merge has reached moves on, and input pieces
-//! that lie wholly below it are dropped, so that a merge of any size needs the space of a few
-//! zones. It can stop after any piece and go on later, also after a restart.
+//! With the pieces that are installed, a few at a time, the key that the merge has reached moves
+//! on, and input pieces that lie wholly below it are dropped, so that a merge of any size needs the
+//! space of a few zones. It can stop after any piece and go on later, also after a restart.
 //!
 //! ```text
 //!          key reached ──┐
@@ -22,7 +22,7 @@ use core::cmp::Ordering;
 use shingle_hal::Device;
 
 use crate::compact::{
-    FLUSH_PIECES_MAX, Job, Step, Work, add_piece, change_run_live, fill_zones, liveness_holds,
+    FLUSH_PIECES_MAX, Job, Step, add_piece, change_run_live, fill_zones, liveness_holds,
 };
 use crate::error::Fault;
 use crate::format::edit::{Change, KEY_PART_LEN, PieceRecord};
@@ -50,6 +50,9 @@ pub(crate) const MERGE_ZONES: u32 = 3;
 /// Nodes of a zone, for each version of a key, to which room for versions is worth a merge.
 const ROOMY_NODES_MAX: u64 = 64;
 
+/// Pieces of a merge that are installed together at most.
+pub(crate) const PIECES_MAX: usize = 4;
+
 /// Sources of a merge, a bit for each.
 type Holders = u32;
 
@@ -62,10 +65,59 @@ pub(crate) struct Merging<'m> {
     pub(crate) sources: heapless::Vec<RunCursor<'m>, MERGE_INPUTS_MAX>,
     /// Stop at the next key: the builder is wanted for a flush.
     pub(crate) hurry: bool,
+    /// A flush had the builder since.
+    pub(crate) gave_way: bool,
     /// A piece begins inside a range deletion: its first key gets a Boundary.
     cover_due: bool,
-    /// A piece that is written, if it came to anything, and how many syncs had begun by then.
-    written: Option<(Option<PieceRecord>, u64)>,
+    /// Pieces that are written and not installed.
+    pieces: heapless::Vec<PieceRecord, PIECES_MAX>,
+    /// They are to be installed, and how many syncs had begun when the last of them was written.
+    written: Option<u64>,
+}
+
+/// What is installed of a merge.
+pub(crate) struct EndedPieces<'k> {
+    records: heapless::Vec<PieceRecord, PIECES_MAX>,
+    /// The key that the merge has reached: none if it is over.
+    pub(crate) reached: Option<&'k [u8]>,
+}
+
+impl Merging<'_> {
+    /// Whether something is written and not installed.
+    pub(crate) fn has_pieces(&self) -> bool {
+        self.written.is_some() || !self.pieces.is_empty()
+    }
+
+    /// What is written is to be installed; so many syncs have begun.
+    pub(crate) fn end_pieces(&mut self, syncs: u64) {
+        self.written.get_or_insert(syncs);
+    }
+
+    /// Leaves the builder to a flush.
+    pub(crate) fn give_way(&mut self) {
+        (self.hurry, self.gave_way) = (false, true);
+    }
+
+    /// The least key that a source stands at, if any does, and which do.
+    fn next_key<'k>(&self, room: &'k mut [u8]) -> (Option<&'k [u8]>, Holders) {
+        let holders = at_least_key(&self.sources);
+        let key = (holders != 0).then(|| {
+            let least = self.sources[holders.trailing_zeros() as usize].key();
+            let key = &mut room[..least.len()];
+            key.copy_from_slice(least);
+            &*key
+        });
+        (key, holders)
+    }
+
+    /// Takes what is written and not installed, between two pieces. `room` is for the longest key.
+    pub(crate) fn take_written<'k>(&mut self, room: &'k mut [u8]) -> Option<EndedPieces<'k>> {
+        if self.written.take().is_none() && self.pieces.is_empty() {
+            return None;
+        }
+        let records = core::mem::take(&mut self.pieces);
+        Some(EndedPieces { records, reached: self.next_key(room).0 })
+    }
 }
 
 impl<'m, D: Device> Core<'m, D> {
@@ -133,6 +185,8 @@ impl<'m, D: Device> Core<'m, D> {
         job: &mut Job<'m>,
         level: u8,
     ) -> Result<(), Fault<D::Error>> {
+        // One of another level that was paused would have the memory.
+        job.end_merge(&mut self.state.borrow_mut().cache);
         self.begin_writing().await?;
         if self.state.borrow().tree.merge(level).is_none() {
             self.declare_merge(level).await?;
@@ -164,7 +218,9 @@ impl<'m, D: Device> Core<'m, D> {
             filter,
             sources: heapless::Vec::new(),
             hurry: false,
+            gave_way: false,
             cover_due: false,
+            pieces: heapless::Vec::new(),
             written: None,
         };
         for run in runs {
@@ -172,7 +228,7 @@ impl<'m, D: Device> Core<'m, D> {
             memory.lent = self.state.borrow_mut().cache.lend(memory.len());
             assert!(merging.sources.push(RunCursor::of_whole(run, memory)).is_ok());
         }
-        job.work = Work::Merging(merging);
+        job.merging = Some(merging);
         self.seek_sources(job).await
     }
 
@@ -180,7 +236,7 @@ impl<'m, D: Device> Core<'m, D> {
     async fn seek_sources(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
         let pieces = Direct(self);
         let mut scratch = self.scratch.take(&self.lot).await;
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let Some(merging) = &mut job.merging else { unreachable!("a merge") };
         let len = {
             let state = self.state.borrow();
             let key = state.tree.merge_key(merging.level);
@@ -194,15 +250,26 @@ impl<'m, D: Device> Core<'m, D> {
                 source.seek(&pieces, &scratch[..len], Rank::BOUNDARY).await?;
             }
         }
-        let mut cover = union(merging);
-        merging.filter.reduce(&mut cover, !merging.filter.is_bottom());
-        job.builder.set_cover(cover);
+        take_up_cover(job);
         Ok(())
+    }
+
+    /// Goes on with a merge of this level that gave way, if it keeps what one would that began now.
+    pub(crate) fn resume_merge(&self, job: &mut Job<'m>, level: u8) -> bool {
+        let Some(merging) = &mut job.merging else { return false };
+        let state = self.state.borrow();
+        let same = state.tree.merge(level).is_some_and(|merge| merge.run == merging.run);
+        if !same || !merging.filter.is_for(&state.snapshot_seqs()) {
+            return false;
+        }
+        merging.gave_way = false;
+        take_up_cover(job);
+        true
     }
 
     /// Brings back what the sources had in banks that readers were given in between.
     async fn wake_sources(&self, job: &mut Job<'m>) -> Result<(), Fault<D::Error>> {
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let Some(merging) = &mut job.merging else { unreachable!("a merge") };
         for source in merging.sources.iter_mut().filter(|source| source.is_at_rest()) {
             let bank = self.state.borrow_mut().cache.lend(source.buffer_len());
             source.wake(&Direct(self), bank).await?;
@@ -274,8 +341,8 @@ impl<'m, D: Device> Core<'m, D> {
         budget: u64,
     ) -> Result<Step, Fault<D::Error>> {
         let mut did = 0;
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-        if let Some((_, syncs)) = merging.written
+        let Some(merging) = &mut job.merging else { unreachable!("a merge") };
+        if let Some(syncs) = merging.written
             && !self.is_durable_since(syncs)
         {
             if budget != u64::MAX {
@@ -288,18 +355,14 @@ impl<'m, D: Device> Core<'m, D> {
         let key_room = usize::from(self.limits.key_len_max) + 1;
         let (key_room, _) = scratch.split_at_mut(key_room);
         loop {
-            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-            let holders = at_least_key(&merging.sources);
-            let key = (holders != 0).then(|| {
-                let least = merging.sources[holders.trailing_zeros() as usize].key();
-                let key = &mut key_room[..least.len()];
-                key.copy_from_slice(least);
-                &*key
-            });
-            if let Some((piece, _)) = merging.written.take() {
-                self.install_merge_piece(job, piece.as_ref(), key).await?;
+            let Some(merging) = &mut job.merging else { unreachable!("a merge") };
+            if merging.written.is_some()
+                && let Some(ended) = merging.take_written(key_room)
+            {
+                self.install_merge_pieces(job, &ended).await?;
                 return Ok(Step::Did(did + 1));
             }
+            let (key, holders) = merging.next_key(key_room);
             let Some(key) = key else {
                 self.write_merge_piece(job, None).await?;
                 return Ok(Step::Did(did + 1));
@@ -310,7 +373,7 @@ impl<'m, D: Device> Core<'m, D> {
                 let ranged = merging.filter.keeps_cover() && self.has_boundaries(&merging.sources);
                 self.begin_piece(job, role, versions, ranged).await?;
                 let due = !job.builder.cover().is_empty();
-                let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+                let Some(merging) = &mut job.merging else { unreachable!("a merge") };
                 merging.cover_due = due;
                 continue;
             }
@@ -348,7 +411,7 @@ impl<'m, D: Device> Core<'m, D> {
         let pieces = Direct(self);
         let node_len = self.shape.node_len;
         let mut did = 0;
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let Some(merging) = &mut job.merging else { unreachable!("a merge") };
         let mut changed = false;
         for (index, source) in merging.sources.iter_mut().enumerate() {
             while holders >> index & 1 == 1 {
@@ -373,11 +436,11 @@ impl<'m, D: Device> Core<'m, D> {
                 did += self.write_output(job).await?;
             }
         }
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+        let Some(merging) = &mut job.merging else { unreachable!("a merge") };
         merging.filter.reduce(&mut cover, true);
         // Versions of the key: at most as many as the sources hold.
         loop {
-            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+            let Some(merging) = &mut job.merging else { unreachable!("a merge") };
             let newest = newest_version(&merging.sources, holders, node_len);
             let Some(newest) = newest.ok_or_else(malformed)? else { return Ok(did) };
             let Merging { sources, filter, .. } = merging;
@@ -395,13 +458,13 @@ impl<'m, D: Device> Core<'m, D> {
                 let kept = Entry { seq, ..entry };
                 if job.builder.push(key, &kept) == Pushed::OutputFull {
                     did += self.write_output(job).await?;
-                    let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
+                    let Some(merging) = &job.merging else { unreachable!("a merge") };
                     let entry = merging.sources[newest].entry(node_len);
                     let entry = entry.ok_or_else(malformed)?;
                     assert_eq!(job.builder.push(key, &Entry { seq, ..entry }), Pushed::Taken);
                 }
             }
-            let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
+            let Some(merging) = &mut job.merging else { unreachable!("a merge") };
             let source = &mut merging.sources[newest];
             go_on(source, &pieces, key, &mut holders, newest).await?;
         }
@@ -414,7 +477,7 @@ impl<'m, D: Device> Core<'m, D> {
         job: &mut Job<'m>,
         reached: Option<&[u8]>,
     ) -> Result<(), Fault<D::Error>> {
-        let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
+        let Some(merging) = &job.merging else { unreachable!("a merge") };
         let (run, into) = (merging.run, merging.into);
         if job.builder.is_output_ready() {
             self.write_output(job).await?;
@@ -432,69 +495,92 @@ impl<'m, D: Device> Core<'m, D> {
         let piece = job.builder.finish(run, into);
         self.write_output(job).await?;
         job.builder.set_cover(cover);
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-        merging.written = Some((piece, self.state.borrow().syncs));
+        let Some(merging) = &mut job.merging else { unreachable!("a merge") };
+        assert!(
+            piece.is_none_or(|piece| merging.pieces.push(piece).is_ok()),
+            "installed when full"
+        );
+        // A flush that comes soon makes them durable, and brings an edit. What they free is wanted
+        // where zones are few.
+        let state = self.state.borrow();
+        let waits = reached.is_some() && !merging.hurry && !merging.pieces.is_full();
+        if !waits || state.zones.free_count() < self.low_water() {
+            merging.end_pieces(state.syncs);
+        }
         Ok(())
     }
 
-    /// Installs a piece that is durable; see [`write_merge_piece`](Self::write_merge_piece).
-    async fn install_merge_piece(
+    /// Installs pieces that are durable; see [`write_merge_piece`](Self::write_merge_piece).
+    async fn install_merge_pieces(
         &self,
         job: &mut Job<'m>,
-        piece: Option<&PieceRecord>,
-        reached: Option<&[u8]>,
+        ended: &EndedPieces<'_>,
     ) -> Result<(), Fault<D::Error>> {
-        let Work::Merging(merging) = &job.work else { unreachable!("a merge") };
-        let node_len = self.shape.node_len as u32;
-        let (level, into) = (merging.level, merging.into);
+        let Some(merging) = &job.merging else { unreachable!("a merge") };
         if !liveness_holds(&self.state.borrow()) {
             return Err(malformed());
         }
-        // What a piece leaves unused for versions of its last key is much of a short zone.
-        let roomy = self.zone_nodes() < ROOMY_NODES_MAX * u64::from(merging.filter.versions_max());
         self.commit_edit(|state, edit| {
-            if let Some(record) = piece {
-                add_piece(state, edit, record, node_len);
-            }
-            for source in &merging.sources {
-                let spent = match reached {
-                    Some(_) => source.spent_pieces(),
-                    None => source.piece_index(),
-                };
-                drop_spent(state, edit, source.run, spent, node_len);
-            }
+            self.push_merge_pieces(state, edit, merging, ended);
             fill_zones(state, edit);
-            if into == BOTTOM {
-                state.holding_back = state.holding_back.max(merging.filter.held_back(roomy));
-            }
-            match reached {
-                Some(key) => set_merge_key(state, edit, level, key),
-                None => {
-                    state.tree.set_merge(level, None);
-                    edit.push(&Change::MergeEnd { level });
-                    state.counters.merges += 1;
-                    event!(info, "level {} is merged", level);
-                    if into == BOTTOM {
-                        state.held_back = state.holding_back.take();
-                        state.counters.bottom_merge_at = state.log.appended;
-                        state.wasted_reads = 0;
-                        let tiers = state.tree.deepest_tier().is_some();
-                        state.full_merge &= tiers;
-                        state.squeeze &= tiers;
-                        state.wanted = if tiers { state.wanted } else { 0 };
-                    }
-                }
-            }
         })
         .await?;
-        let rests = self.rests(level);
-        let Work::Merging(merging) = &mut job.work else { unreachable!("a merge") };
-        if reached.is_none() || merging.hurry || rests {
-            job.end(&mut self.state.borrow_mut().cache);
-        } else {
-            merging.sources.iter_mut().for_each(RunCursor::rebase);
-        }
+        self.merge_pieces_installed(job, ended.reached.is_some());
         Ok(())
+    }
+
+    /// Makes pieces of a merge part of the tree in the place of what they were made from.
+    pub(crate) fn push_merge_pieces(
+        &self,
+        state: &mut State<'_>,
+        edit: &mut EditBuilder<'_>,
+        merging: &Merging<'_>,
+        ended: &EndedPieces<'_>,
+    ) {
+        let node_len = self.shape.node_len as u32;
+        let (level, into) = (merging.level, merging.into);
+        for record in &ended.records {
+            add_piece(state, edit, record, node_len);
+        }
+        for source in &merging.sources {
+            let spent = match ended.reached {
+                Some(_) => source.spent_pieces(),
+                None => source.piece_index(),
+            };
+            drop_spent(state, edit, source.run, spent, node_len);
+        }
+        if into == BOTTOM {
+            // What a piece leaves unused for versions of its last key is much of a short zone.
+            let versions_max = u64::from(merging.filter.versions_max());
+            let roomy = self.zone_nodes() < ROOMY_NODES_MAX * versions_max;
+            state.holding_back = state.holding_back.max(merging.filter.held_back(roomy));
+        }
+        if let Some(key) = ended.reached {
+            return set_merge_key(state, edit, level, key);
+        }
+        state.tree.set_merge(level, None);
+        edit.push(&Change::MergeEnd { level });
+        state.counters.merges += 1;
+        event!(info, "level {} is merged", level);
+        if into == BOTTOM {
+            state.held_back = state.holding_back.take();
+            state.counters.bottom_merge_at = state.log.appended;
+            state.wasted_reads = 0;
+            let tiers = state.tree.deepest_tier().is_some();
+            state.full_merge &= tiers;
+            state.squeeze &= tiers;
+            state.wanted = if tiers { state.wanted } else { 0 };
+        }
+    }
+
+    /// After an install: the merge goes on, unless it is over or rests.
+    pub(crate) fn merge_pieces_installed(&self, job: &mut Job<'m>, more: bool) {
+        let Some(merging) = &mut job.merging else { unreachable!("a merge") };
+        if more && !self.rests(merging.level) {
+            merging.sources.iter_mut().for_each(RunCursor::rebase);
+        } else {
+            job.end_merge(&mut self.state.borrow_mut().cache);
+        }
     }
 }
 
@@ -597,6 +683,14 @@ fn item_len_max(sources: &[RunCursor<'_>], holders: Holders, node_len: usize) ->
         source.key().len() + entry.map_or(node_len, |entry| entry.encoded_len())
     });
     lens.max().unwrap_or(node_len)
+}
+
+/// The piece that comes next begins in the range-delete state that the sources are in.
+fn take_up_cover(job: &mut Job<'_>) {
+    let Some(merging) = &mut job.merging else { unreachable!("a merge") };
+    let mut cover = union(merging);
+    merging.filter.reduce(&mut cover, !merging.filter.is_bottom());
+    job.builder.set_cover(cover);
 }
 
 fn union(merging: &Merging<'_>) -> Cover {

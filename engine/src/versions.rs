@@ -39,6 +39,11 @@ impl VersionFilter {
         Self { snapshots, bottom, last_stripe: None, held_back: false }
     }
 
+    /// Whether these are the snapshots it was made for.
+    pub(crate) fn is_for(&self, snapshots: &[u64]) -> bool {
+        self.snapshots == *snapshots
+    }
+
     /// Most versions of one key that are kept.
     pub(crate) fn versions_max(&self) -> u32 {
         self.snapshots.len() as u32 + 1
