@@ -242,6 +242,7 @@ impl<D: Device> Core<'_, D> {
             return Ok(());
         }
         self.begin_writing().await?;
+        let syncs = self.state.borrow().syncs;
         // Take first: without a zone to go on in, the old one stays.
         let role = match side {
             Side::Log => Role::Log,
@@ -257,6 +258,10 @@ impl<D: Device> Core<'_, D> {
         self.leave(side).await?;
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
+        // The manifest was written anew meanwhile, or zones are to be finished.
+        if state.syncs > syncs {
+            self.paid.set(true);
+        }
         let zone = state.zones.get(next);
         let generation = zone.generation.get();
         let map = state.zones.map(next);
@@ -278,7 +283,7 @@ impl<D: Device> Core<'_, D> {
     /// an edit costs a disk two seeks.
     async fn next_log_zone(&self, side: Side, role: Role) -> Result<ZoneId, Fault<D::Error>> {
         let low = self.low_water();
-        let plenty = {
+        let most = {
             let mut state = self.state.borrow_mut();
             if side == Side::Log {
                 // What was off for want of a zone beside the one before is tried again.
@@ -290,9 +295,10 @@ impl<D: Device> Core<'_, D> {
                 return Ok(state.ahead.remove(0));
             }
             let copies = if self.parity() > 0 { 2 } else { 1 };
-            state.zones.free_count() > 4 * low + copies * LOG_ZONES_AHEAD as u32
+            let plenty = state.zones.free_count().saturating_sub(4 * low) / (2 * copies);
+            let most = (plenty as usize).clamp(1, LOG_ZONES_AHEAD);
+            if side == Side::Log { most } else { 1 }
         };
-        let most = if side == Side::Log && plenty { LOG_ZONES_AHEAD } else { 1 };
         let mut taken = heapless::Vec::<(ZoneId, Option<ZoneId>), LOG_ZONES_AHEAD>::new();
         while taken.len() < most {
             let not_on = self.state.borrow().element_to_avoid(side);

@@ -20,7 +20,7 @@ const WAYS: usize = 16;
 /// Digests that a frame holds at most.
 const DIGESTS_MAX: usize = 4;
 /// Banks of a cache, unless it is too small for several.
-const BANKS: usize = MERGE_INPUTS_MAX + 4;
+const BANKS: usize = MERGE_INPUTS_MAX + 1;
 /// Nodes that a bank holds at least where there are several.
 const BANK_NODES_MIN: usize = 8;
 /// How much longer an index node stays than a data node, in ticks of its set.

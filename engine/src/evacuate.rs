@@ -163,18 +163,23 @@ impl<D: Device> Core<'_, D> {
         if is_spent && self.release_dead(true).await? > 0 {
             return Ok(Step::Did(1));
         }
-        let (wants_flush, wants_roll) = {
+        let (waits, wants_roll) = {
             let state = self.state.borrow();
             let any = |wants: &dyn Fn(ZoneId) -> bool| state.zones.iter().any(|(id, _)| wants(id));
             let waits = |id| is_unflushed(&state, id) || covers(&state, id) == Some(false);
-            let wants_flush = state.frozen.is_some() || any(&waits);
-            (wants_flush, any(&|id| covers(&state, id) == Some(true)))
+            (any(&waits), any(&|id| covers(&state, id) == Some(true)))
         };
         if wants_roll {
             self.roll(Side::Log, usize::MAX).await?;
             return Ok(Step::Did(1));
         }
-        if !wants_flush {
+        self.state.borrow_mut().rescued |= waits;
+        if !waits && self.state.borrow().frozen.is_none() {
+            // Until the edit that names the run is durable, a cut takes back what it saved.
+            if core::mem::take(&mut self.state.borrow_mut().rescued) {
+                self.sync_device().await?;
+                return Ok(Step::Did(1));
+            }
             return Ok(Step::Idle);
         }
         {

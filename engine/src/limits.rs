@@ -42,8 +42,10 @@ pub const FRAGMENT_LEN_MAX: usize = 15;
 pub const LOG_ZONES_MAX: usize = 512;
 /// Indexes of one log zone that replay uses; what lies before them is walked.
 pub const INDEXES_MAX: usize = 96;
+/// Blocks of edits behind a snapshot of the manifest, unless that is longer: then as many again.
+pub const EDIT_BLOCKS_MIN: u32 = 64;
 /// Log zones taken with one manifest edit where there are plenty.
-pub const LOG_ZONES_AHEAD: usize = 8;
+pub const LOG_ZONES_AHEAD: usize = 40;
 /// Tasks that can wait in a store without being polled again and again.
 pub const WAITERS_MAX: usize = 64;
 /// Node buffers at most: reads in flight.
@@ -55,7 +57,7 @@ pub const VALUE_BUFFERS_MAX: usize = 4;
 pub const SWEEP_LEN_MAX: usize = 16 << 20;
 /// Bytes after which writes are synced though nobody asks for it: the more a drive has in its
 /// cache, the longer the next sync takes that somebody waits for.
-pub const UNSYNCED_BYTES_MAX: u64 = 10 << 20;
+pub const UNSYNCED_BYTES_MAX: u64 = 8 << 20;
 /// How often a read starts over because what it read from was moved under it.
 pub const READ_ATTEMPTS_MAX: usize = 64;
 /// Generations that one manifest edit reserves.

@@ -19,7 +19,7 @@ use shingle_hal::{Device, ZoneId};
 use crate::compact::Step;
 use crate::error::Fault;
 use crate::format::record::RECORD_HEADER_LEN;
-use crate::limits::{BOTTOM, FANOUT, RUNS_MAX};
+use crate::limits::{BOTTOM, FANOUT, RUNS_MAX, UNSYNCED_BYTES_MAX};
 use crate::memtable::RANGES_MAX;
 use crate::merge::MERGE_ZONES;
 use crate::replay::REPLAY_READS_MAX;
@@ -38,12 +38,21 @@ const RESERVE_FOR_DELETES: u32 = 6;
 /// Of a debt larger than its own a write pays one part in so many, and of more steps than that it
 /// pays though it waited for a sync.
 const DEBT_SHARE: u64 = 16;
+/// Nothing more is begun for a write when what it works off has taken so long.
+const WORK_US_MAX: u64 = 20_000;
 /// How often a write looks for more that is dead when nothing is left to do.
 const IDLE_MAX: u32 = 4;
 /// Of all zones, so many are emptied for one write before tiers are merged for it.
 const RECLAIMS_SHARE: u64 = 16;
 /// Bytes of scrub that writes can earn ahead of it.
 const SCRUB_CREDIT_MAX: u64 = 64 << 20;
+
+/// What the device has been asked for.
+pub(crate) struct Load {
+    read_bytes: u64,
+    syncs: u64,
+    now_us: Option<u64>,
+}
 
 impl<D: Device> Core<'_, D> {
     /// Media bytes that one step may move.
@@ -292,6 +301,34 @@ impl<D: Device> Core<'_, D> {
         }
     }
 
+    /// Whether the manifest is to begin anew now, where the sync that it takes has little to do: if
+    /// its edits' room were used up, a write would wait for that and for what else it came upon.
+    fn is_manifest_ending(&self) -> bool {
+        let state = self.state.borrow();
+        let roomy = state.zones.free_count() > self.reserve();
+        let idle = self.media.unsynced_bytes() < UNSYNCED_BYTES_MAX / 4;
+        state.manifest.is_ending() && roomy && idle && !state.read_only
+    }
+
+    /// What the device was asked for so far, and when that was, if it has a clock.
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            read_bytes: self.media.stats().read_bytes,
+            syncs: self.state.borrow().syncs,
+            now_us: self.media.device.now_us(),
+        }
+    }
+
+    /// Whether since then more than `bytes` were read, or something was synced, or it
+    /// took long: enough for who does a part of the maintenance beside something else.
+    pub(crate) fn has_waited_since(&self, since: &Load, bytes: u64) -> bool {
+        let now = self.load();
+        let took_us = now.now_us.zip(since.now_us).map(|(now, then)| now.saturating_sub(then));
+        now.read_bytes - since.read_bytes > bytes
+            || now.syncs > since.syncs
+            || took_us.is_some_and(|took_us| took_us > WORK_US_MAX)
+    }
+
     /// Takes note of a write of `bytes` and works off what is owed.
     pub(crate) async fn pay(&self, bytes: u64) -> Result<(), Fault<D::Error>> {
         self.note_use();
@@ -308,14 +345,17 @@ impl<D: Device> Core<'_, D> {
         // Who waited for a sync leaves the rest to others, if there is time, and nobody pays much
         // at once: what a few writes owe that came while much was due is paid by those behind, too.
         let most = (2 * step).max(self.state.borrow().debt / DEBT_SHARE);
-        if self.paid.take() && self.state.borrow().debt < DEBT_SHARE * step {
+        let waited = self.paid.take();
+        if !waited && self.is_manifest_ending() {
+            let Some(_guard) = self.jobs.try_enter(&self.lot) else { return Ok(()) };
+            return self.snapshot_manifest().await;
+        }
+        if waited && self.state.borrow().debt < 8 * DEBT_SHARE * step {
             return Ok(());
         }
-        let (mut paid, read) = (0, self.media.stats().read_bytes);
-        let syncs = self.state.borrow().syncs;
-        // A long read or a sync is enough for one write, too.
-        let has_waited =
-            || self.media.stats().read_bytes - read > step || self.state.borrow().syncs > syncs;
+        let (mut paid, load) = (0, self.load());
+        // A long read or a sync is enough for one write, too, and so are many short reads.
+        let has_waited = || self.has_waited_since(&load, step);
         while self.state.borrow().debt >= step && paid < most && !has_waited() {
             let Some(_guard) = self.jobs.try_enter(&self.lot) else {
                 return Ok(());

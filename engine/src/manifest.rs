@@ -13,7 +13,7 @@ use shingle_hal::{Class, Device, Lba, ZoneId};
 
 use crate::format::edit::{Change, EDIT_HEADER_LEN, EditHeader};
 use crate::format::seal::{le_u32, seal};
-use crate::limits::SEAL_LEN;
+use crate::limits::{EDIT_BLOCKS_MIN, SEAL_LEN};
 use crate::media::{Media, Place, ZoneMap};
 
 /// One copy that is open for appending.
@@ -52,11 +52,25 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Whether `blocks` more can be appended without a new snapshot.
     pub(crate) fn has_room(&self, blocks: u32) -> bool {
-        let Some(copies) = &self.copies else {
-            return false;
+        self.copies.is_some() && blocks <= self.left_and_room().0
+    }
+
+    /// Whether a new snapshot is due soon, so that it is as well made when there is time.
+    pub(crate) fn is_ending(&self) -> bool {
+        let (left, room) = self.left_and_room();
+        self.copies.is_some() && room >= EDIT_BLOCKS_MIN / 2 && left < room / 4
+    }
+
+    /// Blocks of edits that can be appended, and that there was room for at first: not so many that
+    /// a mount reads much more than it must.
+    fn left_and_room(&self) -> (u32, u32) {
+        let begins = self.snapshot_blocks + 1;
+        let end = begins + self.snapshot_blocks.max(EDIT_BLOCKS_MIN);
+        let of = |copy: &Copy| {
+            let end = end.min(copy.capacity);
+            (end.saturating_sub(copy.next), end.saturating_sub(begins))
         };
-        let bound = self.snapshot_blocks + self.snapshot_blocks.max(32) + 1;
-        copies.iter().all(|copy| copy.next + blocks <= copy.capacity.min(bound))
+        self.copies.iter().flatten().map(of).min().unwrap_or_default()
     }
 }
 
@@ -363,8 +377,8 @@ mod tests {
             Manifest { copies: Some(copies), snapshot_blocks, ..Manifest::default() }
         };
         assert!(with(60, 64, 64).has_room(4) && !with(60, 64, 64).has_room(5), "the zone");
-        assert!(with(30, 1, 64).has_room(4) && !with(30, 1, 64).has_room(5), "32 of edits");
-        assert!(with(70, 40, 99).has_room(11) && !with(70, 40, 99).has_room(12), "as many again");
+        assert!(with(62, 1, 99).has_room(4) && !with(62, 1, 99).has_room(5), "64 of edits");
+        assert!(with(140, 70, 199).has_room(1) && !with(140, 70, 199).has_room(2), "as many again");
         assert!(!Manifest::default().has_room(1));
     }
 

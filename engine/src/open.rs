@@ -155,6 +155,7 @@ fn assemble<D: Device>(
         renewal_due: false,
         torn: heapless::Vec::new(),
         flush_due: false,
+        rescued: false,
         gap: None,
         gap_filled: false,
         mirror_at: LogPlace::default(),

@@ -257,7 +257,7 @@ impl Plan {
         self.value_buffers = (spare / 100 * 4 / self.value_buffer_len).clamp(1, VALUE_BUFFERS_MAX);
         self.output_len += grow(0, transfer.clamp(1 << 20, 2 << 20), 4) / node_len * node_len;
         // Beside the banks that a merge borrows from the cache.
-        self.merge_len = grow(self.merge_len, 16 << 20, 4);
+        self.merge_len = grow(self.merge_len, 16 << 20, 2);
         self.edit_len = blocks(grow(self.edit_len, 64 * block_len, 2));
         self.window_len = blocks(grow(self.window_len, transfer.min(1 << 20), 3));
         let sweep_most = zone_len.min(SWEEP_LEN_MAX);

@@ -192,8 +192,9 @@ impl<D: Device> Core<'_, D> {
         }
         let window = &mut window[..window_len];
         let mut reader = RecordReader::resume(victim.log_zone, window, block_len, victim.sweep);
-        let mut did = 0;
-        while did < budget {
+        let (mut did, load) = (0, self.load());
+        // A sweep is enough for a step, and so is a sync.
+        while did < budget && (budget == u64::MAX || !self.has_waited_since(&load, budget)) {
             // Nobody is to wait for a sweep, and for the sync that what is copied next would bring.
             if budget < u64::MAX && self.media.unsynced_bytes() + budget > UNSYNCED_BYTES_MAX {
                 self.sync_device().await?;
@@ -201,16 +202,11 @@ impl<D: Device> Core<'_, D> {
                 break;
             }
             if victim.ops_left == 0 {
-                let read = self.media.stats().read_bytes;
                 if !self.next_record(&mut victim, &mut reader).await? {
                     if did == 0 {
                         self.free_victim(&victim).await?;
                         return Ok(Step::Did(1));
                     }
-                    break;
-                }
-                // A sweep is enough for a step, and the syncs of freeing the zone are.
-                if self.media.stats().read_bytes - read > budget {
                     break;
                 }
                 continue;

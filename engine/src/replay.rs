@@ -67,7 +67,7 @@ impl<D: Device> Core<'_, D> {
             // What was replayed now is replayed again until the memtable is flushed.
             let reads = self.media.stats().reads - reads;
             state.log.add_walk_cost(reads * self.plan.window_len as u64);
-            state.log.settle(0);
+            state.log.settle();
         }
         self.record_ends().await
     }

@@ -283,6 +283,8 @@ pub(crate) struct State<'m> {
     pub(crate) renewal_due: bool,
     /// Records that no run holds yet are bad where they lie: they are to be flushed.
     pub(crate) flush_due: bool,
+    /// A flush takes in what replay would look for where zones failed: a sync is due behind it.
+    pub(crate) rescued: bool,
     /// A write failed: nothing is written any more.
     pub(crate) read_only: bool,
     /// Bytes in use when the log had `.0` bytes and the tree version `.1`.

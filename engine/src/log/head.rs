@@ -90,6 +90,8 @@ pub(crate) struct Head<'m> {
     /// Bytes that replay would read of what no index covers, and of what one does.
     walk_cost: u64,
     settled_cost: u64,
+    /// The latter has the last index.
+    counts_index: bool,
 }
 
 impl<'m> Head<'m> {
@@ -118,6 +120,7 @@ impl<'m> Head<'m> {
             stretch: INDEX_STRETCH,
             walk_cost: 0,
             settled_cost: 0,
+            counts_index: false,
         }
     }
 
@@ -188,7 +191,7 @@ impl<'m> Head<'m> {
         self.zone = Some(zone);
         self.leaving = false;
         self.ending = false;
-        self.settle(0);
+        self.settle();
         self.notes.start();
         self.first_block = 0;
         self.written_block = 0;
@@ -317,7 +320,7 @@ impl<'m> Head<'m> {
     pub(crate) fn note(&mut self, note: &Note<'_>, parts: &[&[u8]]) {
         let indexed = self.zone.is_some_and(|zone| zone.sequential);
         if indexed && !self.notes.push(note, parts, self.pos) {
-            self.settle(0);
+            self.settle();
         }
     }
 
@@ -326,11 +329,9 @@ impl<'m> Head<'m> {
         self.walk_cost += bytes;
     }
 
-    /// What was noted so far is settled: covered by an index that costs `index` bytes to read, or
-    /// to be walked.
-    pub(crate) fn settle(&mut self, index: u64) {
-        self.settled_cost += if index > 0 { index } else { self.walk_cost };
-        self.walk_cost = 0;
+    /// What no index covers yet will have to be walked.
+    pub(crate) fn settle(&mut self) {
+        self.settled_cost += core::mem::take(&mut self.walk_cost);
     }
 
     /// Bytes that replay would read of this log since [`reset_cost`](Self::reset_cost).
@@ -347,13 +348,14 @@ impl<'m> Head<'m> {
     pub(crate) fn reset_cost(&mut self) {
         self.settled_cost = 0;
         self.walk_cost = 0;
+        self.counts_index = false;
     }
 
     /// Appends an index when one is due, or with `now` when one is worth it, and it fits the
     /// buffer. `cost` is what replay pays to read one.
     pub(crate) fn append_index(&mut self, now: bool, cost: u64) {
         let due = if now {
-            self.notes.index_len(self.pos) > 0
+            self.notes.is_worth(self.pos)
         } else {
             !self.leaving && self.notes.is_due(self.pos, self.stretch)
         };
@@ -365,11 +367,13 @@ impl<'m> Head<'m> {
         }
         // The record's own copy of the body: the notes' memory is lent out of `self` meanwhile.
         let stand_in = Notes::stand_in(self.pos);
+        let counted = self.counts_index && self.notes.replaces_last();
         let mut notes = core::mem::replace(&mut self.notes, stand_in);
         let body = notes.take(self.pos, self.pos + len as u32);
         self.append(RecordKind::Index, 0, 0, &[body]);
         self.notes = notes;
-        self.settle(cost);
+        self.settled_cost += if counted { 0 } else { cost };
+        (self.walk_cost, self.counts_index) = (0, true);
     }
 
     /// Index in the active buffer of the tag of the block that holds payload offset `pos`.

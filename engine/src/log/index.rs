@@ -2,8 +2,10 @@
 //!
 //! A head notes the operations it takes. When the records noted are many times longer than the
 //! notes, the notes become an `Index` record in the log; the tag of every later block tells how
-//! far back it starts, and each index tells where the one before it is. Replay goes back from the
-//! last block of the zone along this chain, and walks only what no index covers.
+//! far back it starts. The notes stay, so that the next index stands for that one, too, until there
+//! is little memory left for more: then they begin anew, and what they become tells where the index
+//! before them is. Replay goes back from the last block of the zone along this chain, and walks
+//! only what no index covers.
 //!
 //! Only zones that are written in order have indexes: there, what lies before a block that survived
 //! survived too. Layout: `FORMAT.md` §5.
@@ -61,42 +63,52 @@ fn body_len(op: &OpHeader, separate_from: u32) -> usize {
     op.head_len() + if op.is_apart(separate_from) { 0 } else { op.value_len as usize }
 }
 
-/// Notes of a head since its last index.
+/// Notes of a head, for its next index.
 pub(crate) struct Notes<'m> {
     memory: &'m mut [u8],
     len: usize,
+    /// As much of `len` as the last index has.
+    indexed: usize,
     /// The first record covered.
     from: u32,
-    /// The last index of the zone.
+    /// The index before it.
+    before: u32,
+    /// The last index of the zone, and where it ends.
     last: u32,
+    last_end: u32,
 }
 
 impl<'m> Notes<'m> {
     pub(crate) fn new(memory: &'m mut [u8]) -> Self {
-        Self { memory, len: 0, from: 0, last: NO_INDEX }
+        let (len, indexed, from, last_end) = (0, 0, 0, 0);
+        Self { memory, len, indexed, from, before: NO_INDEX, last: NO_INDEX, last_end }
     }
 
     /// Notes without memory, while the real ones are being written at `last`.
     pub(crate) fn stand_in(last: u32) -> Self {
-        Self { memory: &mut [], len: 0, from: 0, last }
+        Self { last, ..Self::new(&mut []) }
     }
 
     /// A zone begins.
     pub(crate) fn start(&mut self) {
-        self.len = 0;
-        self.from = 0;
-        self.last = NO_INDEX;
+        (self.last, self.last_end) = (NO_INDEX, 0);
+        self.begin_anew(0);
+    }
+
+    /// What is noted from now on is of records from `from` on.
+    fn begin_anew(&mut self, from: u32) {
+        (self.len, self.indexed) = (0, 0);
+        (self.from, self.before) = (from, self.last);
     }
 
     /// Notes an operation of a record that ends at `end`. False if there was no room: the notes
-    /// are given up, and what they would have covered will be walked.
+    /// are given up, and what no index has of them will be walked.
     pub(crate) fn push(&mut self, note: &Note<'_>, parts: &[&[u8]], end: u32) -> bool {
         let body: usize = parts.iter().map(|part| part.len()).sum();
         let at = self.len.max(INDEX_HEADER_LEN);
         let total = at + NOTE_HEADER_LEN + body;
         let Some(out) = self.memory.get_mut(at..total) else {
-            self.len = 0;
-            self.from = end;
+            self.begin_anew(end);
             return false;
         };
         let (head, mut rest) = out.split_at_mut(NOTE_HEADER_LEN);
@@ -117,27 +129,107 @@ impl<'m> Notes<'m> {
     /// Bytes of the index that the notes would make; 0 if it is not worth it.
     pub(crate) fn index_len(&self, pos: u32) -> usize {
         let covered = pos.saturating_sub(self.from);
-        if self.len == 0 || covered / WORTH < self.len as u32 { 0 } else { self.len }
+        if covered / WORTH < self.len as u32 { 0 } else { self.len }
     }
 
-    /// Whether it is time for an index: enough is covered, or the memory is nearly used up.
+    /// Whether an index at `pos` would say more than the last one.
+    pub(crate) fn is_worth(&self, pos: u32) -> bool {
+        self.len > self.indexed && self.index_len(pos) > 0
+    }
+
+    /// Whether it is time for an index: enough is covered that the last one does not have, or the
+    /// memory is nearly used up.
     pub(crate) fn is_due(&self, pos: u32, stretch: u32) -> bool {
-        let full = self.len > self.memory.len() / 4 * 3;
-        (full || pos.saturating_sub(self.from) >= stretch) && self.index_len(pos) > 0
+        let since = pos.saturating_sub(self.from.max(self.last_end));
+        (self.is_nearly_full() || since >= stretch) && self.is_worth(pos)
     }
 
-    /// The body of the index that stands at `pos`; the notes begin anew behind it, at `end`.
+    /// Whether the last index has some of what is noted, and the next will stand for it.
+    pub(crate) fn replaces_last(&self) -> bool {
+        self.indexed > 0
+    }
+
+    fn is_nearly_full(&self) -> bool {
+        self.len > self.memory.len() / 4 * 3
+    }
+
+    /// The body of the index that stands at `pos` and ends at `end`. If it nearly fills the memory,
+    /// the notes begin anew behind it.
     pub(crate) fn take(&mut self, pos: u32, end: u32) -> &[u8] {
-        self.memory[..4].copy_from_slice(&self.last.to_le_bytes());
+        self.memory[..4].copy_from_slice(&self.before.to_le_bytes());
         self.memory[4..8].copy_from_slice(&self.from.to_le_bytes());
-        let len = core::mem::take(&mut self.len);
-        self.last = pos;
-        self.from = end;
+        let len = self.len;
+        (self.last, self.last_end, self.indexed) = (pos, end, len);
+        if self.is_nearly_full() {
+            self.begin_anew(end);
+        }
         &self.memory[..len]
     }
 
     /// The last index of the zone.
     pub(crate) fn last(&self) -> Option<u32> {
         (self.last != NO_INDEX).then_some(self.last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::record::OpKind;
+
+    /// An operation whose record begins at `record` and is a thousand bytes long.
+    fn push(notes: &mut Notes<'_>, record: u32) -> bool {
+        let op = OpHeader {
+            kind: OpKind::Put,
+            key_len: 4,
+            version_len: 0,
+            meta_len: 0,
+            value_len: 900,
+            moved_from: 0,
+        };
+        let note = Note { record, moved: false, seq: 1, value_at: record + 60, op, body: &[] };
+        notes.push(&note, &[&record.to_be_bytes()], record + 1000)
+    }
+
+    /// The index before the one of this body, where it covers from, and the records in it.
+    fn read(body: &[u8]) -> (u32, u32, Vec<u32>) {
+        let (head, mut rest) = body.split_at(INDEX_HEADER_LEN);
+        let mut records = Vec::new();
+        while let Some((note, after)) = Note::decode(rest, 512) {
+            records.push(note.record);
+            rest = after;
+        }
+        (le_u32(head), le_u32(&head[4..]), records)
+    }
+
+    #[test]
+    fn index_stands_for_those_before_it_until_the_notes_nearly_fill_their_memory() {
+        let mut memory = [0; 320];
+        let mut notes = Notes::new(&mut memory);
+        notes.start();
+        assert!(push(&mut notes, 0) && push(&mut notes, 1000));
+        assert!(!notes.replaces_last() && notes.is_due(2000, 2000) && !notes.is_due(2000, 2001));
+        assert_eq!(read(notes.take(2000, 2100)), (NO_INDEX, 0, vec![0, 1000]));
+        assert!(!notes.is_worth(9000), "nothing new");
+        assert!(push(&mut notes, 2100) && push(&mut notes, 3100) && push(&mut notes, 4100));
+        assert!(notes.replaces_last() && !notes.is_due(5100, 3001) && notes.is_due(5100, 3000));
+        let all = vec![0, 1000, 2100, 3100, 4100];
+        assert_eq!(read(notes.take(5100, 5400)), (NO_INDEX, 0, all.clone()));
+        assert!(push(&mut notes, 5400) && notes.is_due(6400, u32::MAX), "nearly full");
+        assert_eq!(read(notes.take(6400, 6700)), (NO_INDEX, 0, [all, vec![5400]].concat()));
+        assert!(!notes.replaces_last() && push(&mut notes, 6700));
+        assert_eq!(read(notes.take(7700, 7800)), (6400, 6700, vec![6700]));
+    }
+
+    #[test]
+    fn notes_that_do_not_fit_are_given_up_and_what_an_index_has_of_them_is_not() {
+        let mut memory = [0; 120];
+        let mut notes = Notes::new(&mut memory);
+        notes.start();
+        assert!(push(&mut notes, 0));
+        let _ = notes.take(1000, 1100);
+        assert!(push(&mut notes, 1100) && !push(&mut notes, 2100));
+        assert!(!notes.is_worth(9000) && push(&mut notes, 3100));
+        assert_eq!(read(notes.take(4100, 4200)), (1000, 3100, vec![3100]));
     }
 }

@@ -178,7 +178,7 @@ impl<D: Device> Store<'_, D> {
         if apart && self.is_split(&op) {
             return self.put_split(key, meta, value, options).await;
         }
-        self.write_op(&op, options).await
+        self.write_op(&op, options, 0).await
     }
 
     pub(crate) fn check_put(
@@ -212,7 +212,7 @@ impl<D: Device> Store<'_, D> {
         if !self.check_key(key) {
             return Err(WriteError::KeyLength);
         }
-        self.write_op(&Op::new(OpKind::Delete, key, Meta::NONE, &[]), options).await
+        self.write_op(&Op::new(OpKind::Delete, key, Meta::NONE, &[]), options, 0).await
     }
 
     /// Removes every key from `start` up to, not including, `end`; without an end, every key from
@@ -237,13 +237,15 @@ impl<D: Device> Store<'_, D> {
         }
         let kind = if end.is_some() { OpKind::DeleteRange } else { OpKind::DeleteFrom };
         let op = Op::new(kind, start, Meta::NONE, end.unwrap_or(&[]));
-        self.write_op(&op, WriteOptions { durability, condition: Condition::None }).await
+        self.write_op(&op, WriteOptions { durability, condition: Condition::None }, 0).await
     }
 
+    /// Writes one operation, and pays for the bytes that were written for it `before`, too.
     async fn write_op(
         &self,
         op: &Op<'_>,
         options: WriteOptions<'_>,
+        before: u64,
     ) -> Result<(), WriteError<D::Error>> {
         let core = &self.core;
         let is_delete = !matches!(op.header.kind, OpKind::Put | OpKind::PutFragments);
@@ -300,7 +302,7 @@ impl<D: Device> Store<'_, D> {
             );
             break account(core, &mut state, bytes, record_len);
         };
-        core.complete(ticket, bytes, options.durability).await
+        core.complete(ticket, bytes + before, options.durability).await
     }
 
     /// Applies a batch: all of it or nothing, also over a power cut.
@@ -558,7 +560,6 @@ impl<D: Device> Pen<'_, '_, '_, D> {
         let mut body = [0; FRAGMENTS_MAX * FRAGMENT_LEN_MAX + 10];
         let len = encode_fragments(&self.fragments, &mut body).unwrap_or(0);
         let op = Op::new(OpKind::PutFragments, self.key, meta, &body[..len]);
-        self.store.write_op(&op, options).await?;
-        self.store.core.complete(0, self.bytes, Durability::Buffered).await
+        self.store.write_op(&op, options, self.bytes).await
     }
 }
