@@ -33,6 +33,7 @@ mod overwrite;
 mod pacing;
 mod parity;
 mod parts;
+mod place;
 mod rebuild;
 mod scale;
 mod scrub;

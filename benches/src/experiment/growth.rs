@@ -12,14 +12,14 @@ const MEMORY_LEN: usize = 4 << 20;
 /// The experiment and its goals.
 #[must_use]
 pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
-    let least = if scale == Scale::Full { 20_000 } else { 2_000 };
+    let least = if scale == Scale::Full { 300_000 } else { 2_000 };
     let about = format!(
         "{least} keys with values of {VALUE_LEN} B, then ten and a hundred times as many, in \
          random order with {} KiB of memory.",
         MEMORY_LEN >> 10
     );
     let mut section = Section::new("Growth", about);
-    let disk = spec("smr:zones=1000,zone-kib=512,conventional=0");
+    let disk = spec("smr:zones=1600,zone-mib=8,conventional=0");
     let (mut writes, mut reads, mut opens) = (Vec::new(), Vec::new(), Vec::new());
     for times in [1, 10, 100] {
         shingle::with(&disk, MEMORY_LEN, |subject| {

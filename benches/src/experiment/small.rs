@@ -78,7 +78,7 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
             section.phases.extend(work.ranges(subject, is_reverse, RANGES, RANGE_LEN));
         }
         let range = work.ranges(subject, false, 1, size.keys as usize / 4);
-        let rate = sequential_rate(&disk, size.keys * user_len as u64);
+        let rate = sequential_rate(subject.drive());
         if let Some(range) = &range {
             goals.push(Goal::new(
                 "100 B, ordered range, compacted: share of the sequential rate",

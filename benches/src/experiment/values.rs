@@ -2,9 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 
-use shingle_hal::{Class, Device, Lba, Request, ZoneId};
+use shingle_hal::{Class, Device, Lba, Request, ZoneDescriptor, ZoneId};
 use shingle_sim::Drive;
-use shingle_sim::media::MediaSpec;
 
 use crate::load::{self, Choice, KEY_LEN, Random, Zipf};
 use crate::measure::Phase;
@@ -234,26 +233,36 @@ impl Work {
         phase.end(subject, self.live_bytes())
     }
 
-    /// Goes through one range of `len` entries from a random key on, `depth` values at a time: the
-    /// keys come first, then their values.
+    /// Goes through one range of `len` entries from a random key on: the keys come first, then
+    /// their values, `window` by `window`, those of each in the order of their places and `depth`
+    /// at a time.
     ///
     /// # Panics
     /// If a value is wrong or missing.
-    pub fn range_together(&mut self, subject: &mut Shingle<'_>, depth: usize, len: usize) -> Phase {
-        let mut phase = Phase::begin(subject, format!("range of {len}, {depth} values at a time"));
+    pub fn range_together(
+        &mut self,
+        subject: &mut Shingle<'_>,
+        (window, depth): (usize, usize),
+        len: usize,
+    ) -> Phase {
+        let work = format!("range of {len}, {window} values in order of place, {depth} at a time");
+        let mut phase = Phase::begin(subject, work);
         let from = load::key(self.random.below(self.count() / 2));
-        let keys = subject.keys(&from, len);
-        let mut keys = keys.iter();
-        let next = || {
-            let key = *keys.next()?;
-            let (_, index) = key.split_at(KEY_LEN - 8);
-            Some((u64::from_be_bytes(index.try_into().ok()?), key))
-        };
+        let mut keys = subject.keys(&from, len);
         let (versions, user_len) = (&self.versions, self.user_len());
-        subject.get_together(depth, next, |index, value, took_ns| {
-            assert!(load::is_value(index, versions[index as usize], value), "key {index}");
-            phase.note(user_len, took_ns);
-        });
+        for window in keys.chunks_mut(window) {
+            window.sort_unstable_by_key(|(_, lba)| *lba);
+            let mut keys = window.iter();
+            let next = || {
+                let (key, _) = *keys.next()?;
+                let (_, index) = key.split_at(KEY_LEN - 8);
+                Some((u64::from_be_bytes(index.try_into().ok()?), key))
+            };
+            subject.get_together(depth, next, |index, value, took_ns| {
+                assert!(load::is_value(index, versions[index as usize], value), "key {index}");
+                phase.note(user_len, took_ns);
+            });
+        }
         phase.end(subject, self.live_bytes())
     }
 
@@ -417,28 +426,30 @@ impl Work {
     }
 }
 
-/// Bytes a second at which a drive of model `spec` is written from its first zone on, up to
-/// `bytes`, by nobody in particular: what is there to be had.
+/// Bytes a second at which the zones of `drive`, up to the last one that holds anything, are
+/// written in order, by nobody in particular, on another of its model: what is there to be had in
+/// that part of a disk, which is faster the further out it is.
 ///
 /// # Panics
 /// If the drive refuses.
 #[must_use]
-pub fn sequential_rate(spec: &MediaSpec, bytes: u64) -> f64 {
+pub fn sequential_rate(drive: &Drive) -> f64 {
+    let (spec, geometry) = (drive.spec(), drive.geometry());
+    let mut zones = vec![ZoneDescriptor::EMPTY; geometry.zone_count as usize];
+    drive.block_on(drive.report(ZoneId(0), &mut zones)).expect("report");
+    let last = zones.iter().rposition(|zone| zone.write_pointer.0 > 0).unwrap_or(0);
     let drive = Drive::new(spec.clone(), 1);
-    let geometry = drive.geometry();
     let step = geometry.transfer_blocks_max;
     let data = vec![0; step as usize * geometry.block_len_bytes as usize];
     let mut written = 0;
     drive.block_on(async {
-        for zone in 0..geometry.zone_count {
+        for zone in 0..=last as u32 {
             let start = geometry.zone_start(ZoneId(zone)).0;
-            let mut block = 0;
-            while block < spec.zone_capacity_blocks && written < bytes {
+            for block in (0..spec.zone_capacity_blocks).step_by(step as usize) {
                 let count = step.min(spec.zone_capacity_blocks - block);
                 let part = &data[..count as usize * geometry.block_len_bytes as usize];
                 let request = Request { class: Class::default(), ..Request::default() };
                 drive.write(Lba(start + u64::from(block)), part, request).await.expect("write");
-                block += count;
                 written += part.len() as u64;
             }
         }

@@ -7,7 +7,7 @@ use shingle_engine::{
     Batch, Direction, Durability, FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store,
     WriteOptions, format,
 };
-use shingle_hal::{Class, Device, ZoneId};
+use shingle_hal::{Class, Device, Lba, ZoneId};
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Executor};
 
@@ -174,11 +174,12 @@ impl Shingle<'_> {
         }
     }
 
-    /// The keys from `from` on upwards, `count` at most; no value is read.
+    /// The keys from `from` on upwards, `count` at most, with the places of their values; no value
+    /// is read.
     ///
     /// # Panics
     /// If the scan fails.
-    pub fn keys(&mut self, from: &[u8], count: usize) -> Vec<[u8; KEY_LEN]> {
+    pub fn keys(&mut self, from: &[u8], count: usize) -> Vec<([u8; KEY_LEN], Option<Lba>)> {
         self.scratch.resize(self.store.scan_memory_len() + SCAN_AHEAD_BYTES, 0);
         let mut keys = Vec::with_capacity(count);
         self.host.block_on(async {
@@ -190,7 +191,7 @@ impl Shingle<'_> {
             while keys.len() < count
                 && let Some(item) = scan.next().await.expect("next")
             {
-                keys.push(item.key.try_into().expect("every key has this length"));
+                keys.push((item.key.try_into().expect("every key has this length"), item.lba));
             }
         });
         keys

@@ -10,7 +10,7 @@
 use core::cmp::Ordering;
 use core::ops::Bound;
 
-use shingle_hal::{Device, Request};
+use shingle_hal::{Device, Lba, Request};
 
 use crate::error::{Fault, ReadError};
 use crate::format::entry::{Entry, Kind, Rank};
@@ -53,6 +53,10 @@ pub struct Item<'i> {
     /// Whether the value is known to be lost, whole or in part, without reading it: the zone or the
     /// storage element that held it is gone.
     pub lost: bool,
+    /// Where the value begins on the device, unless it is beside its key or gone. A disk reads many
+    /// values in the order of their places in half the time that it takes in the order of their
+    /// keys; they may be elsewhere soon.
+    pub lba: Option<Lba>,
 }
 
 /// A key in a buffer.
@@ -311,9 +315,15 @@ impl<D: Device> Scan<'_, '_, '_, D> {
     fn item(&self) -> Option<Item<'_>> {
         let core = &self.store.core;
         let (entry, _) = Entry::decode(&self.entry[..self.entry_len])?;
-        let lost = crate::health::is_lost(&core.state.borrow(), &entry, core.payload());
+        let state = core.state.borrow();
+        let lost = crate::health::is_lost(&state, &entry, core.payload());
+        let lba = entry.places().next().and_then(|(generation, offset, _)| {
+            let zone = state.zones.find(generation)?;
+            Some(state.zones.map(zone).lba(1 + offset / core.payload()))
+        });
         Some(Item {
             lost,
+            lba,
             key: self.from.get(),
             meta: entry.meta,
             version_len: usize::from(entry.version_len),
