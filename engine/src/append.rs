@@ -20,7 +20,7 @@ use crate::format::edit::{Change, LogPlace};
 use crate::format::header::Header;
 use crate::format::marks::SICK;
 use crate::format::seal::seal;
-use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD, UNSYNCED_BYTES_MAX};
+use crate::limits::{EXTENTS_MAX, LOG_ZONES_AHEAD, LOG_ZONES_AT_FIRST, UNSYNCED_BYTES_MAX};
 use crate::log::head::HeadZone;
 use crate::manifest::EditBuilder;
 use crate::parity::push_protect;
@@ -296,7 +296,10 @@ impl<D: Device> Core<'_, D> {
             }
             let copies = if self.parity() > 0 { 2 } else { 1 };
             let plenty = state.zones.free_count().saturating_sub(4 * low) / (2 * copies);
-            let most = (plenty as usize).clamp(1, LOG_ZONES_AHEAD);
+            // Many short lives are not to leave many zones that nothing was written to.
+            let first = state.log.zone.is_none();
+            let most = if first { LOG_ZONES_AT_FIRST } else { LOG_ZONES_AHEAD };
+            let most = (plenty as usize).clamp(1, most);
             if side == Side::Log { most } else { 1 }
         };
         let mut taken = heapless::Vec::<(ZoneId, Option<ZoneId>), LOG_ZONES_AHEAD>::new();

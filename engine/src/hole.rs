@@ -33,7 +33,6 @@ use shingle_hal::{Device, ZoneId};
 
 use crate::error::Fault;
 use crate::format::edit::LogPlace;
-use crate::limits::LOG_ZONES_MAX;
 use crate::log::RecordReader;
 use crate::log::reader::{LogZone, Patience, Seen};
 use crate::state::{Core, State};
@@ -168,7 +167,7 @@ impl<D: Device> Core<'_, D> {
     ) -> Result<LogPlace, Fault<D::Error>> {
         let mut mark = LogPlace::default();
         let mut last = zone;
-        for _ in 0..LOG_ZONES_MAX {
+        for _ in 0..self.media.geometry.zone_count {
             let Some((id, behind)) = self.zone_behind(last) else { break };
             let own = reader.turn_to(behind);
             let followed = self.follow_marks(reader, behind.blocks, wanted, &mut mark).await;

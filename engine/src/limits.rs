@@ -38,14 +38,14 @@ pub const STREAMS_MAX: usize = 8;
 pub const FRAGMENTS_MAX: usize = 64;
 /// Bytes of one encoded fragment at most: three varints of 32 bits.
 pub const FRAGMENT_LEN_MAX: usize = 15;
-/// Zones a log may spread over between two checkpoints.
-pub const LOG_ZONES_MAX: usize = 512;
 /// Indexes of one log zone that replay uses; what lies before them is walked.
 pub const INDEXES_MAX: usize = 96;
 /// Blocks of edits behind a snapshot of the manifest, unless that is longer: then as many again.
-pub const EDIT_BLOCKS_MIN: u32 = 64;
+pub const EDIT_BLOCKS_MIN: u32 = 32;
 /// Log zones taken with one manifest edit where there are plenty.
 pub const LOG_ZONES_AHEAD: usize = 40;
+/// And with the first one of a life.
+pub const LOG_ZONES_AT_FIRST: usize = 8;
 /// Tasks that can wait in a store without being polled again and again.
 pub const WAITERS_MAX: usize = 64;
 /// Node buffers at most: reads in flight.

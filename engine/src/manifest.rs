@@ -377,7 +377,7 @@ mod tests {
             Manifest { copies: Some(copies), snapshot_blocks, ..Manifest::default() }
         };
         assert!(with(60, 64, 64).has_room(4) && !with(60, 64, 64).has_room(5), "the zone");
-        assert!(with(62, 1, 99).has_room(4) && !with(62, 1, 99).has_room(5), "64 of edits");
+        assert!(with(30, 1, 64).has_room(4) && !with(30, 1, 64).has_room(5), "32 of edits");
         assert!(with(140, 70, 199).has_room(1) && !with(140, 70, 199).has_room(2), "as many again");
         assert!(!Manifest::default().has_room(1));
     }

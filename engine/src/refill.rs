@@ -20,7 +20,6 @@ use crate::format::edit::LogPlace;
 use crate::format::entry::Place;
 use crate::format::record::{OP_HEADER_LEN, OpKind, RECORD_HEADER_LEN, RecordHeader, RecordKind};
 use crate::group::Sources;
-use crate::limits::LOG_ZONES_MAX;
 use crate::log::RecordReader;
 use crate::log::head::NO_RECORD;
 use crate::log::mirror::{MIRROR_HEADER_LEN, Mirrored, mirrored_value_len};
@@ -76,7 +75,7 @@ impl<D: Device> Core<'_, D> {
         wanted: &Wanted,
     ) -> Result<bool, Fault<D::Error>> {
         let (mut whole, mut seen) = (true, false);
-        for _ in 0..LOG_ZONES_MAX {
+        for _ in 0..self.media.geometry.zone_count {
             let at = self.state.borrow().mirror_at;
             let next = self.mirror_zone_from(at.generation, wanted.generation);
             let Some((generation, zone)) = next else { break };
@@ -123,7 +122,7 @@ impl<D: Device> Core<'_, D> {
         if !self.mirror_reaches(reader, wanted).await? {
             return Ok(tail);
         }
-        for _ in 0..LOG_ZONES_MAX {
+        for _ in 0..self.media.geometry.zone_count {
             let at = self.state.borrow().mirror_at;
             let next = self.mirror_zone_from(at.generation, wanted.generation);
             let Some((generation, zone)) = next else { break };
@@ -153,7 +152,7 @@ impl<D: Device> Core<'_, D> {
         wanted: &Wanted,
     ) -> Result<bool, Fault<D::Error>> {
         let mut before = u32::MAX;
-        for _ in 0..LOG_ZONES_MAX {
+        for _ in 0..self.media.geometry.zone_count {
             let zone = {
                 let state = self.state.borrow();
                 let zones = mirror_zones(&state, wanted.generation).filter(|(at, _)| *at < before);

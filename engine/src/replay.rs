@@ -30,7 +30,7 @@ use crate::format::record::{
 };
 use crate::format::seal::le_u32;
 use crate::hole::{Hole, Passed};
-use crate::limits::{INDEXES_MAX, LOG_ZONES_MAX, SEAL_LEN};
+use crate::limits::{INDEXES_MAX, SEAL_LEN};
 use crate::log::RecordReader;
 use crate::log::index::{INDEX_HEADER_LEN, NO_INDEX, Note};
 use crate::log::reader::{self, LogZone};
@@ -75,7 +75,7 @@ impl<D: Device> Core<'_, D> {
     async fn replay_log(&self, role: Role, from: LogPlace) -> Result<(), Fault<D::Error>> {
         let mut place = from;
         let mut broken = false;
-        for _ in 0..LOG_ZONES_MAX {
+        for _ in 0..self.media.geometry.zone_count {
             let next = {
                 let state = self.state.borrow();
                 state

@@ -105,7 +105,6 @@ fn limits_are_those_of_the_code() {
         ("TIERS", limits::TIERS),
         ("RUNS_MAX", limits::RUNS_MAX),
         ("FRAGMENTS_MAX", limits::FRAGMENTS_MAX),
-        ("LOG_ZONES_MAX", limits::LOG_ZONES_MAX),
         ("TREE_HEIGHT_MAX", limits::TREE_HEIGHT_MAX),
         ("ANCHORS", limits::ANCHORS),
     ];

@@ -1,7 +1,9 @@
 //! Mount cost: on small zones, where every few values begin a new one, a mount after a stop at any
 //! point of a fill takes fewer than a hundred reads, also when life after life ends in a cut.
 
-use shingle_engine::{FormatOptions, Limits, Meta, Redundancy, Store, WriteOptions, format};
+use shingle_engine::{
+    FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
+};
 use shingle_hal::Device;
 use shingle_sim::media::MediaSpec;
 use shingle_sim::{Drive, Outcome, synthetic};
@@ -75,4 +77,29 @@ fn mount_after_many_cut_lives_takes_few_reads() {
     }
     println!("150 lives that end in a cut: {worst} reads at worst");
     assert!(worst < READS_MAX, "{worst} reads");
+}
+
+#[test]
+fn short_lives_in_a_row_lose_nothing() {
+    const LIVES: u64 = 100;
+    let mut memory = vec![0; 8 << 20];
+    let media = "smr:zones=4000,zone-kib=256,conventional=0,timing=instant";
+    let drive = formatted(media, &mut memory);
+    // Each takes zones for its log and leaves most of them empty, behind the same checkpoint.
+    for life in 0..=LIVES {
+        let store = drive.block_on(Store::open(&drive, &mut memory)).expect("open");
+        let mut got = [0; 8];
+        for before in 0..life {
+            let wanted = key(before);
+            let get = store.get(&wanted, &mut got, ReadOptions::default());
+            let found = drive.block_on(get).expect("get");
+            assert!(found.is_some() && got == wanted, "life {life}: that of {before} is gone");
+        }
+        let new = key(life);
+        let put = store.put(&new, Meta::NONE, &new, WriteOptions::DURABLE);
+        drive.block_on(put).expect("put");
+        drive.cut_after(0);
+        drop(store);
+        drive.power_on(Outcome::Seeded(life));
+    }
 }

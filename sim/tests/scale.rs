@@ -138,7 +138,7 @@ fn random_get_takes_one_read_in_40_bytes_of_memory_a_key() {
     let gets = (3..count).step_by(101).count();
     let reads = (store.media_stats().reads - before) as f64 / gets as f64;
     println!("random get: {reads:.3} media reads on average");
-    assert!(reads <= 1.03, "{reads} reads a get");
+    assert!(reads <= 1.05, "{reads} reads a get");
 }
 
 #[test]
