@@ -2,7 +2,7 @@
 
 use shingle_sim::media::MediaSpec;
 
-use super::values::{Work, sequential_rate};
+use super::values::{Work, sequential_rate, zones_used};
 use super::{Scale, spec};
 use crate::goal::{Bound, Goal};
 use crate::load::Choice;
@@ -56,6 +56,11 @@ const LONGEST_MS: f64 = 100.0 + 16.0 + 8.3 + 5.1;
 fn four_fifths(subject: &Shingle<'_>, value_len: usize) -> u64 {
     let cost = subject.store.cost_bytes(crate::load::KEY_LEN, 0, value_len as u64);
     subject.store.stats().capacity_bytes / cost * 4 / 5
+}
+
+/// The disk's own rate in the zones that a store has used; its values lie all over them.
+fn rate_where_used(subject: &Shingle<'_>) -> f64 {
+    sequential_rate(subject.drive(), zones_used(subject.drive()))
 }
 
 /// The experiment and its goals.
@@ -117,7 +122,7 @@ fn ours(size: &Size, disk: &MediaSpec, section: &mut Section) -> (Vec<Goal>, f64
         let mut work = Work::new(size.value_len);
         let count = four_fifths(subject, size.value_len);
         let fill = work.fill(subject, count);
-        let fill_rate = sequential_rate(subject.drive());
+        let fill_rate = rate_where_used(subject);
         let puts = (count as f64 * size.times) as u64;
         let over = work.overwrite(subject, &Choice::Uniform, puts);
         let get = work.get_together(subject, 1, size.gets);
@@ -125,7 +130,7 @@ fn ours(size: &Size, disk: &MediaSpec, section: &mut Section) -> (Vec<Goal>, f64
         let miss = work.miss(subject, size.gets);
         let len = size.range_len.min(count as usize / 2);
         let range = work.range_together(subject, size.range_window, len);
-        let rate = sequential_rate(subject.drive());
+        let rate = rate_where_used(subject);
         let longest = over.longest_ms();
         let read = (over.after.read_bytes - over.before.read_bytes) as f64;
         let traffic = (over.written_bytes() as f64 + read) / over.seconds();

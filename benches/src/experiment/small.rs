@@ -78,7 +78,12 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
             section.phases.extend(work.ranges(subject, is_reverse, RANGES, RANGE_LEN));
         }
         let range = work.ranges(subject, false, 1, size.keys as usize / 4);
-        let rate = sequential_rate(subject.drive());
+        // Of the outermost zones that so much fits: the fastest there are.
+        let drive = subject.drive();
+        let (spec, geometry) = (drive.spec(), shingle_hal::Device::geometry(drive));
+        let zone_bytes = u64::from(spec.zone_capacity_blocks * geometry.block_len_bytes);
+        let rate =
+            sequential_rate(drive, (size.keys * user_len as u64).div_ceil(zone_bytes) as u32);
         if let Some(range) = &range {
             goals.push(Goal::new(
                 "100 B, ordered range, compacted: share of the sequential rate",

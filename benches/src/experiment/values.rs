@@ -426,24 +426,32 @@ impl Work {
     }
 }
 
-/// Bytes a second at which the zones of `drive`, up to the last one that holds anything, are
-/// written in order, by nobody in particular, on another of its model: what is there to be had in
-/// that part of a disk, which is faster the further out it is.
+/// Zones of `drive` from the first one up to the last that holds anything.
 ///
 /// # Panics
 /// If the drive refuses.
 #[must_use]
-pub fn sequential_rate(drive: &Drive) -> f64 {
-    let (spec, geometry) = (drive.spec(), drive.geometry());
-    let mut zones = vec![ZoneDescriptor::EMPTY; geometry.zone_count as usize];
+pub fn zones_used(drive: &Drive) -> u32 {
+    let mut zones = vec![ZoneDescriptor::EMPTY; drive.geometry().zone_count as usize];
     drive.block_on(drive.report(ZoneId(0), &mut zones)).expect("report");
-    let last = zones.iter().rposition(|zone| zone.write_pointer.0 > 0).unwrap_or(0);
+    zones.iter().rposition(|zone| zone.write_pointer.0 > 0).map_or(0, |last| last as u32 + 1)
+}
+
+/// Bytes a second at which the first `zones` of a drive like this one are written in order, by
+/// nobody in particular: what is there to be had in that part of a disk, which is slower the
+/// further in it is.
+///
+/// # Panics
+/// If the drive refuses.
+#[must_use]
+pub fn sequential_rate(drive: &Drive, zones: u32) -> f64 {
+    let (spec, geometry) = (drive.spec(), drive.geometry());
     let drive = Drive::new(spec.clone(), 1);
     let step = geometry.transfer_blocks_max;
     let data = vec![0; step as usize * geometry.block_len_bytes as usize];
     let mut written = 0;
     drive.block_on(async {
-        for zone in 0..=last as u32 {
+        for zone in 0..zones {
             let start = geometry.zone_start(ZoneId(zone)).0;
             for block in (0..spec.zone_capacity_blocks).step_by(step as usize) {
                 let count = step.min(spec.zone_capacity_blocks - block);
