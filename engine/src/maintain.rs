@@ -35,8 +35,8 @@ const RESERVE_FOR_TWINS: u32 = 8;
 const RESERVE_FOR_LOG_MIRROR: u32 = 4;
 /// Of these, what deletes may use up.
 const RESERVE_FOR_DELETES: u32 = 6;
-/// Of a debt larger than its own a write pays one part in so many, and of more steps than that it
-/// pays though it waited for a sync.
+/// Of a debt larger than its own a write pays one part in so many; where it is above eight times as
+/// many steps, it pays though it waited for a sync.
 const DEBT_SHARE: u64 = 16;
 /// Nothing more is begun for a write when what it works off has taken so long.
 const WORK_US_MAX: u64 = 20_000;
@@ -319,8 +319,8 @@ impl<D: Device> Core<'_, D> {
         }
     }
 
-    /// Whether since then more than `bytes` were read, or something was synced, or it
-    /// took long: enough for who does a part of the maintenance beside something else.
+    /// Whether since then more than `bytes` were read, or something was synced, or it took long:
+    /// enough for who does a part of the maintenance beside something else.
     pub(crate) fn has_waited_since(&self, since: &Load, bytes: u64) -> bool {
         let now = self.load();
         let took_us = now.now_us.zip(since.now_us).map(|(now, then)| now.saturating_sub(then));

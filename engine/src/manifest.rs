@@ -378,7 +378,7 @@ mod tests {
         };
         assert!(with(60, 64, 64).has_room(4) && !with(60, 64, 64).has_room(5), "the zone");
         assert!(with(30, 1, 64).has_room(4) && !with(30, 1, 64).has_room(5), "32 of edits");
-        assert!(with(140, 70, 199).has_room(1) && !with(140, 70, 199).has_room(2), "as many again");
+        assert!(with(70, 40, 99).has_room(11) && !with(70, 40, 99).has_room(12), "as many again");
         assert!(!Manifest::default().has_room(1));
     }
 

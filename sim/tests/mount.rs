@@ -1,5 +1,6 @@
 //! Mount cost: on small zones, where every few values begin a new one, a mount after a stop at any
-//! point of a fill takes fewer than a hundred reads, also when life after life ends in a cut.
+//! point of a fill takes fewer than a hundred reads, also when life after life ends in a cut; and
+//! it finds what each of many short lives wrote.
 
 use shingle_engine::{
     FormatOptions, Limits, Meta, ReadOptions, Redundancy, Store, WriteOptions, format,
