@@ -299,7 +299,7 @@ impl<D: Device> Core<'_, D> {
             // Many short lives are not to leave many zones that nothing was written to.
             let first = state.log.zone.is_none();
             let most = if first { LOG_ZONES_AT_FIRST } else { LOG_ZONES_AHEAD };
-            let most = (plenty as usize).clamp(1, most);
+            let most = (plenty as usize).clamp(1, most / copies as usize);
             if side == Side::Log { most } else { 1 }
         };
         let mut taken = heapless::Vec::<(ZoneId, Option<ZoneId>), LOG_ZONES_AHEAD>::new();

@@ -43,7 +43,7 @@ pub const INDEXES_MAX: usize = 96;
 /// Blocks of edits behind a snapshot of the manifest, unless that is longer: then as many again.
 pub const EDIT_BLOCKS_MIN: u32 = 32;
 /// Log zones taken with one manifest edit where there are plenty.
-pub const LOG_ZONES_AHEAD: usize = 40;
+pub const LOG_ZONES_AHEAD: usize = 64;
 /// And with the first one of a life.
 pub const LOG_ZONES_AT_FIRST: usize = 8;
 /// Tasks that can wait in a store without being polled again and again.

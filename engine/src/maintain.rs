@@ -202,7 +202,9 @@ impl<D: Device> Core<'_, D> {
         // What reclaim moves takes room in tiers, too: where they rest, none comes back.
         if free < self.low_water() && !self.next_merge().is_some_and(|level| self.rests(level)) {
             let gain = if urgent { zone_bytes / 20 } else { zone_bytes / 10 };
-            match self.reclaim_step(budget, gain.max(1)).await? {
+            // A zone's header and its last block's padding are not gained, or it would never end.
+            let gain = gain.max(2 * u64::from(self.payload()));
+            match self.reclaim_step(budget, gain).await? {
                 Step::Idle => {}
                 did => return Ok(did),
             }

@@ -238,6 +238,48 @@ impl<D: Device> Core<'_, D> {
         Ok(())
     }
 
+    /// Recovery: of the zones of a log that were not durable as a whole, the generation `from` and
+    /// those behind it, a cut may have torn the copy alone. Such a zone is emptied.
+    pub(crate) async fn judge_copies(&self, role: Role, from: u32) -> Result<(), Fault<D::Error>> {
+        if self.parity() == 0 {
+            return Ok(());
+        }
+        for id in (0..self.media.geometry.zone_count).map(ZoneId) {
+            let at_risk = {
+                let state = self.state.borrow();
+                let zone = state.zones.get(id);
+                zone.role() == role && zone.generation.get() >= from && !zone.is_damaged()
+            };
+            if at_risk && self.has_torn_copy(id).await? {
+                self.state.borrow_mut().note_mark(id, DAMAGED);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the last block of the copy of a zone is not whole. Where no write pointer bounds
+    /// either, any block may be the one.
+    async fn has_torn_copy(&self, zone: ZoneId) -> Result<bool, Fault<D::Error>> {
+        let place = {
+            let state = self.state.borrow();
+            let Some(copy) = state.zones.copy_of(zone) else { return Ok(false) };
+            if [zone, copy].iter().any(|id| state.zones.get(*id).is_conventional()) {
+                return Ok(true);
+            }
+            let Some(block) = state.zones.written(zone).checked_sub(1) else { return Ok(false) };
+            let generation = state.zones.get(zone).generation.get();
+            Place { map: state.zones.map(copy), generation, block }
+        };
+        let mut buffer = self.nodes.take(&self.lot).await;
+        let len = self.media.block_len();
+        let what = (Structure::LogRecord, Class::Maintenance);
+        match self.media.read_units(place, &mut buffer[..len], len, what.0, what.1).await {
+            Ok(()) => Ok(false),
+            Err(Fault::Damaged(_)) => Ok(true),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// What the blocks of the zone of this generation can be rebuilt from.
     pub(crate) fn sources_of(&self, generation: u32) -> Sources {
         let state = self.state.borrow();

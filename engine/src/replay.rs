@@ -75,6 +75,7 @@ impl<D: Device> Core<'_, D> {
     async fn replay_log(&self, role: Role, from: LogPlace) -> Result<(), Fault<D::Error>> {
         let mut place = from;
         let mut broken = false;
+        let mut durable = from;
         for _ in 0..self.media.geometry.zone_count {
             let next = {
                 let state = self.state.borrow();
@@ -87,24 +88,28 @@ impl<D: Device> Core<'_, D> {
                     .min_by_key(|(_, zone)| zone.generation.get())
                     .map(|(id, zone)| (id, *zone))
             };
-            let Some((id, zone)) = next else {
-                return Ok(());
-            };
+            let Some((id, zone)) = next else { break };
             let generation = zone.generation.get();
             let start = if generation == place.generation { place.offset } else { 0 };
             if broken && !planted(Bug::ReplayPastHole) {
                 // Behind the end of the log: nothing here was acknowledged.
                 self.state.borrow_mut().zones.get_mut(id).sealed = 1.into();
             } else {
-                broken = !self.replay_zone(id, start).await?;
+                broken = !self.replay_zone(id, start, &mut durable).await?;
             }
             place = LogPlace { generation: generation + 1, offset: 0 };
         }
-        Ok(())
+        self.judge_copies(role, durable.generation).await
     }
 
-    /// Replays a zone's records from an offset; false if they end without saying so.
-    async fn replay_zone(&self, id: ZoneId, from: u32) -> Result<bool, Fault<D::Error>> {
+    /// Replays a zone's records from an offset; false if they end without saying so. Puts on
+    /// `durable` as far as they say that the log was.
+    async fn replay_zone(
+        &self,
+        id: ZoneId,
+        from: u32,
+        durable: &mut LogPlace,
+    ) -> Result<bool, Fault<D::Error>> {
         self.look_at_copy(id).await?;
         let (zone, map, blocks) = {
             let state = self.state.borrow();
@@ -145,6 +150,7 @@ impl<D: Device> Core<'_, D> {
             walk.from = self.replay_indexes(&mut reader, log_zone, &walk, tail).await?;
         }
         let walked = self.walk(&mut reader, log_zone.generation, &walk).await?;
+        *durable = (*durable).max(reader.durable);
         let uneven = self.is_uneven(id) || matches!(walked, Walked::Broken(_));
         if reader.rebuilt || (uneven && !sources.is_none()) {
             // The zone or its copy may not have all that counts: what lives in it is moved to where
@@ -219,6 +225,7 @@ impl<D: Device> Core<'_, D> {
                 }
             }
             let Some(header) = kept else { continue };
+            reader.durable = reader.durable.max(header.durable);
             if header.kind == RecordKind::End {
                 return Ok(Walked::Ended);
             }
@@ -589,6 +596,8 @@ impl<D: Device> Core<'_, D> {
             }
         })
         .await?;
+        // A copy that is finished no longer tells that it has less than its zone.
+        self.record_marks().await?;
         self.sync_device().await?;
         self.give_back_after_mount(true).await
     }

@@ -10,6 +10,7 @@
 use shingle_hal::{Class, Device, Error, ErrorKind, Extent, Lba};
 
 use crate::error::{Fault, Structure};
+use crate::format::edit::LogPlace;
 use crate::format::record::{OP_HEADER_LEN, OpHeader, RECORD_HEADER_LEN, RecordHeader};
 use crate::format::seal::le_u32;
 use crate::group::Sources;
@@ -42,6 +43,8 @@ pub(crate) struct RecordReader<'b> {
     scratch: &'b mut [u8],
     /// Blocks were rebuilt that the zone does not give.
     pub(crate) rebuilt: bool,
+    /// Up to where the log was durable, as the records say that were walked.
+    pub(crate) durable: LogPlace,
     block_len: usize,
     /// First block of the window and number of checked blocks in it.
     first: u32,
@@ -95,8 +98,19 @@ impl<'b> RecordReader<'b> {
         let share = if zone.sources.is_none() { 0 } else { (blocks / 8).max(1) };
         let (buffer, scratch) = buffer.split_at_mut((blocks - share) * block_len);
         assert!(buffer.len() >= 2 * block_len);
-        let (first, checked, bad, stopped, tail, rebuilt) = (0, 0, None, 0, None, false);
-        Self { zone, buffer, scratch, rebuilt, block_len, first, checked, bad, stopped, tail }
+        Self {
+            zone,
+            buffer,
+            scratch,
+            rebuilt: false,
+            durable: LogPlace::default(),
+            block_len,
+            first: 0,
+            checked: 0,
+            bad: None,
+            stopped: 0,
+            tail: None,
+        }
     }
 
     /// A reader whose buffer still holds `sweep`, which a reader over the same zone left in it.
