@@ -76,6 +76,24 @@ impl Phase {
         self
     }
 
+    /// This phase and a later one of the same work; what was done between them does not count.
+    ///
+    /// # Panics
+    /// Never: both histograms have the same precision.
+    #[must_use]
+    pub fn and(mut self, later: Self) -> Self {
+        self.before.now_ns += later.before.now_ns - self.after.now_ns;
+        self.before.reads += later.before.reads - self.after.reads;
+        self.before.read_bytes += later.before.read_bytes - self.after.read_bytes;
+        self.before.written_bytes += later.before.written_bytes - self.after.written_bytes;
+        self.after = later.after;
+        self.ops += later.ops;
+        self.user_bytes += later.user_bytes;
+        self.live_bytes = later.live_bytes;
+        self.latency_ns.add(later.latency_ns).expect("the same precision");
+        self
+    }
+
     /// How long it took, in seconds.
     #[must_use]
     pub fn seconds(&self) -> f64 {

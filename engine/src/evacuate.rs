@@ -132,13 +132,23 @@ impl<D: Device> Core<'_, D> {
 
     /// One step of what marked zones need besides reclaim and rebuilding. Under `jobs`.
     pub(crate) async fn evacuate_step(&self, budget: u64) -> Result<Step, Fault<D::Error>> {
-        {
+        let saved = {
             let mut state = self.state.borrow_mut();
-            if state.frozen.is_none() && core::mem::take(&mut state.flush_due) {
+            if state.frozen.is_some() {
+                false
+            } else if core::mem::take(&mut state.flush_due) {
                 state.freeze();
-            } else if state.frozen.is_none() {
+                state.rescued = true;
+                false
+            } else {
                 state.count_mended(1);
+                core::mem::take(&mut state.rescued)
             }
+        };
+        if saved {
+            // Until the edit that names the run is durable, a cut takes back what it saved.
+            self.sync_device().await?;
+            return Ok(Step::Did(1));
         }
         if !self.state.borrow().failed && !self.state.borrow().renewal_due {
             return Ok(Step::Idle);
@@ -175,11 +185,6 @@ impl<D: Device> Core<'_, D> {
         }
         self.state.borrow_mut().rescued |= waits;
         if !waits && self.state.borrow().frozen.is_none() {
-            // Until the edit that names the run is durable, a cut takes back what it saved.
-            if core::mem::take(&mut self.state.borrow_mut().rescued) {
-                self.sync_device().await?;
-                return Ok(Step::Did(1));
-            }
             return Ok(Step::Idle);
         }
         {

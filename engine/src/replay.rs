@@ -68,6 +68,8 @@ impl<D: Device> Core<'_, D> {
             let reads = self.media.stats().reads - reads;
             state.log.add_walk_cost(reads * self.plan.window_len as u64);
             state.log.settle();
+            // A cut may have left records in the log alone, and not in its mirror.
+            state.flush_due |= self.is_log_mirrored() && !state.tables[state.active].is_empty();
         }
         self.record_ends().await
     }

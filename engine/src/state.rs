@@ -281,9 +281,10 @@ pub(crate) struct State<'m> {
     pub(crate) marks_due: bool,
     /// A copy of the manifest or a superblock is bad: both are to be written anew.
     pub(crate) renewal_due: bool,
-    /// Records that no run holds yet are bad where they lie: they are to be flushed.
+    /// Records that no run holds yet are bad where they lie, or a cut may have taken their copies:
+    /// they are to be flushed.
     pub(crate) flush_due: bool,
-    /// A flush takes in what replay would look for where zones failed: a sync is due behind it.
+    /// A flush takes in what replay might not find: a sync is due behind it.
     pub(crate) rescued: bool,
     /// A write failed: nothing is written any more.
     pub(crate) read_only: bool,

@@ -139,6 +139,58 @@ fn element_of_the_log_that_dies_with_power_takes_large_values_alone() {
     assert!(lost_in_all > rounds, "the log was on the element: {lost_in_all} values");
 }
 
+/// A cut may leave records in the log alone, and not in its mirror. What a recovery gave has two
+/// copies again when the store has been maintained.
+#[test]
+fn what_a_recovery_gave_has_two_copies_again() {
+    for media in MEDIA {
+        for seed in 0..60u64 {
+            let drive = new_drive(media, true);
+            let elements = u32::from(drive.geometry().element_count);
+            let mut memory = vec![0; MEMORY_LEN];
+            let store = open(&drive, &mut memory);
+            drive.cut_after(30 + seed * 2);
+            for index in 0..3000u32 {
+                let value = synthetic::value(u64::from(index), 100);
+                let options = WriteOptions::BUFFERED;
+                let key = index.to_be_bytes();
+                let put = store.put(&key, Meta::NONE, &value, options);
+                if drive.block_on(put).is_err() {
+                    break;
+                }
+            }
+            let element = log_element(&store, elements);
+            drop(store);
+            if !drive.is_cut() {
+                drive.cut_after(0);
+            }
+            drive.power_on(Outcome::Seeded(seed));
+            let store = open(&drive, &mut memory);
+            let mut model = Model::new();
+            let mut out = vec![0; 4 << 10];
+            for index in 0..3000u32 {
+                let key = index.to_be_bytes();
+                let got = drive.block_on(store.get(&key, &mut out, ReadOptions::default()));
+                if got.expect("get").is_some() {
+                    model.insert(index, (u64::from(index), 100));
+                }
+            }
+            drive.block_on(store.maintain(1000)).expect("maintain");
+            drop(store);
+            drive.cut_after(0);
+            drive.power_on(Outcome::LoseAll);
+            let plan = format!("element-lost element={element} at=request:0");
+            drive.set_faults(&plan.parse().expect("a plan"), 1);
+            let store = open(&drive, &mut memory);
+            for (index, _) in model {
+                let key = index.to_be_bytes();
+                let got = drive.block_on(store.get(&key, &mut out, ReadOptions::default()));
+                assert!(matches!(got, Ok(Some(_))), "{media}, seed {seed}: {index}: {got:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn zones_of_the_mirror_are_free_after_a_checkpoint() {
     let drive = new_drive(MEDIA[0], true);

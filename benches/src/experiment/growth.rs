@@ -8,6 +8,9 @@ use crate::subject::shingle;
 
 const VALUE_LEN: usize = 100;
 const MEMORY_LEN: usize = 4 << 20;
+/// Gets at a moment, and moments at which there are some before the fill ends.
+const GETS: u64 = 200;
+const MOMENTS: u64 = 8;
 
 /// The experiment and its goals.
 #[must_use]
@@ -24,8 +27,14 @@ pub fn run(scale: Scale) -> (Section, Vec<Goal>) {
     for times in [1, 10, 100] {
         shingle::with(&disk, MEMORY_LEN, |subject| {
             let mut work = Work::new(VALUE_LEN);
-            let mut fill = work.fill_batches(subject, least * times, 100);
-            let mut get = work.get(subject, 1000);
+            // How many runs there are depends on where merges stand: the mean of some moments.
+            let count = least * times;
+            let mut fill = work.fill_batches(subject, count - MOMENTS * (count / 20), 100);
+            let mut get = work.get(subject, GETS);
+            for _ in 0..MOMENTS {
+                fill = fill.and(work.fill_batches(subject, count / 20, 100));
+                get = get.and(work.get(subject, GETS));
+            }
             fill.work = format!("fill, {times} times");
             get.work = format!("get, {times} times");
             writes.push(fill.write_amplification());
