@@ -1,12 +1,13 @@
-//! Groups under power cuts: an element dies together with power, whatever the store was at, and
-//! values with parity lose nothing.
+//! Groups under power cuts: an element dies, whatever the store was at, and values with parity lose
+//! nothing; nor does anything but large values where there is a mirror of the log alone.
 //!
 //! Power fails at a request that the seed draws while keys are written and groups are put together;
-//! what was not synced is kept or lost as the seed decides; and when power is back an element is
-//! gone. Every key then holds what was acknowledged last, or what a put since that was cut would
-//! have made of it; what was acknowledged can be read, and is not on the list of lost keys.
+//! what was not synced is kept, lost or torn as the seed decides. An element is gone when power is
+//! back, or dies when a recovery and maintenance went before. Every key then holds what was
+//! acknowledged as durable last, or what a put since would have made of it, or just what it held
+//! after that recovery; it can be read, and is not on the list of lost keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use shingle_engine::{
@@ -19,8 +20,12 @@ use crate::harness::choices::Choices;
 use crate::media::MediaSpec;
 use crate::{Drive, Outcome, synthetic};
 
-/// The drive: zones written in order, so that nothing that is lost passes for a tear.
-const MEDIA: &str = "smr:zones=240,zone-kib=256,conventional=0,elements=4,timing=instant";
+/// The drives: zones written in order, large and small ones, and zones without a write pointer.
+const MEDIA: [&str; 3] = [
+    "smr:zones=240,zone-kib=256,conventional=0,elements=4,timing=instant",
+    "smr:zones=480,zone-kib=128,conventional=0,elements=4,timing=instant",
+    "disk-tiny:zones=240,timing=instant",
+];
 const ELEMENTS: u64 = 4;
 /// As much as lets a group be put together with about nine requests.
 const MEMORY_LEN: usize = 16 << 20;
@@ -28,12 +33,15 @@ const KEYS: u64 = 120;
 /// Lives of a drive before its element dies.
 const LIVES_MAX: u64 = 4;
 
-/// The seeds of the values that a key may have now, `None` for absence: the last acknowledged, and
-/// those of puts since that were cut. Of such a put the zone may have more than its copy.
+/// The seeds of the values that a key may have now, `None` for absence: the last that is durable,
+/// and those of puts since. Of such a put the zone may have more than its copy.
 type Model = BTreeMap<u32, Vec<Option<u64>>>;
 
 fn len_of(seed: u64) -> usize {
-    5000 + (seed as usize % 7) * 3000
+    if seed.is_multiple_of(6) {
+        return 100;
+    }
+    5000 + (seed as usize % 7) * 1000
 }
 
 /// Runs a seed.
@@ -42,9 +50,11 @@ fn len_of(seed: u64) -> usize {
 /// What is wrong.
 pub fn run(seed: u64) -> Result<(), String> {
     let mut choices = Choices::new(seed ^ 0x0067_726f_7570_6564);
-    let drive = Drive::new(MediaSpec::parse(MEDIA).map_err(|error| error.to_string())?, seed);
-    let parity = 2 + choices.below(2) as u8;
-    let redundancy = Redundancy { mirror_runs: true, parity, ..Redundancy::NONE };
+    let media = MEDIA[choices.below(MEDIA.len() as u64) as usize];
+    let drive = Drive::new(MediaSpec::parse(media).map_err(|error| error.to_string())?, seed);
+    let parity = choices.below(4) as u8;
+    let mirror_log = parity == 0 || choices.below(2) == 0;
+    let redundancy = Redundancy { mirror_runs: true, mirror_log, parity };
     let limits = Limits::for_geometry(&drive.geometry());
     let options = FormatOptions { store_id: [6; 16], limits, redundancy };
     let mut memory = vec![0; MEMORY_LEN];
@@ -53,63 +63,105 @@ pub fn run(seed: u64) -> Result<(), String> {
     let mut stamp = seed << 20;
     for _ in 0..1 + choices.below(LIVES_MAX) {
         let store = drive.block_on(Store::open(&drive, &mut memory)).map_err(|e| e.to_string())?;
-        check(&drive, &store, &model)?;
-        let puts = 100 + choices.below(150);
-        let cut_in = choices.between(puts / 2, puts);
-        for index in 0..puts {
-            if index == cut_in {
-                // Zones wait to come into groups by now; and between the edit that names one and
-                // the sync behind that there are few requests.
-                drive.cut_after(choices.below(40));
-                let _ = drive.block_on(store.maintain(50));
-                if drive.is_cut() {
-                    break;
-                }
-            }
-            stamp += 1;
-            let key = choices.below(KEYS) as u32;
-            let value = synthetic::value(stamp, len_of(stamp));
-            let name = key.to_be_bytes();
-            let put = store.put(&name, Meta::NONE, &value, WriteOptions::DURABLE);
-            let may = model.entry(key).or_insert_with(|| vec![None]);
-            match drive.block_on(put) {
-                Ok(()) => *may = vec![Some(stamp)],
-                Err(_) if drive.is_cut() => {
-                    may.push(Some(stamp));
-                    break;
-                }
-                Err(error) => return Err(format!("put: {error}")),
-            }
-        }
+        check(&drive, &store, &mut model, false)?;
+        live(&drive, &store, &mut model, &mut choices, &mut stamp)?;
         drop(store);
         if !drive.is_cut() {
             drive.cut_after(0);
         }
         drive.power_on(Outcome::Seeded(choices.word()));
     }
+    if choices.below(2) == 0 {
+        let store = drive.block_on(Store::open(&drive, &mut memory)).map_err(|e| e.to_string())?;
+        check(&drive, &store, &mut model, false)?;
+        // What was there once stays, with whatever protects it.
+        model.values_mut().for_each(|may| may.truncate(1));
+        drive.block_on(store.maintain(10_000)).map_err(|error| format!("maintain: {error}"))?;
+        drop(store);
+        if choices.below(2) == 0 {
+            drive.cut_after(0);
+            drive.power_on(Outcome::Seeded(choices.word()));
+        }
+    }
     let element = choices.below(ELEMENTS);
     let dies = format!("element-lost sticky element={element} at=request:0");
     drive.set_faults(&dies.parse().map_err(|error| format!("{error}"))?, seed);
     let store = drive.block_on(Store::open(&drive, &mut memory)).map_err(|e| e.to_string())?;
-    check(&drive, &store, &model).map_err(|what| format!("{element} died: {what}"))?;
+    let context = |what| format!("{media}, {redundancy:?}, {element} died: {what}");
+    check(&drive, &store, &mut model, parity == 0).map_err(context)?;
     drive.block_on(store.maintain(10_000)).map_err(|error| format!("maintain: {error}"))?;
     store.check_invariants();
-    check(&drive, &store, &model).map_err(|what| format!("{element} died, rebuilt: {what}"))?;
+    check(&drive, &store, &mut model, parity == 0)
+        .map_err(|what| context(format!("rebuilt: {what}")))?;
     match store.stats().bare_zones {
         0 => Ok(()),
         bare => Err(format!("{bare} zones of values are protected by nothing")),
     }
 }
 
-/// Compares every key, and the list of lost ones.
-fn check(drive: &Drive, store: &Store<'_, &Drive>, model: &Model) -> Result<(), String> {
+/// Puts keys, durable or not, until power fails or enough is done.
+fn live(
+    drive: &Drive,
+    store: &Store<'_, &Drive>,
+    model: &mut Model,
+    choices: &mut Choices,
+    stamp: &mut u64,
+) -> Result<(), String> {
+    let puts = 100 + choices.below(150);
+    let cut_in = choices.between(puts / 2, puts);
+    let mut put = BTreeSet::new();
+    for index in 0..puts {
+        if index == cut_in {
+            // Zones wait to come into groups by now; and between the edit that names one and
+            // the sync behind that there are few requests.
+            drive.cut_after(choices.below(40));
+            if choices.below(2) == 0 {
+                let _ = drive.block_on(store.maintain(50));
+            }
+            if drive.is_cut() {
+                break;
+            }
+        }
+        *stamp += 1;
+        let key = choices.below(KEYS) as u32;
+        let value = synthetic::value(*stamp, len_of(*stamp));
+        let name = key.to_be_bytes();
+        let durable = choices.below(3) == 0;
+        let options = if durable { WriteOptions::DURABLE } else { WriteOptions::BUFFERED };
+        model.entry(key).or_insert_with(|| vec![None]).insert(0, Some(*stamp));
+        put.insert(key);
+        match drive.block_on(store.put(&name, Meta::NONE, &value, options)) {
+            Ok(()) if durable => {
+                // So is all that was put before it in this life.
+                for key in std::mem::take(&mut put) {
+                    model.entry(key).and_modify(|may| may.truncate(1));
+                }
+            }
+            Ok(()) => {}
+            Err(_) if drive.is_cut() => break,
+            Err(error) => return Err(format!("put: {error}")),
+        }
+    }
+    Ok(())
+}
+
+/// Compares every key, and the list of lost ones; what a key is seen to hold comes first of what it
+/// may. Where an element died `without_parity`, large values on it are lost.
+fn check(
+    drive: &Drive,
+    store: &Store<'_, &Drive>,
+    model: &mut Model,
+    without_parity: bool,
+) -> Result<(), String> {
+    let is_large = |may: &Vec<Option<u64>>| may[0].is_some_and(|seed| len_of(seed) > 100);
+    let may_be_lost = |may: &Vec<Option<u64>>| may.len() > 1 || without_parity && is_large(may);
     let mut out = vec![0; 64 << 10];
-    for (&key, may) in model {
+    for (&key, may) in model.iter_mut() {
         let name = key.to_be_bytes();
         let got = drive.block_on(store.get(&name, &mut out, ReadOptions::default()));
         let len = match got {
             Ok(found) => found.map(|found| found.value_len as usize),
-            Err(ReadError::Damaged(_)) if may.len() > 1 => continue,
+            Err(ReadError::Damaged(_)) if may_be_lost(may) => continue,
             Err(error) => return Err(format!("key {key}: {error}")),
         };
         let is_it = |may: &Option<u64>| match (may, len) {
@@ -119,8 +171,9 @@ fn check(drive: &Drive, store: &Store<'_, &Drive>, model: &Model) -> Result<(), 
             }
             _ => false,
         };
-        if !may.iter().any(is_it) {
-            return Err(format!("key {key} of {len:?} bytes is none of {may:?}"));
+        match may.iter().position(is_it) {
+            Some(at) => may.swap(0, at),
+            None => return Err(format!("key {key} of {len:?} bytes is none of {may:?}")),
         }
     }
     let mut scratch = vec![0; store.scan_memory_len() + (1 << 20)];
@@ -134,7 +187,7 @@ fn check(drive: &Drive, store: &Store<'_, &Drive>, model: &Model) -> Result<(), 
         Ok::<_, ReadError<crate::DriveError>>(lost)
     });
     let lost = lost.map_err(|error| format!("the list of lost keys: {error}"))?;
-    match lost.iter().find(|key| model.get(key).is_none_or(|may| may.len() < 2)) {
+    match lost.iter().find(|key| model.get(key).is_none_or(|may| !may_be_lost(may))) {
         None => Ok(()),
         Some(key) => Err(format!("key {key} is on the list of lost keys")),
     }
