@@ -20,11 +20,13 @@ use crate::harness::choices::Choices;
 use crate::media::MediaSpec;
 use crate::{Drive, Outcome, synthetic};
 
-/// The drives: zones written in order, large and small ones, and zones without a write pointer.
-const MEDIA: [&str; 3] = [
+/// The drives: zones written in order, large and small ones, zones without a write pointer, and few
+/// that may be active.
+const MEDIA: [&str; 4] = [
     "smr:zones=240,zone-kib=256,conventional=0,elements=4,timing=instant",
     "smr:zones=480,zone-kib=128,conventional=0,elements=4,timing=instant",
     "disk-tiny:zones=240,timing=instant",
+    "zns-tiny:zones=240,elements=4,active=20,timing=instant",
 ];
 const ELEMENTS: u64 = 4;
 /// As much as lets a group be put together with about nine requests.
