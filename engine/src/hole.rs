@@ -237,7 +237,7 @@ fn offline_until(state: &State<'_>, zone: ZoneId, block: u32) -> Option<u32> {
     state.zones.get(extents[index].1).is_offline().then_some(next)
 }
 
-/// Whether an earlier recovery went on to a later zone of this log, if only to say that it is empty:
+/// Whether an earlier recovery went on to a later zone of this log, if only to say it is empty:
 /// it read all of this one's records then, or would have sealed it, too.
 fn is_passed(state: &State<'_>, zone: ZoneId) -> bool {
     let before = state.zones.get(zone);
