@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use shingle_engine::{
-    Direction, FormatOptions, Limits, Meta, ReadError, ReadOptions, Redundancy, Store,
+    Direction, Durability, FormatOptions, Limits, Meta, ReadError, ReadOptions, Redundancy, Store,
     WriteOptions, format,
 };
 use shingle_hal::Device;
@@ -22,18 +22,22 @@ use crate::{Drive, Outcome, synthetic};
 
 /// The drives: zones written in order, large and small ones, zones without a write pointer, and few
 /// that may be active.
-const MEDIA: [&str; 4] = [
+const MEDIA: [&str; 5] = [
     "smr:zones=240,zone-kib=256,conventional=0,elements=4,timing=instant",
+    "smr:zones=120,zone-kib=256,conventional=0,elements=4,timing=instant",
     "smr:zones=480,zone-kib=128,conventional=0,elements=4,timing=instant",
-    "disk-tiny:zones=240,timing=instant",
-    "zns-tiny:zones=240,elements=4,active=20,timing=instant",
+    "disk-tiny:zones=160,timing=instant",
+    "zns-tiny:zones=160,elements=4,active=20,timing=instant",
 ];
 const ELEMENTS: u64 = 4;
-/// As much as lets a group be put together with about nine requests.
-const MEMORY_LEN: usize = 16 << 20;
+/// The most lets a group be put together with about nine requests; with the least, memtables are
+/// flushed and runs are merged.
+const MEMORY_LENS: [usize; 3] = [3 << 20, 5 << 20, 16 << 20];
 const KEYS: u64 = 120;
 /// Lives of a drive before its element dies.
-const LIVES_MAX: u64 = 4;
+const LIVES_MAX: u64 = 8;
+/// And after that.
+const LIVES_AFTER_MAX: u64 = 3;
 
 /// The seeds of the values that a key may have now, `None` for absence: the last that is durable,
 /// and those of puts since. Of such a put the zone may have more than its copy.
@@ -59,19 +63,17 @@ pub fn run(seed: u64) -> Result<(), String> {
     let redundancy = Redundancy { mirror_runs: true, mirror_log, parity };
     let limits = Limits::for_geometry(&drive.geometry());
     let options = FormatOptions { store_id: [6; 16], limits, redundancy };
-    let mut memory = vec![0; MEMORY_LEN];
+    let flushes = choices.below(2) == 0;
+    let most = MEMORY_LENS.len() as u64 - 1;
+    let memory_len = MEMORY_LENS[if flushes { choices.below(most) } else { most } as usize];
+    let mut memory = vec![0; memory_len];
     drive.block_on(format(&&drive, &mut memory, &options)).map_err(|error| error.to_string())?;
     let mut model = Model::new();
     let mut stamp = seed << 20;
     for _ in 0..1 + choices.below(LIVES_MAX) {
         let store = drive.block_on(Store::open(&drive, &mut memory)).map_err(|e| e.to_string())?;
         check(&drive, &store, &mut model, false)?;
-        live(&drive, &store, &mut model, &mut choices, &mut stamp)?;
-        drop(store);
-        if !drive.is_cut() {
-            drive.cut_after(0);
-        }
-        drive.power_on(Outcome::Seeded(choices.word()));
+        live(&drive, store, &mut model, &mut choices, &mut stamp, flushes)?;
     }
     if choices.below(2) == 0 {
         let store = drive.block_on(Store::open(&drive, &mut memory)).map_err(|e| e.to_string())?;
@@ -96,23 +98,33 @@ pub fn run(seed: u64) -> Result<(), String> {
     check(&drive, &store, &mut model, parity == 0)
         .map_err(|what| context(format!("rebuilt: {what}")))?;
     match store.stats().bare_zones {
-        0 => Ok(()),
-        bare => Err(format!("{bare} zones of values are protected by nothing")),
+        0 => {}
+        bare => return Err(format!("{bare} zones of values are protected by nothing")),
     }
+    drop(store);
+    for _ in 0..choices.below(LIVES_AFTER_MAX) {
+        let store = drive.block_on(Store::open(&drive, &mut memory)).map_err(|e| e.to_string())?;
+        let checked = check(&drive, &store, &mut model, parity == 0);
+        checked.map_err(|what| context(format!("and later: {what}")))?;
+        live(&drive, store, &mut model, &mut choices, &mut stamp, flushes)?;
+    }
+    Ok(())
 }
 
-/// Puts keys, durable or not, until power fails or enough is done.
+/// Puts and deletes keys, durably or not, until power fails.
 fn live(
     drive: &Drive,
-    store: &Store<'_, &Drive>,
+    store: Store<'_, &Drive>,
     model: &mut Model,
     choices: &mut Choices,
     stamp: &mut u64,
+    flushes: bool,
 ) -> Result<(), String> {
-    let puts = 100 + choices.below(150);
-    let cut_in = choices.between(puts / 2, puts);
-    let mut put = BTreeSet::new();
-    for index in 0..puts {
+    let ops = 100 + choices.below(150);
+    let cut_in = choices.between(ops / 2, ops);
+    // Keys of which something was written that is not known to be durable.
+    let mut open = BTreeSet::new();
+    for index in 0..ops {
         if index == cut_in {
             // Zones wait to come into groups by now; and between the edit that names one and
             // the sync behind that there are few requests.
@@ -120,30 +132,61 @@ fn live(
             if choices.below(2) == 0 {
                 let _ = drive.block_on(store.maintain(50));
             }
-            if drive.is_cut() {
-                break;
-            }
         }
-        *stamp += 1;
-        let key = choices.below(KEYS) as u32;
-        let value = synthetic::value(*stamp, len_of(*stamp));
-        let name = key.to_be_bytes();
-        let durable = choices.below(3) == 0;
-        let options = if durable { WriteOptions::DURABLE } else { WriteOptions::BUFFERED };
-        model.entry(key).or_insert_with(|| vec![None]).insert(0, Some(*stamp));
-        put.insert(key);
-        match drive.block_on(store.put(&name, Meta::NONE, &value, options)) {
+        if drive.is_cut() {
+            break;
+        }
+        let first = choices.below(KEYS) as u32;
+        let mut note = |key: u32, what: Option<u64>| {
+            model.entry(key).or_insert_with(|| vec![None]).insert(0, what);
+            open.insert(key);
+        };
+        let mut durable = choices.below(3) == 0;
+        let durability = if durable { Durability::Durable } else { Durability::Buffered };
+        let options = WriteOptions { durability, ..WriteOptions::DURABLE };
+        let (key, end) = (first.to_be_bytes(), (first + 10).to_be_bytes());
+        // Without flushes all lives are replayed.
+        let done = match choices.between(if flushes { 0 } else { 2 }, 39) {
+            0 => {
+                durable = true;
+                drive.block_on(store.checkpoint())
+            }
+            1 => {
+                durable = true;
+                drive.block_on(store.compact())
+            }
+            2 => {
+                (first..first + 10).for_each(|key| note(key, None));
+                drive.block_on(store.delete_range(&key, Some(&end), durability))
+            }
+            3..8 => {
+                note(first, None);
+                drive.block_on(store.delete(&key, options))
+            }
+            _ => {
+                *stamp += 1;
+                note(first, Some(*stamp));
+                let value = synthetic::value(*stamp, len_of(*stamp));
+                drive.block_on(store.put(&key, Meta::NONE, &value, options))
+            }
+        };
+        match done {
             Ok(()) if durable => {
-                // So is all that was put before it in this life.
-                for key in std::mem::take(&mut put) {
+                // So is all that was written before it in this life.
+                for key in std::mem::take(&mut open) {
                     model.entry(key).and_modify(|may| may.truncate(1));
                 }
             }
             Ok(()) => {}
             Err(_) if drive.is_cut() => break,
-            Err(error) => return Err(format!("put: {error}")),
+            Err(error) => return Err(format!("operation {index}: {error}")),
         }
     }
+    drop(store);
+    if !drive.is_cut() {
+        drive.cut_after(0);
+    }
+    drive.power_on(Outcome::Seeded(choices.word()));
     Ok(())
 }
 
