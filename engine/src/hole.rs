@@ -223,7 +223,7 @@ impl<D: Device> Core<'_, D> {
             zone.role() == before.role() && zone.generation.get() > before.generation.get()
         });
         let (id, next) = later.min_by_key(|(_, zone)| zone.generation.get())?;
-        let (map, blocks) = (state.zones.map(id), state.zones.written(id));
+        let (map, blocks) = (state.zones.map(id), state.zones.written_here(id));
         let sources = state.zones.sources(id);
         Some((id, LogZone { map, generation: next.generation.get(), blocks, sources }))
     }

@@ -182,7 +182,7 @@ fn latent_error_in_the_mirror_of_the_log_is_mended_before_the_element_of_the_log
 
 #[test]
 fn element_that_dies_with_power_takes_nothing_whatever_groups_are_under_way() {
-    for seed in 0..400 {
+    for seed in (0..300).chain([25764]) {
         grouped::run(seed).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     }
 }

@@ -190,9 +190,15 @@ impl<'b> RecordReader<'b> {
                         Fault::Damaged(_) => {}
                         fault => return Err(fault),
                     }
-                    match load_before(media, start, out, &error).await {
-                        0 => load_singly(media, start, out).await,
-                        before => before,
+                    if self.zone.sources.is_copy() {
+                        // A block that not even the copy gives fails its check.
+                        load_copied(media, &self.zone, next, out).await;
+                        wanted
+                    } else {
+                        match load_before(media, start, out, &error).await {
+                            0 => load_singly(media, start, out).await,
+                            before => before,
+                        }
                     }
                 }
             };
@@ -606,6 +612,20 @@ impl<'b> RecordReader<'b> {
         let next = u64::from(offset).next_multiple_of(u64::from(self.payload()));
         let in_last = next + header > end && next != u64::from(offset);
         Ok(in_last && self.covers(media, offset, 1).await? && self.bytes(offset, 1) == [0])
+    }
+}
+
+/// Reads blocks of a zone that has a copy one by one, from either; one that none gives is zeroes.
+async fn load_copied<D: Device>(media: &Media<D>, zone: &LogZone, first: u32, out: &mut [u8]) {
+    for (block, unit) in (first..).zip(out.chunks_exact_mut(media.block_len())) {
+        if media.read_raw(zone.map.lba(block), unit, Class::Maintenance).await.is_ok() {
+            continue;
+        }
+        let place = Place { map: zone.map, generation: zone.generation, block };
+        let what = (Structure::LogRecord, Class::Maintenance);
+        if zone.sources.rebuild(media, place, unit, &mut [], what).await.is_err() {
+            unit.fill(0);
+        }
     }
 }
 
